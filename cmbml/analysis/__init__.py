@@ -1,0 +1,1 @@
+"""Post-processing, scores, figures and the report: pure functions from arrays to arrays."""

@@ -1,0 +1,161 @@
+"""Tables of scores: JSON, CSV, Markdown and LaTeX from the same numbers."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cmbml.analysis.pixel import METRICS, Metric
+from cmbml.analysis.reference import NOISE_FLOOR, PERFECT, REFERENCE_LABELS
+from cmbml.analysis.statistics import Interval, Scores
+
+Row = Mapping[str, Interval]
+
+
+def to_dict(scores: Scores) -> dict[str, Any]:
+    """Nested plain data ``{split: {method: {metric: {mean, lo, hi}}}}``, with null for what is not finite."""
+    return {
+        split: {
+            method: {name: _plain(interval) for name, interval in row.items()}
+            for method, row in methods.items()
+        }
+        for split, methods in scores.items()
+    }
+
+
+def from_dict(data: Mapping[str, Any]) -> Scores:
+    """Scores from what `to_dict` made; a null mean comes back as infinity (PSNR without error)."""
+    return {
+        split: {
+            method: {name: _interval(entry) for name, entry in row.items()} for method, row in methods.items()
+        }
+        for split, methods in data.items()
+    }
+
+
+def to_json(scores: Scores) -> str:
+    """Scores as DVC metrics: JSON of `to_dict`, sorted."""
+    return json.dumps(to_dict(scores), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def to_csv(scores: Scores) -> str:
+    """Scores in long form, a line per split, method and metric; empty where there is no number."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["split", "method", "metric", "mean", "lo", "hi"])
+    for split, method, name, interval in _cells(scores):
+        plain = _plain(interval)
+        numbers = ["" if plain[key] is None else repr(plain[key]) for key in ("mean", "lo", "hi")]
+        writer.writerow([split, method, name, *numbers])
+    return out.getvalue()
+
+
+def to_markdown(scores: Scores, split: str) -> str:
+    """One split as a Markdown table, a row per method, reference rows in italics."""
+    names = metric_names(scores[split])
+    lines = [
+        "| method | " + " | ".join(header(name) for name in names) + " |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for method in ordered_methods(scores[split]):
+        label = f"*{REFERENCE_LABELS[method]}*" if method in REFERENCE_LABELS else method
+        cells = [format_interval(scores[split][method].get(name)) for name in names]
+        lines.append("| " + " | ".join([label, *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(scores: Scores, split: str) -> str:
+    """One split as a LaTeX tabular (booktabs), reference rows in italics."""
+    names = metric_names(scores[split])
+    lines = [
+        r"\begin{tabular}{l" + "r" * len(names) + "}",
+        r"\toprule",
+        "method & " + " & ".join(_latex_text(header(name)) for name in names) + r" \\",
+        r"\midrule",
+    ]
+    for method in ordered_methods(scores[split]):
+        label = _latex_text(REFERENCE_LABELS.get(method, method))
+        cells = [_latex_interval(scores[split][method].get(name)) for name in names]
+        lines.append(
+            " & ".join([rf"\textit{{{label}}}" if method in REFERENCE_LABELS else label, *cells]) + r" \\"
+        )
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def metric_names(methods: Mapping[str, Row]) -> list[str]:
+    """Metrics that any method of a split has: known ones first, in the order of `METRICS`."""
+    present = {name for row in methods.values() for name in row}
+    return [name for name in METRICS if name in present] + sorted(present - set(METRICS))
+
+
+def ordered_methods(methods: Mapping[str, Row]) -> list[str]:
+    """The perfect estimate, the noise floor, then methods from best to worst RMSE (by name without one)."""
+    references = [name for name in (PERFECT, NOISE_FLOOR) if name in methods]
+    others = sorted(name for name in methods if name not in REFERENCE_LABELS)
+    missing = Interval(math.inf, None, None)
+    return references + sorted(others, key=lambda name: methods[name].get("rmse", missing).mean)
+
+
+def metric(name: str) -> Metric:
+    """What a metric means; one that is not known (from other tables) has its name and no unit."""
+    return METRICS.get(name, Metric(name, "", False, ""))
+
+
+def header(name: str) -> str:
+    """Column header of a metric with its unit."""
+    known = metric(name)
+    return f"{known.label} [{known.unit}]" if known.unit else known.label
+
+
+def format_interval(interval: Interval | None) -> str:
+    """``mean [lo, hi]`` with the digits that the interval supports; a dash where there is no score."""
+    if interval is None:
+        return "-"
+    if math.isinf(interval.mean):
+        return "∞"
+    if interval.lo is None or interval.hi is None:
+        return f"{interval.mean:.4g}"
+    digits = _digits(interval.lo, interval.hi)
+    if digits is None:
+        return f"{interval.mean:.3g} [{interval.lo:.3g}, {interval.hi:.3g}]"
+    return f"{interval.mean:.{digits}f} [{interval.lo:.{digits}f}, {interval.hi:.{digits}f}]"
+
+
+def _digits(lo: float, hi: float) -> int | None:
+    """Decimals that show two digits of the interval's width; None where plain decimals would mislead."""
+    width = hi - lo
+    if width <= 0 or width < 1e-6:
+        return None
+    return max(0, 1 - math.floor(math.log10(width)))
+
+
+def _cells(scores: Scores) -> Iterator[tuple[str, str, str, Interval]]:
+    for split, methods in sorted(scores.items()):
+        for method, row in sorted(methods.items()):
+            for name, interval in sorted(row.items()):
+                yield split, method, name, interval
+
+
+def _plain(interval: Interval) -> dict[str, float | None]:
+    return {
+        "mean": interval.mean if math.isfinite(interval.mean) else None,
+        "lo": interval.lo,
+        "hi": interval.hi,
+    }
+
+
+def _interval(entry: Mapping[str, float | None]) -> Interval:
+    mean = entry["mean"]
+    return Interval(math.inf if mean is None else mean, entry["lo"], entry["hi"])
+
+
+def _latex_text(text: str) -> str:
+    for plain, tex in (("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("µ", r"$\mu$"), ("²", "$^2$")):
+        text = text.replace(plain, tex)
+    return text
+
+
+def _latex_interval(interval: Interval | None) -> str:
+    return format_interval(interval).replace("∞", r"$\infty$")
