@@ -1,0 +1,1 @@
+"""Cleaning methods, a package each: pure functions from arrays to arrays."""

@@ -1,0 +1,51 @@
+"""The algebra that every internal linear combination (ILC) shares: weights from a covariance of channels."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+# Added to the correlation matrix: far below what noise leaves there, far above what rounding leaves of zero.
+RIDGE = 1e-11
+
+
+def weights(covariance: Array, mixing: Array) -> Array:
+    """Weights of least variance that keep the first component and cancel the others.
+
+    Parameters
+    ----------
+    covariance
+        Covariances of the channels, ``(..., n_channels, n_channels)``, uK_CMB^2, positive semi-definite.
+    mixing
+        Response of the channels to each component, ``(n_channels, n_components)``: the first column is
+        what is kept (ones for the CMB in uK_CMB), the others are nulled.
+
+    Returns
+    -------
+    Array
+        w = C^-1 A (A^T C^-1 A)^-1 e_1, ``(..., n_channels)``, so that w^T A = (1, 0, ..., 0).
+
+    Raises
+    ------
+    ValueError
+        Where there are fewer channels than components.
+
+    References
+    ----------
+    Remazeilles, Delabrouille & Cardoso (arXiv:1006.5599), equation 22.
+    """
+    n_channels, n_components = mixing.shape
+    if n_channels < n_components:
+        raise ValueError(
+            f"{n_channels} channels cannot keep 1 and null {n_components - 1} components: null fewer"
+        )
+    sigma = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    correlation = covariance / (sigma[..., :, None] * sigma[..., None, :])
+    scaled = mixing / np.max(np.abs(mixing), axis=0) / sigma[..., :, None]
+    inverse_scaled = np.linalg.solve(correlation + RIDGE * np.eye(n_channels), scaled)
+    gram = np.swapaxes(scaled, -1, -2) @ inverse_scaled
+    kept = np.zeros((n_components, 1))
+    kept[0] = 1 / np.max(np.abs(mixing[:, 0]))
+    return (inverse_scaled @ np.linalg.solve(gram, kept))[..., 0] / sigma

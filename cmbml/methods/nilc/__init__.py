@@ -1,0 +1,1 @@
+"""Needlet internal linear combination."""

@@ -1,0 +1,160 @@
+from dataclasses import replace
+
+import ducc0
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from small_sky import FWHM, LMAX, draw_sky
+
+from cmbml.methods.nilc.nilc import apply_weights, nilc
+from cmbml.methods.nilc.params import NilcParams
+from cmbml.sky import sht
+
+SETTINGS = {"fwhm_arcmin": FWHM, "fwhm_out": 180.0, "lmax": LMAX, "peaks": (15, 35, 65), "ilc_bias": 0.02}
+
+
+@pytest.fixture
+def sky():
+    return draw_sky(np.random.default_rng(1))
+
+
+def total(sky):
+    return sky["cmb"] + sky["foreground"] + sky["noise"]
+
+
+def cleaned_truth(sky):
+    return sht.almxfl(sky["truth"], sht.gaussian_beam(180.0, LMAX))
+
+
+def size(alm):
+    return np.sqrt(np.mean(np.abs(alm) ** 2))
+
+
+def test_weights_sum_to_one_everywhere(sky):
+    for scale in nilc(total(sky), **SETTINGS).weights:
+        maps = np.array([sht.alm2map(alm, 32) for alm in scale.alm])
+        assert np.abs(maps.sum(axis=0) - 1).max() < 1e-12
+
+
+def test_cmb_goes_through_with_response_one_at_every_multipole(sky):
+    weights = nilc(total(sky), **SETTINGS).weights
+    out = apply_weights(weights, sky["cmb"], lmax=LMAX)
+    truth = cleaned_truth(sky)
+    # quadrature is exact; only rounding is left
+    assert sht.alm2cl(out, truth) / sht.alm2cl(truth) == pytest.approx(1, abs=1e-10)
+
+
+def test_a_sky_of_cmb_alone_comes_out_as_it_is(sky):
+    out = nilc(sky["cmb"], **SETTINGS).alm
+    truth = cleaned_truth(sky)
+    assert sht.alm2cl(out, truth) / sht.alm2cl(truth) == pytest.approx(1, abs=1e-3)
+
+
+def test_components_through_the_weights_add_up_to_the_cleaned_map(sky):
+    result = nilc(total(sky), **SETTINGS)
+    parts = [apply_weights(result.weights, sky[name], lmax=LMAX) for name in ("cmb", "foreground", "noise")]
+    assert size(sum(parts) - result.alm) < 1e-12 * size(result.alm)
+
+
+def test_one_foreground_without_cmb_or_noise_is_removed(sky):
+    out = nilc(sky["foreground"], **SETTINGS).alm
+    # a covariance of rank one: only the ridge keeps the foreground from being nulled
+    assert size(out) < 1e-8 * size(sky["foreground"])
+
+
+def test_cleaning_beats_every_channel(sky):
+    error = size(nilc(total(sky), **SETTINGS).alm - cleaned_truth(sky))
+    rebeamed = [
+        sht.almxfl(alm, sht.gaussian_beam(180.0, LMAX) / sht.gaussian_beam(fwhm, LMAX))
+        for alm, fwhm in zip(total(sky), FWHM, strict=True)
+    ]
+    assert error < 0.2 * min(size(alm - cleaned_truth(sky)) for alm in rebeamed)
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 10**6), factor=st.floats(1e-6, 1e6), order=st.permutations(range(4)))
+def test_units_and_order_of_channels_do_not_matter(seed, factor, order):
+    data = total(draw_sky(np.random.default_rng(seed)))
+    plain = nilc(data, **SETTINGS).alm
+    changed = SETTINGS | {"fwhm_arcmin": [FWHM[i] for i in order]}
+    # solving a permuted system rounds differently, amplified by the condition of the correlation matrix
+    assert size(nilc(factor * data[list(order)], **changed).alm / factor - plain) < 1e-7 * size(plain)
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 10**6), a=st.floats(-10, 10), b=st.floats(-10, 10))
+def test_weights_act_linearly(seed, a, b):
+    data = draw_sky(np.random.default_rng(seed))
+    weights = nilc(total(data), **SETTINGS).weights
+    one, two = (apply_weights(weights, data[name], lmax=LMAX) for name in ("foreground", "noise"))
+    both = apply_weights(weights, a * data["foreground"] + b * data["noise"], lmax=LMAX)
+    assert size(both - a * one - b * two) < 1e-11 * (abs(a) * size(one) + abs(b) * size(two) + 1e-300)
+
+
+def turn(alms, angles):
+    return np.array([ducc0.sht.rotate_alm(alm, sht.lmax_of(alm), *angles) for alm in alms])
+
+
+@settings(max_examples=5, deadline=None)
+@given(angles=st.tuples(*[st.floats(-3, 3)] * 3))
+def test_turning_the_sky_turns_the_result(angles):
+    data = total(draw_sky(np.random.default_rng(2)))
+    plain, turned = nilc(data, **SETTINGS).alm, nilc(turn(data, angles), **SETTINGS).alm
+    # weights are no polynomials: the coarse grid samples them at other points
+    assert size(turned - turn(plain[None], angles)[0]) < 1e-3 * size(plain)
+
+
+def test_weights_applied_to_a_turned_component_are_exact():
+    """Products of weights and needlets hold beyond the component that every grid passes: the CMB."""
+    data = draw_sky(np.random.default_rng(2))
+    scales = nilc(total(data), **SETTINGS).weights
+    angles = (0.3, 1.1, -0.4)
+    turned = [replace(scale, alm=turn(scale.alm, angles)) for scale in scales]
+    plain = apply_weights(scales, data["foreground"], lmax=LMAX)
+    out = apply_weights(turned, turn(data["foreground"], angles), lmax=LMAX)
+    assert size(out - turn(plain[None], angles)[0]) < 1e-11 * size(plain)
+
+
+def test_a_channel_whose_beam_does_not_reach_a_scale_is_left_out(sky):
+    wide = SETTINGS | {"fwhm_arcmin": (600.0, *FWHM[1:])}
+    used = [list(scale.channels) for scale in nilc(total(sky), **wide).weights]
+    assert used[0] == [0, 1, 2, 3]
+    assert used[-1] == [1, 2, 3]
+
+
+def test_too_few_modes_for_the_channels_names_the_scale(sky):
+    with pytest.raises(ValueError, match="needlet scale 0 has 3 modes in a domain for 4 channels"):
+        nilc(total(sky), **SETTINGS | {"ilc_bias": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fwhm_arcmin": (300.0, None, 200.0, 180.0)}, "beam of channel 1 is unknown"),
+        ({"fwhm_arcmin": FWHM[:3]}, "3 beams for 4 channels"),
+        ({"lmax": LMAX + 1}, "lmax 65 is beyond the band-limit 64"),
+        ({"fwhm_arcmin": (2000.0,) * 4}, "no channel's beam reaches needlet scale"),
+    ],
+    ids=["unknown beam", "missing beam", "lmax", "beams"],
+)
+def test_settings_that_cannot_work_are_refused(sky, change, message):
+    with pytest.raises(ValueError, match=message):
+        nilc(total(sky), **SETTINGS | change)
+
+
+@pytest.mark.parametrize(("value", "message"), [(0.0, "zero everywhere"), (np.nan, "not finite")])
+def test_maps_without_content_are_refused(sky, value, message):
+    data = total(sky)
+    data[2] = value
+    with pytest.raises(ValueError, match=f"channel 2 (is|has values that are) {message}"):
+        nilc(data, **SETTINGS)
+
+
+def test_parameters_accept_lists_and_refuse_nonsense():
+    good = {"ilc_bias": 0.001, "peaks": [80, 120, 161], "fwhm_arcmin": 80}
+    assert NilcParams(**good).peaks == (80, 120, 161)
+    for bad in ({"ilc_bias": 0}, {"ilc_bias": 1.5}, {"peaks": [10, 10]}, {"peaks": [0, 5]}, {"beam": 3}):
+        with pytest.raises(ValidationError):
+            NilcParams(**good | bad)
