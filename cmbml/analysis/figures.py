@@ -231,7 +231,7 @@ def latitude_figure(
 
 
 def metric_bars(scores: Scores, name: str) -> Figure:
-    """One metric for every method and split: points with intervals, reference rows hollow.
+    """One metric for every method and split: points with intervals, reference rows shaded.
 
     Parameters
     ----------
@@ -251,13 +251,15 @@ def metric_bars(scores: Scores, name: str) -> Figure:
             offset = (index - (len(splits) - 1) / 2) * 0.7 / len(splits)
             style = _series(index) | {"linestyle": "none"}
             _points(ax, [scores[split].get(m, {}).get(name) for m in methods], offset, split, style)
+        for row in (i for i, method in enumerate(methods) if method in REFERENCE_LABELS):
+            ax.axhspan(row - 0.5, row + 0.5, color="#f0f3f6", zorder=0)
         ax.set_yticks(range(len(methods)), [REFERENCE_LABELS.get(m, m) for m in methods])
         ax.invert_yaxis()
         ax.set(
             xlabel=header(name),
             title="higher is better" if METRICS[name].higher_is_better else "lower is better",
         )
-        ax.legend(title="split")
+        ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

@@ -119,7 +119,9 @@ def common_from_map(
     ready = sky.nside == nside and sky.lmax == lmax and not sky.pixwin
     if ready and np.all(_smoothing(sky.fwhm_arcmin, fwhm_arcmin, lmax) == 1):
         return remove_dipole(np.asarray(sky.values, dtype=np.float64), mask)
-    alm = map2alm(sky.values, lmax, threads=threads)
+    # What lies between the common lmax and the map's own would alias into a shorter analysis.
+    limit = 3 * sky.nside - 1
+    alm = map2alm(sky.values, min(sky.lmax or limit, limit), threads=threads)
     if sky.pixwin:
         alm = remove_pixel_window(alm, sky.nside)
     return common(

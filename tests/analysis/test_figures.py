@@ -1,0 +1,95 @@
+import io
+
+import healpy as hp
+import matplotlib as mpl
+import matplotlib.image
+import numpy as np
+import pytest
+
+from cmbml.analysis import figures
+from cmbml.analysis.statistics import Interval
+
+NSIDE = 16
+VECTORS = np.array(hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2)))
+SCORES = {
+    "test": {
+        "nilc": {"rmse": Interval(4.0, 3.9, 4.1)},
+        "perfect_estimate": {"rmse": Interval(0.0, None, None), "psnr": Interval(np.inf, None, None)},
+    },
+    "test_dust": {"nilc": {"rmse": Interval(6.0, None, None)}},
+}
+
+
+def all_figures():
+    edges = np.linspace(-90, 90, 7)
+    ell = np.arange(2.0, 40)
+    return {
+        "sky_map": figures.sky_map(VECTORS[2], title="truth", span=1, width=120),
+        "map_triple": figures.map_triple(VECTORS[2], VECTORS[1], title="nilc", width=120),
+        "latitude": figures.latitude_figure(edges, {"nilc": np.arange(6.0), "noise_floor": np.ones(6)}),
+        "bars": figures.metric_bars(SCORES, "rmse"),
+        "spectrum": figures.spectrum_figure(ell, 1 / ell**2, {"nilc": (1.1 / ell**2, 0.01 / ell)}),
+    }
+
+
+@pytest.mark.parametrize("name", ["sky_map", "map_triple", "latitude", "bars", "spectrum"])
+def test_bytes_are_deterministic(name):
+    first, second = all_figures()[name], all_figures()[name]
+    assert figures.to_png(first) == figures.to_png(second)
+    svg = figures.to_svg(first)
+    assert svg == figures.to_svg(second)
+    assert b"<dc:date>" not in svg
+    picture = mpl.image.imread(io.BytesIO(figures.to_png(first)))
+    assert picture[..., :3].std() > 0.01, "the picture is blank"
+
+
+def test_every_axis_says_its_unit():
+    for name, figure in all_figures().items():
+        labels = [text for ax in figure.axes for text in (ax.get_xlabel(), ax.get_ylabel()) if text]
+        assert any("µK" in label for label in labels), name
+
+
+def test_mollweide_looks_from_inside():
+    """Longitude grows to the left, latitude upward, the Galactic centre is in the middle."""
+    width = 200
+    x, y, z = (figures.mollweide(axis, width=width) for axis in VECTORS)
+    middle = (width // 4, width // 2)
+    assert x[middle] > 0.99
+    assert y[width // 4, width // 4] > 0.9, "l = 90 deg lies left"
+    assert z[-3, width // 2] > 0.9, "north lies on top"
+    assert np.isnan(x[0, 0])
+
+
+def test_mollweide_keeps_areas():
+    cap = (VECTORS[2] > 0.5).astype(float)
+    picture = figures.mollweide(cap, width=400)
+    # The cap's edge runs through pixels of the picture, 800 of its 62000.
+    assert np.nanmean(picture) == pytest.approx(cap.mean(), abs=0.003)
+
+
+def test_masked_pixels_are_not_drawn():
+    picture = figures.mollweide(VECTORS[2], width=100, mask=(VECTORS[2] > 0).astype(float))
+    assert np.isnan(picture[:25]).all()
+    assert np.nanmin(picture) > 0
+
+
+def test_span_of_a_zero_map_can_be_drawn():
+    assert figures.map_span(np.zeros(12)) == 1
+    assert figures.map_span(np.array([2.0, 1e9]), np.array([1.0, 0.0])) == pytest.approx(6)
+
+
+def test_planck_colours():
+    assert figures.PLANCK(0.0)[:3] == pytest.approx((0, 0, 1))
+    # The parchment at zero.
+    assert figures.PLANCK(0.5)[:3] == pytest.approx((1, 237 / 255, 217 / 255), abs=0.02)
+
+
+def test_pyplot_is_left_alone():
+    before = dict(mpl.rcParams)
+    all_figures()
+    assert dict(mpl.rcParams) == before
+
+
+def test_more_methods_than_colours_stay_distinct():
+    styles = [tuple(sorted(figures._series(i).items())) for i in range(20)]
+    assert len(set(styles)) == len(styles)

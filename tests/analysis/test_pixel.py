@@ -1,0 +1,123 @@
+import healpy as hp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from cmbml.analysis.pixel import METRICS, latitude_rmse, pixel_metrics
+
+NPIX = 192
+FULL_SKY = np.ones(NPIX)
+finite = st.floats(-500, 500)
+maps = arrays(np.float64, NPIX, elements=finite)
+
+
+def test_values_of_a_known_residual():
+    truth = np.where(np.arange(NPIX) % 2 == 0, 10.0, -10.0)
+    estimate = truth + np.where(np.arange(NPIX) % 4 < 2, 3.0, -1.0)
+    scores = pixel_metrics(estimate, truth, FULL_SKY)
+    assert scores == pytest.approx(
+        {
+            "mae": 2.0,
+            "mse": 5.0,
+            "rmse": np.sqrt(5),
+            "nrmse": np.sqrt(5) / 10,
+            "r2": 1 - 5 / 100,
+            "psnr": 10 * np.log10(400 / 5),
+        }
+    )
+    assert list(scores) == list(METRICS)
+
+
+def test_perfect_estimate_has_no_error():
+    truth = np.linspace(-1, 1, NPIX)
+    scores = pixel_metrics(truth, truth, FULL_SKY)
+    assert scores == {"mae": 0, "mse": 0, "rmse": 0, "nrmse": 0, "r2": 1, "psnr": np.inf}
+
+
+def test_range_of_psnr_is_that_of_the_truth(rng):
+    truth = rng.normal(size=NPIX)
+    estimate = truth + 0.1
+    outlier = estimate.copy()
+    outlier[0] += 50
+    better, worse = (pixel_metrics(sky, truth, FULL_SKY)["psnr"] for sky in (estimate, outlier))
+    # With the range of both maps the outlier would gain 20 log10(50 / range).
+    assert worse < better
+
+
+def test_binary_mask_leaves_pixels_out(rng):
+    truth, residual = rng.normal(size=(2, NPIX))
+    mask = (np.arange(NPIX) < 100).astype(float)
+    corrupted = truth + residual
+    corrupted[100:] = 1e6
+    inside = pixel_metrics((truth + residual)[:100], truth[:100], np.ones(100))
+    assert pixel_metrics(corrupted, truth, mask) == pytest.approx(inside)
+
+
+def test_invalid_pixels_outside_the_mask_do_not_count():
+    truth = np.linspace(-1, 1, NPIX)
+    estimate = truth.copy()
+    estimate[0], estimate[1] = np.nan, hp.UNSEEN
+    mask = (np.arange(NPIX) > 1).astype(float)
+    assert pixel_metrics(estimate, truth, mask)["mse"] == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(maps, maps, arrays(np.float64, NPIX, elements=st.floats(0.1, 1)), st.floats(0.1, 10))
+def test_scale_of_the_weights_is_irrelevant(truth, residual, weights, scale):
+    truth[0] += 1000
+    a = pixel_metrics(truth + residual, truth, weights)
+    b = pixel_metrics(truth + residual, truth, scale * weights)
+    assert a == pytest.approx(b, rel=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(maps, maps, st.floats(0.1, 10))
+def test_change_of_unit_scales_scores(truth, residual, factor):
+    truth[0] += 1000
+    residual[1] += 1000
+    a = pixel_metrics(truth + residual, truth, FULL_SKY)
+    b = pixel_metrics(factor * (truth + residual), factor * truth, FULL_SKY)
+    expected = {name: a[name] for name in ("nrmse", "r2", "psnr")} | {
+        "mae": factor * a["mae"],
+        "rmse": factor * a["rmse"],
+        "mse": factor**2 * a["mse"],
+    }
+    assert b == pytest.approx(expected, rel=1e-9)
+    assert a["mae"] <= a["rmse"] * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "truth", "mask", "reason"),
+    [
+        (np.zeros(12), np.zeros(NPIX), FULL_SKY, "differ"),
+        (np.zeros((1, NPIX)), np.zeros((1, NPIX)), np.ones((1, NPIX)), "one field each"),
+        (np.zeros(NPIX), np.zeros(NPIX), np.zeros(NPIX), "no positive weight"),
+        (np.zeros(NPIX), np.zeros(NPIX), FULL_SKY - 2 * (np.arange(NPIX) == 3), "negative"),
+        (np.full(NPIX, np.nan), np.zeros(NPIX), FULL_SKY, "the estimate has 192 invalid"),
+        (np.zeros(NPIX), np.full(NPIX, hp.UNSEEN), FULL_SKY, "the truth has 192 invalid"),
+    ],
+)
+def test_unfit_maps_are_refused(estimate, truth, mask, reason):
+    with pytest.raises(ValueError, match=reason):
+        pixel_metrics(estimate, truth, mask)
+
+
+def test_latitude_bands_see_their_own_residual():
+    nside = 16
+    npix = 12 * nside**2
+    lat = 90 - np.degrees(hp.pix2ang(nside, np.arange(npix))[0])
+    edges = np.array([-90.0, -30, 0, 30, 90])
+    residual = np.digitize(lat, edges).astype(float)
+    rmse = latitude_rmse(residual, np.zeros(npix), edges)
+    np.testing.assert_allclose(rmse, [1, 2, 3, 4])
+
+
+def test_latitude_band_without_sky_is_nan():
+    nside = 16
+    npix = 12 * nside**2
+    lat = 90 - np.degrees(hp.pix2ang(nside, np.arange(npix))[0])
+    mask = (lat > 0).astype(float)
+    rmse = latitude_rmse(np.ones(npix), np.zeros(npix), np.array([-90.0, 0, 90]), mask)
+    np.testing.assert_array_equal(rmse, [np.nan, 1])

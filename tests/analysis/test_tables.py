@@ -1,0 +1,70 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from cmbml.analysis import tables
+from cmbml.analysis.statistics import Interval
+
+SCORES = {
+    "test": {
+        "nilc": {"rmse": Interval(4.2351, 4.21, 4.262), "psnr": Interval(45.7, None, None)},
+        "my_net": {"rmse": Interval(3.0, 2.9, 3.1), "psnr": Interval(48.0, 47.0, 49.0)},
+        "noise_floor": {"rmse": Interval(1.0, 0.99, 1.01)},
+        "perfect_estimate": {"rmse": Interval(0.0, 0.0, 0.0), "psnr": Interval(np.inf, None, None)},
+    }
+}
+
+
+def test_json_is_what_dvc_reads():
+    data = json.loads(tables.to_json(SCORES), parse_constant=pytest.fail)
+    assert data["test"]["nilc"]["rmse"] == {"mean": 4.2351, "lo": 4.21, "hi": 4.262}
+    assert data["test"]["perfect_estimate"]["psnr"]["mean"] is None
+
+
+def test_json_comes_back():
+    assert tables.from_dict(json.loads(tables.to_json(SCORES))) == SCORES
+
+
+def test_csv_holds_the_same_numbers():
+    rows = list(csv.DictReader(io.StringIO(tables.to_csv(SCORES))))
+    assert len(rows) == 7
+    row = next(r for r in rows if r["method"] == "nilc" and r["metric"] == "rmse")
+    assert {k: float(row[k]) for k in ("mean", "lo", "hi")} == {"mean": 4.2351, "lo": 4.21, "hi": 4.262}
+
+
+def test_methods_are_ranked_below_the_references():
+    assert tables.ordered_methods(SCORES["test"]) == ["perfect_estimate", "noise_floor", "my_net", "nilc"]
+
+
+def test_markdown_is_a_table():
+    lines = tables.to_markdown(SCORES, "test").splitlines()
+    assert lines[0] == "| method | RMSE [µK] | PSNR [dB] |"
+    assert "| *noise floor* | 1.000 [0.990, 1.010] | - |" in lines
+    assert {line.count("|") for line in lines} == {4}
+
+
+def test_latex_escapes_and_closes():
+    text = tables.to_latex(SCORES, "test")
+    assert r"my\_net & 3.00 [2.90, 3.10] & 48.0 [47.0, 49.0] \\" in text
+    assert r"\textit{perfect estimate}" in text
+    assert r"$\infty$" in text
+    assert text.endswith("\\end{tabular}\n")
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        (None, "-"),
+        (Interval(np.inf, None, None), "∞"),
+        (Interval(12.34567, None, None), "12.35"),
+        (Interval(31.88, 31.52, 32.24), "31.88 [31.52, 32.24]"),
+        (Interval(1234.6, 1200.0, 1260.0), "1235 [1200, 1260]"),
+        (Interval(0.0, 0.0, 0.0), "0 [0, 0]"),
+        (Interval(2e-9, 1e-9, 3e-9), "2e-09 [1e-09, 3e-09]"),
+    ],
+)
+def test_digits_follow_the_interval(interval, text):
+    assert tables.format_interval(interval) == text
