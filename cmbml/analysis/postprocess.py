@@ -12,6 +12,7 @@ import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.sky.pixwin import pixel_window, polarisation_window
 from cmbml.sky.sht import (
     Alm,
     Cl,
@@ -131,9 +132,8 @@ def common_from_map(
 
 def remove_pixel_window(alm: Alm, nside: int) -> Alm:
     """Divide a_lm of T or T, E, B, ``(n_stokes, nalm)``, by the pixel windows of `nside`."""
-    temperature, polarisation = hp.pixwin(nside, pol=True, lmax=lmax_of(alm))
-    # There is no E or B below l = 2, and the window is zero there.
-    polarisation[:2] = 1
+    lmax = lmax_of(alm)
+    temperature, polarisation = pixel_window(nside, lmax), polarisation_window(nside, lmax)
     windows = [temperature, polarisation, polarisation]
     return np.stack([almxfl(row, 1 / window) for row, window in zip(alm, windows, strict=False)])
 
