@@ -1,0 +1,237 @@
+"""Fingerprint of the code behind an executor, read from syntax trees; nothing is imported or run.
+
+What counts: the executor's class with everything in its module that it refers to, every module of the sky,
+methods and analysis (or of the user's own package) that these import, and the versions of the numerical
+packages in use. Comments, docstrings and layout do not count; neither does the machinery around the science.
+"""
+
+import ast
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from cmbml.core.errors import PipelineError, did_you_mean
+
+MACHINERY = ("cmbml.core", "cmbml.cli", "tasks")
+_LOOPS = ("process_sim", "process_split", "execute")
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code behind one executor.
+
+    Attributes
+    ----------
+    modules
+        Hash of each part: of the executor with what it refers to, and of every module it uses.
+    packages
+        major.minor of every other package that these import.
+    files
+        Source files, for DVC to watch.
+    loop
+        Method by which the executor owns the loop: ``process_sim``, ``process_split`` or ``execute``.
+    """
+
+    modules: dict[str, str]
+    packages: dict[str, str]
+    files: tuple[Path, ...]
+    loop: str
+
+
+@cache
+def code_of(executor: str | type) -> Code:
+    """Fingerprint an executor, named by its dotted path or given as a class.
+
+    Raises
+    ------
+    PipelineError
+        Where there is no such module or class.
+    """
+    if isinstance(executor, type):
+        module, name = executor.__module__, executor.__name__
+        file = _class_file(executor)
+        tree = _parse(file) if file else ast.parse(inspect.cleandoc(inspect.getsource(executor)))
+    else:
+        module, _, name = executor.rpartition(".")
+        file = _module_file(module)
+        if file is None:
+            raise PipelineError(f"executor '{executor}': no module '{module}'")
+        tree = _parse(file)
+    closure = _Closure(home=module.partition(".")[0])
+    names = _Names(module, tree)
+    if name not in names.definitions:
+        raise PipelineError(
+            f"executor '{executor}': no class '{name}': {did_you_mean(name, names.definitions)}"
+        )
+    used = closure.add_definition(names, name)
+    modules = {f"{module}:{name}": _digest(used), **closure.modules}
+    files = ([file] if file else []) + closure.files
+    return Code(dict(sorted(modules.items())), _versions(closure.packages), tuple(files), _loop(names, name))
+
+
+def _class_file(executor: type) -> Path | None:
+    """The file of a class; None for one that was typed into a notebook."""
+    try:
+        source = inspect.getsourcefile(executor)
+    except TypeError:
+        return None
+    return Path(source) if source and Path(source).is_file() else None
+
+
+@cache
+def _module_file(name: str) -> Path | None:
+    """Source file of a module, found without importing it or its packages."""
+    top, *rest = name.split(".")
+    spec = find_spec(top)
+    if spec is None or spec.origin is None:
+        return None
+    if not rest:
+        return Path(spec.origin)
+    for folder in spec.submodule_search_locations or ():
+        for file in (Path(folder, *rest).with_suffix(".py"), Path(folder, *rest, "__init__.py")):
+            if file.is_file():
+                return file
+    return None
+
+
+@cache
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
+class _Names:
+    """The top-level names of a module: what defines them, and what they import."""
+
+    def __init__(self, module: str, tree: ast.Module) -> None:
+        self.module = module
+        self.definitions: dict[str, ast.stmt] = {}
+        self.imports: dict[str, ast.Import | ast.ImportFrom] = {}
+        for statement in tree.body:
+            for name in _defined(statement):
+                self.definitions[name] = statement
+            for node in ast.walk(statement) if isinstance(statement, ast.If) else [statement]:
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    self.imports |= {a.asname or a.name.partition(".")[0]: node for a in node.names}
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+        yield statement.name
+    elif isinstance(statement, ast.Assign | ast.AnnAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        yield from (node.id for t in targets for node in ast.walk(t) if isinstance(node, ast.Name))
+
+
+@dataclass
+class _Closure:
+    """Modules and packages that some code leads to."""
+
+    home: str
+    modules: dict[str, str] = field(default_factory=dict)
+    packages: set[str] = field(default_factory=set)
+    files: list[Path] = field(default_factory=list)
+
+    def add_definition(self, names: _Names, first: str) -> list[ast.AST]:
+        """Collect the definition of `first` and all others of its module that it refers to."""
+        wanted, used = [first], dict[str, ast.AST]()
+        while wanted:
+            name = wanted.pop()
+            if name in used:
+                continue
+            if name in names.definitions:
+                node = used[name] = names.definitions[name]
+                wanted += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+                self._add_imports(names.module, node)
+            elif name in names.imports:
+                self._add_imported(names.module, names.imports[name], name)
+        return [used[name] for name in sorted(used)]
+
+    def add_module(self, name: str) -> None:
+        """Collect a whole module and all that it imports."""
+        top = name.partition(".")[0]
+        if name in self.modules or any(name == m or name.startswith(f"{m}.") for m in MACHINERY):
+            return
+        if top not in ("cmbml", self.home):
+            if top not in sys.stdlib_module_names:
+                self.packages.add(top)
+            return
+        file = _module_file(name)
+        if file is None:
+            return
+        tree = _parse(file)
+        self.modules[name] = _digest([tree])
+        self.files.append(file)
+        self._add_imports(name, tree)
+
+    def _add_imports(self, module: str, tree: ast.AST) -> None:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                self._add_imported(module, node, None)
+
+    def _add_imported(self, module: str, node: ast.Import | ast.ImportFrom, only: str | None) -> None:
+        for alias in node.names:
+            if only is not None and only != (alias.asname or alias.name.partition(".")[0]):
+                continue
+            if isinstance(node, ast.Import):
+                self.add_module(alias.name)
+                continue
+            source = _absolute(module, node)
+            inner = f"{source}.{alias.name}"
+            first_party = source.partition(".")[0] in ("cmbml", self.home)
+            self.add_module(source)
+            if first_party and _module_file(inner) is not None:
+                self.add_module(inner)
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    parent = module.split(".")[: -node.level]
+    return ".".join([*parent, *([node.module] if node.module else [])])
+
+
+def _digest(nodes: Iterable[ast.AST]) -> str:
+    return hashlib.sha256(repr([_plain(node) for node in nodes]).encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    """A syntax tree without docstrings and without what differs between versions of Python."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, ast.AST):
+        return value
+    fields = dict(ast.iter_fields(value))
+    body = fields.get("body")
+    documented = isinstance(value, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    if documented and isinstance(body, list) and ast.get_docstring(value, clean=False) is not None:  # type: ignore[arg-type]
+        fields["body"] = body[1:]
+    given = ((name, _plain(item)) for name, item in fields.items() if item is not None and item != [])
+    return (type(value).__name__, *((name, item) for name, item in given if name not in ("ctx", "kind")))
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for name in sorted(packages):
+        try:
+            found[name] = ".".join(version(name).split(".")[:2])
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _loop(names: _Names, name: str) -> str:
+    """Find which method of the walk a class or its bases in the same module override."""
+    node = names.definitions.get(name)
+    if not isinstance(node, ast.ClassDef):
+        return _LOOPS[0]
+    own = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+    for method in reversed(_LOOPS):
+        if method in own:
+            return method
+    return next((_loop(names, base.id) for base in node.bases if isinstance(base, ast.Name)), _LOOPS[0])

@@ -1,0 +1,201 @@
+"""Parameters and pipeline, read and validated together."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, create_model
+
+from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
+from cmbml.core.pipeline import Pipeline, load_pipeline
+from cmbml.core.repository import PARAMS, PIPELINE, find_root
+from cmbml.core.schema import Params
+from cmbml.core.split import Split
+from cmbml.core.yamlio import read_yaml
+
+# DVC takes keys of these names for its own and then misses their changes (treeverse/dvc issue 10296).
+RESERVED = ("size", "nfiles")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that describes a dataset: the validated parameters and the pipeline.
+
+    Attributes
+    ----------
+    root
+        The repository.
+    params
+        Validated content of params.yaml, with a block for every method.
+    pipeline
+        The stages of pipeline/*.yaml.
+    """
+
+    root: Path
+    params: Params
+    pipeline: Pipeline
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return self.params.dataset
+
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {
+            name: Split(name, split.n_sims, split.population, split.stream or name)
+            for name, split in self.params.splits.items()
+        }
+
+    @cached_property
+    def estimates(self) -> tuple[str, ...]:
+        """What analysis stages loop over: the methods, then the reference rows."""
+        references = (stage.key for stage in self.pipeline.stages.values() if stage.reference)
+        return (*self.params.methods, *references)
+
+    def value(self, key: str) -> Any:
+        """Look up the parameter with the dotted name `key`.
+
+        Raises
+        ------
+        ConfigError
+            Where there is none.
+        """
+        node: Any = self.params
+        for part in key.split("."):
+            options = _children(node)
+            if part not in options:
+                raise ConfigError(f"{PARAMS}: no parameter '{key}': {did_you_mean(part, options)}")
+            node = options[part]
+        return node
+
+
+def _children(node: Any) -> Mapping[str, Any]:
+    if isinstance(node, BaseModel):
+        return {name: getattr(node, name) for name in type(node).model_fields}
+    return node if isinstance(node, Mapping) else {}
+
+
+def load_config(root: Path | str | None = None, *, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read params.yaml and pipeline/*.yaml.
+
+    Parameters
+    ----------
+    root
+        The repository; by default the nearest folder upwards that holds dvc.yaml.
+    overrides
+        Values by dotted key that replace those of params.yaml, for scripts and notebooks.
+
+    Raises
+    ------
+    ConfigError, PipelineError, ProblemsError
+        Where a key or value is wrong; every problem stands on a line of its own.
+    """
+    root = Path(root).resolve() if root is not None else find_root()
+    pipeline = load_pipeline(root / PIPELINE)
+    values = read_yaml(root / PARAMS)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{PARAMS}: expected keys and values at the top level")
+    for key, value in (overrides or {}).items():
+        _override(values, key, value)
+    return Config(root, validate_params(values, pipeline), pipeline)
+
+
+def _override(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    node: Any = values
+    for part in (*parents, last):
+        if not isinstance(node, dict) or part not in node:
+            options = node if isinstance(node, dict) else ()
+            raise ConfigError(f"override '{key}': no such parameter: {did_you_mean(part, map(str, options))}")
+        if part is not last:
+            node = node[part]
+    node[last] = value
+
+
+def validate_params(values: dict[str, Any], pipeline: Pipeline) -> Params:
+    """Validate the content of params.yaml against the schema and the pipeline's own blocks."""
+    problems: list[CmbmlError] = [
+        ConfigError(
+            f"{PARAMS}: {key}: DVC would miss changes of a key named '{key.split('.')[-1]}': rename it"
+        )
+        for key in _keys(values)
+        if key.split(".")[-1] in RESERVED
+    ]
+    model = _params_model(pipeline)
+    try:
+        params = model.model_validate(values)
+    except ValidationError as error:
+        problems += [_explain(model, detail) for detail in error.errors()]
+    if problems:
+        raise ProblemsError(problems)
+    _check_methods(params, pipeline)
+    return params
+
+
+def _keys(values: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _params_model(pipeline: Pipeline) -> type[Params]:
+    """Extend the schema by the blocks that the pipeline files name."""
+    blocks: dict[str, Any] = {
+        name: (resolve(path, f"parameters: {name}"), ...) for name, path in pipeline.parameters.items()
+    }
+    return create_model("Params", __base__=Params, **blocks)
+
+
+def resolve(path: str, where: str) -> Any:
+    """Import the object with a dotted path.
+
+    Raises
+    ------
+    PipelineError
+        Where there is none; `where` names the line that asked for it.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PipelineError(f"{where}: cannot import '{path}': {error}") from None
+
+
+def _explain(model: type[BaseModel], detail: Any) -> ConfigError:
+    """Turn one of pydantic's findings into one line."""
+    location = [str(part) for part in detail["loc"]]
+    key = ".".join(location)
+    kind, given = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        text = f"unknown key: {did_you_mean(location[-1], _fields_at(model, location[:-1]))}"
+    elif kind == "missing":
+        text = "missing: add it"
+    else:
+        text = detail["msg"].removeprefix("Value error, ")
+        text += "" if isinstance(given, dict) else f" (it is {given!r})"
+    return ConfigError(f"{PARAMS}: {key + ': ' if key else ''}{text}")
+
+
+def _fields_at(model: Any, location: Iterable[str]) -> Iterable[str]:
+    """Names of the keys that the schema allows at a place."""
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        annotation = field.annotation if field else model
+        # A mapping's values all follow one model, whatever their key.
+        model = getattr(annotation, "__args__", (annotation,))[-1] if field else model
+    return getattr(model, "model_fields", {})
+
+
+def _check_methods(params: Params, pipeline: Pipeline) -> None:
+    for method in params.methods:
+        stage = pipeline.stages.get(method)
+        if stage is None or "cleaned" not in stage.assets_out:
+            known = [key for key, stage in pipeline.stages.items() if "cleaned" in stage.assets_out]
+            hint = did_you_mean(method, known)
+            raise ConfigError(f"{PARAMS}: methods: no stage '{method}' with an output 'cleaned': {hint}")

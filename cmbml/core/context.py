@@ -1,0 +1,83 @@
+"""Pipelines from scripts and notebooks, on the same engine as Luigi and DVC."""
+
+from typing import TYPE_CHECKING
+
+from cmbml.core.check import check_executors, check_plan
+from cmbml.core.config import Config
+from cmbml.core.engine import Engine, Reporter
+from cmbml.core.errors import PipelineError
+from cmbml.core.executor import BaseStageExecutor
+from cmbml.core.pipeline import Stage
+from cmbml.core.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class PipelineContext:
+    """Collects executors, checks them all, then runs them in the order of their stages.
+
+    Parameters
+    ----------
+    cfg
+        The configuration.
+    reporter
+        Told of every simulation that is made.
+    """
+
+    def __init__(self, cfg: Config, reporter: Reporter | None = None) -> None:
+        self.cfg = cfg
+        self._reporter = reporter
+        self._executors: dict[str, type[BaseStageExecutor]] = {}
+
+    def add_pipe(self, executor: type[BaseStageExecutor]) -> None:
+        """Add the executor of a stage.
+
+        Raises
+        ------
+        PipelineError
+            Where its stage has one already.
+        """
+        make: Callable[..., BaseStageExecutor] = executor
+        key = make(self.cfg).stage.key
+        if key in self._executors:
+            raise PipelineError(f"stage '{key}' has two executors: add one of them")
+        self._executors[key] = executor
+
+    def prerun_pipeline(self) -> None:
+        """Check everything before anything runs; load no data.
+
+        Raises
+        ------
+        ProblemsError
+            With every problem found.
+        """
+        plan = Plan(self.cfg, dict(self._executors))
+        stages = self._in_order(plan)
+        check_plan(plan, stages)
+        check_executors(plan, stages)
+
+    def run_pipeline(self) -> None:
+        """Make what is not complete; what is there already is kept.
+
+        Raises
+        ------
+        CmbmlError
+            Where a stage fails; what was finished stays.
+        """
+        self.prerun_pipeline()
+        engine = Engine(Plan(self.cfg, dict(self._executors)), self._reporter)
+        for stage in self._in_order(engine.plan):
+            run_stage(engine, stage)
+
+    def _in_order(self, plan: Plan) -> list[Stage]:
+        return [stage for key, stage in plan.stages.items() if key in self._executors]
+
+
+def run_stage(engine: Engine, stage: Stage) -> None:
+    """Make what is not complete of one stage, in this process."""
+    for portion in engine.plan.portions(stage):
+        if not engine.ledger(portion).complete():
+            engine.require_inputs(portion)
+            engine.run_block(engine.plan.units(portion))
+            engine.finalise(portion)

@@ -1,0 +1,66 @@
+"""Finished data, read from Python: every output of every stage by name."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from cmbml.core.asset import Asset
+from cmbml.core.config import Config, load_config
+from cmbml.core.errors import PipelineError, did_you_mean
+from cmbml.core.namer import Namer
+from cmbml.core.pipeline import Stage
+from cmbml.core.split import Split
+
+
+class Dataset(Mapping[str, "StageData"]):
+    """The outputs of a repository's stages, by the key of the stage.
+
+    Parameters
+    ----------
+    config
+        Parameters and pipeline of the repository.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @classmethod
+    def open(cls, root: Path | str | None = None) -> "Dataset":
+        """Open the repository at `root`, by default the one around the working directory."""
+        return cls(load_config(root))
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return self.config.splits
+
+    def __getitem__(self, key: str) -> "StageData":
+        return StageData(self.config, self.config.pipeline.stage(key))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.config.pipeline.stages)
+
+    def __len__(self) -> int:
+        return len(self.config.pipeline.stages)
+
+
+class StageData:
+    """The outputs of one stage, each by its name as an attribute, to be read."""
+
+    def __init__(self, config: Config, stage: Stage) -> None:
+        self._config = config
+        self._stage = stage
+
+    def __getattr__(self, name: str) -> Asset:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        outputs = self._stage.assets_out
+        if name not in outputs:
+            hint = did_you_mean(name, outputs)
+            raise PipelineError(f"stage '{self._stage.key}' makes no '{name}': {hint}")
+        context = {"dataset": self._config.dataset, "stage": self._stage.dir_name}
+        context |= {"working": self._stage.working} if self._stage.working else {}
+        namer = Namer(self._config.root, context)
+        return Asset(name, outputs[name].path_template, outputs[name].handler, "in", namer)
+
+    def __dir__(self) -> list[str]:
+        return sorted(self._stage.assets_out)

@@ -1,0 +1,72 @@
+"""dvc.yaml, derived from the pipeline and from the names of splits and methods."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cmbml.core.errors import PipelineError
+from cmbml.core.pipeline import Stage
+from cmbml.core.plan import Plan
+from cmbml.core.repository import DVC_YAML
+from cmbml.core.yamlio import dump_yaml
+
+_HEADER = "# Written by `cmbml dvc` from pipeline/ and params.yaml; edit those and run it again.\n"
+# DVC takes minutes to plan some hundred stages; these many it plans in seconds.
+MAX_STAGES = 40
+
+
+def dvc_yaml(plan: Plan) -> str:
+    """Text of dvc.yaml: one stage for each stage of the pipeline, one out for each portion."""
+    if len(plan.stages) > MAX_STAGES:
+        raise PipelineError(
+            f"{len(plan.stages)} stages are more than DVC plans quickly: at most {MAX_STAGES}"
+        )
+    return _HEADER + dump_yaml({"stages": {key: _stage(plan, stage) for key, stage in plan.stages.items()}})
+
+
+def is_current(plan: Plan) -> bool:
+    """Whether dvc.yaml says what the pipeline and the parameters say."""
+    path = plan.config.root / DVC_YAML
+    return path.is_file() and path.read_text(encoding="utf-8") == dvc_yaml(plan)
+
+
+def _stage(plan: Plan, stage: Stage) -> dict[str, Any]:
+    outside = [a.path_template for a in stage.assets_out.values() if not a.path_template.startswith("{root}")]
+    described: dict[str, Any] = {
+        "cmd": f"python -m luigi --module tasks {stage.class_name} --alone",
+        "deps": sorted({*_code(plan, stage), *_inputs(plan, stage)}),
+        "params": [*_params(stage), {stage.file: [f"stages.{stage.key}"]}],
+        "outs": [{_relative(plan, plan.folder(p)): {"persist": True}} for p in plan.portions(stage)],
+        "metrics": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(".json")],
+        "plots": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(".csv")],
+    }
+    return {key: value for key, value in described.items() if value}
+
+
+def _relative(plan: Plan, path: Path) -> str:
+    return path.relative_to(plan.config.root).as_posix()
+
+
+def _code(plan: Plan, stage: Stage) -> Iterator[str]:
+    for file in plan.code(stage).files:
+        if file.is_relative_to(plan.config.root):
+            yield _relative(plan, file)
+
+
+def _inputs(plan: Plan, stage: Stage) -> Iterator[str]:
+    for portion in plan.portions(stage):
+        for source in plan.sources(portion):
+            yield _relative(plan, plan.folder(source))
+    for name in stage.assets_in:
+        yield from (_relative(plan, path) for path in plan.raw_files(stage, name))
+
+
+def _params(stage: Stage) -> list[str]:
+    """Keys of params.yaml that a stage's results or their number depend on."""
+    keys = set(stage.params)
+    if stage.per_split or stage.splits != "all" or stage.assets_in:
+        keys |= {"splits"} if stage.splits == "all" else {f"splits.{name}" for name in stage.splits}
+    if stage.for_each:
+        keys.add("methods")
+    # DVC refuses a key beside one that contains it.
+    return sorted(key for key in keys if not any(key.startswith(f"{other}.") for other in keys))

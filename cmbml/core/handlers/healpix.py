@@ -1,0 +1,272 @@
+"""HEALPix maps and harmonic coefficients as FITS, in healpy's layout, float32.
+
+Heavy packages are imported where they are used: Luigi's scheduling process knows handlers, but reads no map.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cmbml.core.errors import DataError
+from cmbml.core.handlers.base import AssetHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from cmbml.sky.skymap import SkyAlm, SkyMap
+
+BAD_DATA = -1.6375e30
+_STOKES = {1: "I", 3: "IQU"}
+_HARMONIC = {1: "T", 3: "TEB"}
+
+
+class HealpyMap(AssetHandler):
+    """Maps of one band: T, or T, Q and U, as one binary table."""
+
+    format_version = 1
+
+    def read(
+        self,
+        path: Path,
+        *,
+        unit: str | None = None,
+        field: int | tuple[int, ...] | None = None,
+        nside: int | None = None,
+        allow_unseen: bool = False,
+    ) -> SkyMap:
+        """Read maps, turned to RING.
+
+        Parameters
+        ----------
+        path
+            The file.
+        unit
+            Unit of the values where the header names none; it is never guessed.
+        field
+            Columns to read; by default all of them.
+        nside
+            Resolution that the caller counts on.
+        allow_unseen
+            Let missing pixels through, as ``healpy.UNSEEN``.
+
+        Raises
+        ------
+        DataError
+            Where the file is truncated or no HEALPix map, has no unit or another than given, another
+            nside, NaN or missing pixels, or an ordering that the header does not name.
+        """
+        from cmbml.sky.skymap import SkyMap
+
+        header, columns, names = _read_table(path)
+        _expect_ordering(path, header)
+        chosen = range(len(columns)) if field is None else np.atleast_1d(field)
+        found_unit = _one_unit(path, [header.get(f"TUNIT{i + 1}") for i in chosen], unit)
+        values = np.stack([_to_ring(path, columns[i].ravel(), header) for i in chosen])
+        sky = SkyMap(
+            values=_without_bad(path, values, [names[i] for i in chosen], allow_unseen),
+            unit=found_unit,
+            fwhm_arcmin=header.get("BEAMFWHM"),
+            lmax=header.get("LMAX"),
+            pixwin=bool(header.get("PIXWIN", False)),
+        )
+        if nside is not None and sky.nside != nside:
+            raise DataError(f"{path}: nside is {sky.nside}, expected {nside}: bring the map to {nside} first")
+        return sky
+
+    def write(self, path: Path, data: SkyMap) -> None:
+        """Write maps with their unit, beam and band-limit.
+
+        Raises
+        ------
+        DataError
+            Where `data` is no `SkyMap`, or holds NaN or missing pixels.
+        """
+        import healpy as hp
+
+        from cmbml.sky.skymap import SkyMap
+
+        if not isinstance(data, SkyMap):
+            raise DataError(f"{path.name}: expected a SkyMap (values, unit, beam), got {type(data).__name__}")
+        _without_bad(path, data.values, _STOKES[len(data.values)], allow_unseen=False)
+        stokes = _STOKES[len(data.values)]
+        cards = {"STOKES": stokes, "POLCCONV": "COSMO", "PIXWIN": data.pixwin} | _known(data)
+        with _quiet():
+            hp.write_map(
+                path,
+                data.values.astype(np.float32),
+                dtype=np.float32,
+                coord="G",
+                column_names=list(stokes),
+                column_units=data.unit,
+                extra_header=list(cards.items()),
+                overwrite=True,
+            )
+
+
+class HealpyAlm(AssetHandler):
+    """Harmonic coefficients, T or T, E, B, in the layout of ``healpy.write_alm``: one extension each."""
+
+    format_version = 1
+
+    def read(self, path: Path) -> SkyAlm:
+        """Read a_lm in healpy's order.
+
+        Raises
+        ------
+        DataError
+            Where the file is truncated, or lacks its unit or band-limit.
+        """
+        from astropy.io import fits
+
+        from cmbml.sky.sht import alm_size
+        from cmbml.sky.skymap import SkyAlm
+
+        with _open(path) as hdus:
+            header = hdus[1].header
+            if "LMAX" not in header or not header.get("TUNIT2"):
+                raise DataError(f"{path}: no a_lm with LMAX and a unit in the header: not made by HealpyAlm")
+            tables = [hdu.data for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
+            values = np.stack([table["real"] + 1j * table["imag"] for table in tables]).astype(complex)
+            if values.shape[1] != alm_size(header["LMAX"]):
+                raise DataError(f"{path}: {values.shape[1]} a_lm do not make LMAX = {header['LMAX']}")
+            return SkyAlm(values, str(header["TUNIT2"]), header.get("BEAMFWHM"))
+
+    def write(self, path: Path, data: SkyAlm) -> None:
+        """Write a_lm with their unit, beam and band-limit.
+
+        Raises
+        ------
+        DataError
+            Where `data` is no `SkyAlm`, or holds NaN.
+        """
+        from astropy.io import fits
+
+        from cmbml.sky.skymap import SkyAlm
+
+        if not isinstance(data, SkyAlm):
+            raise DataError(f"{path.name}: expected a SkyAlm (values, unit, beam), got {type(data).__name__}")
+        if not np.isfinite(data.values).all():
+            raise DataError(f"{path.name}: a_lm that are not finite numbers are not written")
+        hdus = [fits.PrimaryHDU()]
+        for name, row in zip(_HARMONIC[len(data.values)], data.values, strict=True):
+            hdus.append(_alm_table(name, row, data))
+        fits.HDUList(hdus).writeto(path, overwrite=True)
+
+
+def _alm_table(name: str, row: NDArray[Any], data: SkyAlm) -> Any:
+    from astropy.io import fits
+
+    columns = [
+        fits.Column("index", "J", array=_index(data.lmax)),
+        fits.Column("real", "E", unit=data.unit, array=row.real.astype(np.float32)),
+        fits.Column("imag", "E", unit=data.unit, array=row.imag.astype(np.float32)),
+    ]
+    table = fits.BinTableHDU.from_columns(columns, name=name)
+    for key, value in _known(data).items():
+        table.header[key] = value
+    return table
+
+
+def _index(lmax: int) -> NDArray[Any]:
+    """Explicit index l^2 + l + m + 1 of every a_lm, as healpy writes it."""
+    ell = np.concatenate([np.arange(m, lmax + 1) for m in range(lmax + 1)])
+    m = np.repeat(np.arange(lmax + 1), np.arange(lmax + 1, 0, -1))
+    return (ell * ell + ell + m + 1).astype(np.int32)
+
+
+def _known(data: SkyMap | SkyAlm) -> dict[str, Any]:
+    """Cards for what is known of beam and band-limit."""
+    cards = {"BEAMFWHM": data.fwhm_arcmin, "LMAX": data.lmax}
+    return {key: value for key, value in cards.items() if value is not None}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what FITS readers merely remark on from looking like trouble."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Open a FITS file that is all there."""
+    from astropy.io import fits
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        with _quiet(), fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+            end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
+            if len(hdus) < 2 or path.stat().st_size < end:
+                raise DataError(
+                    f"{path}: truncated: {path.stat().st_size} of {end} bytes: make or fetch it again"
+                )
+            yield hdus
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: not a readable FITS file: {' '.join(str(error).split())}") from None
+
+
+def _read_table(path: Path) -> tuple[Mapping[str, Any], list[NDArray[Any]], list[str]]:
+    with _open(path) as hdus:
+        table = hdus[1]
+        columns = [np.asarray(table.data[name]) for name in table.columns.names]
+        native = [column.astype(column.dtype.newbyteorder("=")) for column in columns]
+        return dict(table.header), native, list(table.columns.names)
+
+
+def _expect_ordering(path: Path, header: Mapping[str, Any]) -> None:
+    ordering = str(header.get("ORDERING", "")).upper()
+    if not ordering.startswith(("RING", "NEST")):
+        raise DataError(
+            f"{path}: the header names no ORDERING (RING or NESTED): not a HEALPix map, or set it"
+        )
+    if str(header.get("INDXSCHM", "IMPLICIT")).upper() == "EXPLICIT":
+        raise DataError(f"{path}: a cut-sky map with explicit pixels: write it as a full map first")
+
+
+def _one_unit(path: Path, found: list[Any], given: str | None) -> str:
+    names = {str(name).strip() for name in found if name and str(name).strip()}
+    if len(names) > 1:
+        raise DataError(
+            f"{path}: columns have several units: {', '.join(sorted(names))}: read them one by one"
+        )
+    if not names:
+        if given is None:
+            raise DataError(f"{path}: the header names no unit: say unit='...'; it is not guessed")
+        return given
+    unit = names.pop()
+    if given is not None and given != unit:
+        raise DataError(f"{path}: the header says unit {unit}, expected {given}: convert it with SkyMap.to")
+    return unit
+
+
+def _to_ring(path: Path, values: NDArray[Any], header: Mapping[str, Any]) -> NDArray[Any]:
+    import healpy as hp
+
+    if not hp.isnpixok(len(values)):
+        raise DataError(f"{path}: {len(values)} pixels are no HEALPix map")
+    nest = str(header["ORDERING"]).upper().startswith("NEST")
+    return np.asarray(hp.reorder(values, n2r=True)) if nest else values
+
+
+def _without_bad(path: Path, values: NDArray[Any], names: Any, allow_unseen: bool) -> NDArray[Any]:
+    import healpy as hp
+
+    bad = np.isclose(values, BAD_DATA, rtol=1e-4) | hp.mask_bad(values)
+    for name, row, missing in zip(names, values, bad, strict=True):
+        if not np.isfinite(row[~missing]).all():
+            raise DataError(f"{path}: column {name} holds NaN or infinite pixels: mend the map first")
+        if missing.any() and not allow_unseen:
+            raise DataError(
+                f"{path}: column {name} has {missing.sum()} missing pixels (UNSEEN): "
+                "inpaint them, or read with allow_unseen=True and use a mask"
+            )
+    return np.where(bad, hp.UNSEEN, values) if bad.any() else values

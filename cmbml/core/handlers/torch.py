@@ -1,0 +1,37 @@
+"""PyTorch states."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from cmbml.core.errors import DataError
+from cmbml.core.handlers.base import AssetHandler
+
+
+class PyTorchModel(AssetHandler):
+    """A state of tensors and plain values; nothing in the file is ever executed."""
+
+    def read(self, path: Path, *, map_location: str = "cpu") -> Any:
+        """Read the state onto the device `map_location`.
+
+        Raises
+        ------
+        DataError
+            Where the file is truncated, or holds anything but tensors and plain values.
+        """
+        import torch
+
+        try:
+            with path.open("rb") as file:
+                return torch.load(file, map_location=map_location, weights_only=True)
+        except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"{path}: not a whole file of tensors and plain values: {reason}") from None
+
+    def write(self, path: Path, data: Any) -> None:
+        """Write a state: tensors in mappings, lists and plain values."""
+        import torch
+
+        # Through a file object, since the archive would otherwise embed the file's name.
+        with path.open("wb") as file:
+            torch.save(data, file)

@@ -1,0 +1,327 @@
+"""What is to be made, and the fingerprint that each piece must have.
+
+A *unit* is what one call of an executor makes: a simulation, a whole split, or a whole stage.  A *portion* is
+all units that share an out directory: one stage, one split, one method.  Consumers follow the plan, never
+what happens to lie on disk.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from cmbml.core.code import Code, code_of
+from cmbml.core.config import Config
+from cmbml.core.errors import PipelineError
+from cmbml.core.executor import split_names
+from cmbml.core.handlers import get_handler
+from cmbml.core.namer import Namer, tags_in
+from cmbml.core.pipeline import THE_METHOD, AssetOut, Stage
+from cmbml.core.raw import raw_digest
+
+
+class Portion(NamedTuple):
+    """All units that share an out directory."""
+
+    stage: str
+    method: str | None
+    split: str | None
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
+
+
+class Unit(NamedTuple):
+    """What one call of an executor makes."""
+
+    portion: Portion
+    sim: int | None
+
+    def __str__(self) -> str:
+        return f"{self.portion}" if self.sim is None else f"{self.portion}/sim{self.sim:04d}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the units of a portion have in common.
+
+    Attributes
+    ----------
+    code
+        Hash of every piece of code.
+    packages
+        major.minor of the numerical packages.
+    handlers
+        Version of the format of every output.
+    params
+        Values of the declared parameters.
+    settings
+        What else in the pipeline file changes the result: threads, epochs.
+    """
+
+    code: dict[str, str]
+    packages: dict[str, str]
+    handlers: dict[str, list[Any]]
+    params: dict[str, Any]
+    settings: dict[str, Any]
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of everything."""
+        return _digest([self.code, self.packages, self.handlers, self.params, self.settings])
+
+
+@dataclass
+class Plan:
+    """All portions and units of a dataset, with their wanted fingerprints.
+
+    Parameters
+    ----------
+    config
+        Parameters and pipeline.
+    executors
+        Classes of stages whose executor cannot be imported by its dotted path: a script's or notebook's own.
+    """
+
+    config: Config
+    executors: dict[str, type] = field(default_factory=dict)
+    _recipes: dict[Portion, Recipe] = field(default_factory=dict)
+    _prints: dict[Unit, str] = field(default_factory=dict)
+    _wholes: dict[Portion, str] = field(default_factory=dict)
+
+    @cached_property
+    def stages(self) -> dict[str, Stage]:
+        """Stages that are switched on and have an executor, in order."""
+        off = {key for key in self._estimators if key not in self.config.estimates}
+        for key in list(self._estimators):
+            if key in off:
+                off |= self._private_to(key)
+        return {
+            key: stage
+            for key, stage in self.config.pipeline.stages.items()
+            if key not in off and (stage.executor or key in self.executors)
+        }
+
+    @cached_property
+    def _estimators(self) -> list[str]:
+        return [key for key, stage in self.config.pipeline.stages.items() if "cleaned" in stage.assets_out]
+
+    def _private_to(self, method: str) -> set[str]:
+        """Stages of a method's own pipeline file: they are switched off with it."""
+        stages = self.config.pipeline.stages
+        return {
+            key for key, stage in stages.items() if stage.file == stages[method].file and not stage.reference
+        }
+
+    def code(self, stage: Stage) -> Code:
+        """The code behind a stage."""
+        return code_of(self.executors.get(stage.key) or stage.executor or "")
+
+    def portions(self, stage: Stage) -> list[Portion]:
+        """Portions of a stage: methods by splits."""
+        methods = self.config.estimates if stage.for_each else (None,)
+        splits = split_names(self.config, stage) if stage.per_split else (None,)
+        return [Portion(stage.key, method, split) for method, split in product(methods, splits)]
+
+    def sims(self, portion: Portion) -> range | None:
+        """Simulations that are units of their own; None where the portion is one unit."""
+        loop = self.code(self.stages[portion.stage]).loop
+        if portion.split is None or loop != "process_sim":
+            return None
+        return range(self.config.splits[portion.split].n_sims)
+
+    def units(self, portion: Portion) -> list[Unit]:
+        """Units of a portion."""
+        sims = self.sims(portion)
+        return [Unit(portion, None)] if sims is None else [Unit(portion, sim) for sim in sims]
+
+    def inputs(self, unit: Unit) -> dict[str, list[Portion | Unit]]:
+        """What a unit reads from, by name of the input: a portion is read whole, a unit alone.
+
+        Science assets are not among them.
+        """
+        stage = self.stages[unit.portion.stage]
+        return {
+            name: [
+                source
+                for producer in self._producers(stage, name, unit.portion.method)
+                for source in self._sources(producer, unit, asset.split)
+            ]
+            for name, asset in stage.assets_in.items()
+        }
+
+    def _producers(self, stage: Stage, name: str, method: str | None) -> list[Stage]:
+        found = [producer for producer, _ in self.config.pipeline.producers(stage, name)]
+        if stage.assets_in[name].stage == THE_METHOD:
+            found = [producer for producer in found if producer.key == method]
+        return [
+            self._made(producer, stage)
+            for producer in found
+            if producer.executor or producer.key in self.executors
+        ]
+
+    def _made(self, producer: Stage, consumer: Stage) -> Stage:
+        if producer.key not in self.stages:
+            raise PipelineError(
+                f"{consumer.where}: reads from stage '{producer.key}', which is switched off: "
+                "add its method to 'methods' in params.yaml"
+            )
+        return producer
+
+    def _sources(self, producer: Stage, unit: Unit, pinned: str | None) -> Iterator[Portion | Unit]:
+        portion, sim = unit
+        consumer = self.stages[portion.stage]
+        for candidate in self.portions(producer):
+            other_method = (
+                candidate.method is not None and consumer.for_each and candidate.method != portion.method
+            )
+            if other_method or not self._readable(consumer, portion, candidate.split, pinned):
+                continue
+            alone = sim is not None and pinned is None and candidate.split is not None
+            yield Unit(candidate, sim) if alone and self.sims(candidate) is not None else candidate
+
+    def _readable(self, consumer: Stage, portion: Portion, split: str | None, pinned: str | None) -> bool:
+        if split is None:
+            return True
+        if pinned or portion.split:
+            return split == (pinned or portion.split)
+        return split in split_names(self.config, consumer)
+
+    def recipe(self, portion: Portion) -> Recipe:
+        """What the fingerprints of a portion's units have in common."""
+        if portion not in self._recipes:
+            stage = self.stages[portion.stage]
+            code = self.code(stage)
+            self._recipes[portion] = Recipe(
+                code=code.modules,
+                packages=code.packages,
+                handlers={name: _format(asset) for name, asset in sorted(stage.assets_out.items())},
+                params={key: self._param(key, portion) for key in sorted(stage.params)},
+                settings={"threads": stage.threads, "epochs": list(stage.epochs)},
+            )
+        return self._recipes[portion]
+
+    def _param(self, key: str, portion: Portion) -> Any:
+        value = self.config.value(key)
+        if key == "populations" and portion.split is not None:
+            value = value[self.config.splits[portion.split].population]
+        return _plain(value)
+
+    def fingerprint(self, unit: Unit) -> str:
+        """Wanted fingerprint of a unit: code, parameters, inputs, and which simulation it is."""
+        if unit not in self._prints:
+            self._prints[unit] = _digest([
+                self.recipe(unit.portion).digest,
+                self.identity(unit),
+                self.input_digests(unit),
+            ])  # fmt: skip
+        return self._prints[unit]
+
+    def identity(self, unit: Unit) -> list[Any]:
+        """Which piece a unit is: method, split, random stream, simulation."""
+        split = self.config.splits[unit.portion.split] if unit.portion.split else None
+        return [unit.portion.method, unit.portion.split, split.stream if split else None, unit.sim]
+
+    def input_digests(self, unit: Unit) -> dict[str, str]:
+        """Fingerprints of a unit's inputs by name; of science assets, the hash of the file."""
+        digests = {}
+        for name, sources in self.inputs(unit).items():
+            prints = [self._source_digest(source) for source in sources] or [self._raw(unit, name)]
+            digests[name] = prints[0] if len(prints) == 1 else _digest(prints)
+        return digests
+
+    def _source_digest(self, source: Portion | Unit) -> str:
+        if isinstance(source, Unit):
+            return self.fingerprint(source)
+        if source not in self._wholes:
+            self._wholes[source] = _digest([self.fingerprint(unit) for unit in self.units(source)])
+        return self._wholes[source]
+
+    def _raw(self, unit: Unit, name: str) -> str:
+        return _digest([raw_digest(path) for path in self.raw_files(self.stages[unit.portion.stage], name)])
+
+    def raw_files(self, stage: Stage, name: str) -> list[Path]:
+        """Science assets behind an input; none where a stage makes it."""
+        origins = self.config.pipeline.producers(stage, name)
+        return [
+            path
+            for source, asset in origins
+            if source.executor is None and source.key not in self.executors
+            for path in self._expand(source, source.assets_out[asset], {})
+        ]
+
+    def sources(self, portion: Portion) -> list[Portion]:
+        """Portions that a portion reads from."""
+        inputs = self.inputs(self.units(portion)[0]).values()
+        found = [
+            source.portion if isinstance(source, Unit) else source for group in inputs for source in group
+        ]
+        return list(dict.fromkeys(found))
+
+    def files(self, unit: Unit) -> list[str]:
+        """Paths of all files that a unit makes, relative to the repository."""
+        stage = self.stages[unit.portion.stage]
+        return sorted(
+            str(path.relative_to(self.config.root))
+            for asset in stage.assets_out.values()
+            for path in self._asset_files(stage, asset, unit)
+        )
+
+    def _asset_files(self, stage: Stage, asset: AssetOut, unit: Unit) -> Iterator[Path]:
+        sims: list[int | None] = [unit.sim]
+        if unit.sim is None and unit.portion.split and "sim" in tags_in(asset.path_template):
+            sims = list(self.config.splits[unit.portion.split].iter_sims())
+        for sim in sims:
+            fixed = {"method": unit.portion.method, "split": unit.portion.split, "sim": sim}
+            yield from self._expand(
+                stage, asset, {tag: value for tag, value in fixed.items() if value is not None}
+            )
+
+    def _expand(self, stage: Stage, asset: AssetOut, fixed: dict[str, Any]) -> list[Path]:
+        choices: dict[str, tuple[Any, ...]] = {
+            "freq": self.config.params.instrument.freqs,
+            "epoch": stage.epochs,
+            "field": asset.fields,
+        }
+        loops = [tag for tag in choices if tag in tags_in(asset.path_template)]
+        namer = self._namer(stage)
+        return [
+            namer.path(asset.path_template, **fixed, **dict(zip(loops, values, strict=True)))
+            for values in product(*(choices[tag] for tag in loops))
+        ]
+
+    def _namer(self, stage: Stage) -> Namer:
+        context = {"dataset": self.config.dataset, "stage": stage.dir_name}
+        return Namer(self.config.root, context | ({"working": stage.working} if stage.working else {}))
+
+    def folder(self, portion: Portion) -> Path:
+        """Out directory of a portion, which also holds its manifest."""
+        stage = self.stages[portion.stage]
+        return self._namer(stage).path(stage.out_template, **_tags(portion))
+
+
+def _tags(portion: Portion) -> dict[str, str]:
+    tags = {"method": portion.method, "split": portion.split}
+    return {tag: value for tag, value in tags.items() if value is not None}
+
+
+def _format(asset: AssetOut) -> list[Any]:
+    return [asset.handler, get_handler(asset.handler).format_version]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""The science of the microwave sky: pure functions from arrays to arrays."""

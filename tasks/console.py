@@ -1,0 +1,100 @@
+"""What a run says: progress and notes on the console, everything in a file of .cmbml/runs."""
+
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cmbml.core.engine import Reporter
+from cmbml.core.errors import CmbmlError
+from cmbml.core.plan import Unit
+from cmbml.core.repository import LOCAL
+
+LOG = logging.getLogger("cmbml")
+_EVERY_SECONDS = 1.0
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the program with a user's mistake in one line, without a traceback."""
+    try:
+        yield
+    except CmbmlError as error:
+        sys.exit("\n".join(f"cmbml: {line}" for line in str(error).splitlines()))
+
+
+class _OneLine(logging.Filter):
+    """Takes the traceback off a user's mistake that Luigi reports."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(error, CmbmlError):
+            record.msg, record.args = str(error), ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+def open_log(root: Path) -> None:
+    """Send the run's notes to the console and, with all that Luigi says, to a file of its own."""
+    folder = root / LOCAL / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    file = logging.FileHandler(folder / name, encoding="utf-8", delay=True)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    LOG.handlers = [file, console]
+    luigi = logging.getLogger("luigi-interface")
+    luigi.addFilter(_OneLine())
+    luigi.addHandler(file)
+
+
+class Progress(Reporter):
+    """Says which stage, how many of how many, and how long it may still take; across forked workers.
+
+    Parameters
+    ----------
+    stages
+        Keys of the stages.
+    """
+
+    def __init__(self, stages: Iterable[str]) -> None:
+        self._pending: dict[str, set[Unit]] = {key: set() for key in stages}
+        self._done = {key: multiprocessing.Value("i", 0) for key in self._pending}
+        self._started = {key: multiprocessing.Value("d", 0.0) for key in self._pending}
+        self._spoken = multiprocessing.Value("d", 0.0)
+
+    def expect(self, units: Iterable[Unit]) -> None:
+        """Count units that are still to be made."""
+        for unit in units:
+            self._pending[unit.portion.stage].add(unit)
+
+    def start(self, stage: str) -> None:
+        """Note when the first block of a stage starts."""
+        with self._started[stage].get_lock():
+            if not self._started[stage].value:
+                self._started[stage].value = time.time()
+
+    def unit(self, unit: Unit, how: str) -> None:
+        """Say how far the stage is, at most once a second and at its end."""
+        stage = unit.portion.stage
+        with self._done[stage].get_lock():
+            self._done[stage].value += 1
+            done = self._done[stage].value
+        total = len(self._pending[stage])
+        if done == total or time.time() - self._spoken.value > _EVERY_SECONDS:
+            self._spoken.value = time.time()
+            elapsed = time.time() - self._started[stage].value
+            left = elapsed / done * (total - done)
+            tail = f"{elapsed:.1f} s" if done == total else f"{left:.0f} s left"
+            LOG.info(f"{stage:<16} {done:>5}/{total}  {unit} {how}  {tail}")
+
+    def note(self, line: str) -> None:
+        """Say a line."""
+        LOG.info(line)

@@ -1,0 +1,191 @@
+"""The Luigi task family, built from the pipeline."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import luigi
+
+from cmbml.core.check import check_dvc, check_plan
+from cmbml.core.config import load_config
+from cmbml.core.engine import Engine
+from cmbml.core.errors import ConfigError
+from cmbml.core.pipeline import Stage
+from cmbml.core.plan import Plan, Portion, Unit
+from tasks.console import Progress, open_log
+
+# Luigi's scheduler takes quadratic time; up to about this many tasks it takes none.
+MAX_TASKS = 500
+
+
+class Workshop:
+    """What the tasks of one process share: the engine, and how simulations are grouped into blocks."""
+
+    def __init__(self) -> None:
+        config = load_config()
+        _expect_own_code(config.root)
+        plan = Plan(config)
+        check_plan(plan)
+        check_dvc(plan)
+        open_log(config.root)
+        self.progress = Progress(plan.stages)
+        self.engine = Engine(plan, self.progress)
+        self.plan = plan
+        units = sum(len(plan.units(p)) for stage in plan.stages.values() for p in plan.portions(stage))
+        self.block_size = -(-units // MAX_TASKS)
+
+    def blocks(self, portion: Portion) -> Iterator[int]:
+        """Numbers of the blocks of a portion."""
+        return iter(range(-(-len(self.plan.units(portion)) // self.block_size)))
+
+    def units(self, portion: Portion, block: int) -> list[Unit]:
+        """Units of a block."""
+        return self.plan.units(portion)[block * self.block_size : (block + 1) * self.block_size]
+
+
+def _expect_own_code(root: Path) -> None:
+    """Refuse to run one clone's data with another clone's code."""
+    spec = importlib.util.find_spec("cmbml")
+    code = Path(spec.origin).parent.parent if spec and spec.origin else None
+    if (root / "cmbml").is_dir() and code != root:
+        raise ConfigError(
+            f"{root}: the code in use is that of {code}: run `python -m luigi` in this folder instead"
+        )
+
+
+class AssetTarget(luigi.LocalTarget):
+    """One file of an asset: it exists when the file is there with the wanted fingerprint."""
+
+    def __init__(self, path: str, workshop: Workshop, unit: Unit) -> None:
+        super().__init__(path)
+        self._workshop = workshop
+        self._unit = unit
+
+    def exists(self) -> bool:
+        """Whether the unit that makes the file is complete."""
+        return self._workshop.engine.ledger(self._unit.portion).stale(self._unit) is None
+
+
+class _PortionTask(luigi.Task):
+    """What blocks and their end share: which portion of which dataset."""
+
+    workshop: ClassVar[Workshop]
+    stage: ClassVar[Stage]
+    root = luigi.Parameter()
+    dataset = luigi.Parameter()
+    method = luigi.OptionalParameter(default=None)
+    split = luigi.OptionalParameter(default=None)
+    alone = luigi.BoolParameter(default=False, significant=False)
+
+    @property
+    def portion(self) -> Portion:
+        return Portion(self.stage.key, self.method, self.split)
+
+    @property
+    def place(self) -> dict[str, str]:
+        return {"root": self.root, "dataset": self.dataset}
+
+
+class Block(_PortionTask):
+    """Makes a block of simulations of one stage."""
+
+    block = luigi.IntParameter()
+
+    @property
+    def units(self) -> list[Unit]:
+        return self.workshop.units(self.portion, self.block)
+
+    @property
+    def resources(self) -> dict[str, int]:
+        return self.stage.resources
+
+    def requires(self) -> Iterator[luigi.Task]:
+        if not self.alone:
+            for source in self.workshop.plan.sources(self.portion):
+                yield finalise_task(self.workshop, source, self.place)
+
+    def output(self) -> list[AssetTarget]:
+        files = ((path, unit) for unit in self.units for path in self.workshop.plan.files(unit))
+        root = self.workshop.plan.config.root
+        return [AssetTarget(str(root / path), self.workshop, unit) for path, unit in files]
+
+    def complete(self) -> bool:
+        ledger = self.workshop.engine.ledger(self.portion)
+        entries = ledger.entries
+        stale = [unit for unit in self.units if ledger.stale(unit, entries)]
+        self.workshop.progress.expect(stale)
+        return not stale
+
+    def run(self) -> None:
+        self.workshop.progress.start(self.stage.key)
+        self.workshop.engine.run_block(self.units, f"block{self.block:05d}")
+
+
+class Finalise(_PortionTask):
+    """Closes a portion when all its blocks are made: prunes, and writes the manifest."""
+
+    def requires(self) -> Iterator[luigi.Task]:
+        block = _TASKS[f"{self.stage.class_name}Block"]
+        for number in self.workshop.blocks(self.portion):
+            yield block(block=number, method=self.method, split=self.split, alone=self.alone, **self.place)
+
+    def complete(self) -> bool:
+        return self.workshop.engine.ledger(self.portion).complete()
+
+    def run(self) -> None:
+        self.workshop.engine.finalise(self.portion)
+
+
+class StageTask(luigi.WrapperTask):
+    """Makes one stage, and what it reads from; with --alone that must be there already."""
+
+    workshop: ClassVar[Workshop]
+    stage: ClassVar[Stage]
+    alone = luigi.BoolParameter(default=False, significant=False)
+
+    def requires(self) -> Iterator[luigi.Task]:
+        for portion in self.workshop.plan.portions(self.stage):
+            task = finalise_task(self.workshop, portion, place_of(self.workshop), alone=self.alone)
+            if self.alone and not task.complete():
+                self.workshop.engine.require_inputs(portion)
+            yield task
+
+
+class EveryStage(luigi.WrapperTask):
+    """Makes all stages."""
+
+    workshop: ClassVar[Workshop]
+
+    def requires(self) -> Iterator[luigi.Task]:
+        for stage in self.workshop.plan.stages.values():
+            yield _TASKS[stage.class_name]()
+
+
+_TASKS: dict[str, Any] = {}
+
+
+def place_of(workshop: Workshop) -> dict[str, str]:
+    """Parameters that tell a dataset from any other that one scheduler may know."""
+    config = workshop.plan.config
+    return {"root": str(config.root), "dataset": config.dataset}
+
+
+def finalise_task(workshop: Workshop, portion: Portion, place: dict[str, str], *, alone: bool = False) -> Any:
+    """Make the task that closes a portion."""
+    kind = _TASKS[f"{workshop.plan.stages[portion.stage].class_name}Finalise"]
+    return kind(method=portion.method, split=portion.split, alone=alone, **place)
+
+
+def build_family() -> dict[str, Any]:
+    """Make a wrapper, a block task and a closing task for every stage, and RunAll over all of them."""
+    workshop = Workshop()
+    for stage in workshop.plan.stages.values():
+        for base, suffix in ((StageTask, ""), (Block, "Block"), (Finalise, "Finalise")):
+            _define(f"{stage.class_name}{suffix}", base, workshop=workshop, stage=stage)
+    _define("RunAll", EveryStage, workshop=workshop)
+    return _TASKS
+
+
+def _define(name: str, base: type, **attributes: Any) -> None:
+    _TASKS[name] = type(name, (base,), {**attributes, "__module__": "tasks", "__doc__": base.__doc__})
