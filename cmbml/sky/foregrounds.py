@@ -1,0 +1,82 @@
+"""What tells one foreground sky from the next: a few numbers, drawn per simulation from a population."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+AMPLITUDES = ("dust_amplitude", "sync_amplitude", "freefree_amplitude", "ame_amplitude", "small_scale")
+
+
+@dataclass(frozen=True)
+class ForegroundDraw:
+    """Foreground parameters of one simulation; the defaults change nothing.
+
+    Attributes
+    ----------
+    dust_amplitude, sync_amplitude, freefree_amplitude, ame_amplitude
+        Factors on the components' brightness at their reference frequencies.
+    dust_beta, sync_beta
+        Offsets of the spectral indices.
+    dust_temp
+        Offset of the dust temperature, K.
+    ame_peak
+        Offset of the peak frequency of spinning dust, GHz.
+    small_scale
+        Factor on the standard deviation of the log-normal small scales (galaxy only).
+    """
+
+    dust_amplitude: float = 1.0
+    sync_amplitude: float = 1.0
+    freefree_amplitude: float = 1.0
+    ame_amplitude: float = 1.0
+    dust_beta: float = 0.0
+    dust_temp: float = 0.0
+    sync_beta: float = 0.0
+    ame_peak: float = 0.0
+    small_scale: float = 1.0
+
+
+FOREGROUND_KEYS = tuple(field.name for field in fields(ForegroundDraw))
+
+
+def draw_foregrounds(
+    population: Mapping[str, tuple[float, float]], rng: np.random.Generator
+) -> ForegroundDraw:
+    """Draw the foreground parameters of one simulation.
+
+    Parameters
+    ----------
+    population
+        Mean and standard deviation of parameters of `ForegroundDraw`; a parameter that is not named keeps its
+        default.  Factors are log-normal with this mean and standard deviation, so they stay positive; offsets
+        are Gaussian.
+    rng
+        Generator of this simulation's population.  Every parameter has its own child, so naming another
+        parameter changes no draw.
+
+    Raises
+    ------
+    ValueError
+        Where a name is unknown, a standard deviation negative, or the mean of a factor not positive.
+    """
+    unknown = sorted(set(population) - set(FOREGROUND_KEYS))
+    if unknown:
+        known = ", ".join(FOREGROUND_KEYS)
+        raise ValueError(f"population: unknown foreground parameter {', '.join(unknown)}; known are {known}")
+    children = dict(zip(FOREGROUND_KEYS, rng.spawn(len(FOREGROUND_KEYS)), strict=True))
+    return ForegroundDraw(
+        **{key: _draw(key, mean, sd, children[key]) for key, (mean, sd) in population.items()}
+    )
+
+
+def _draw(key: str, mean: float, sd: float, rng: np.random.Generator) -> float:
+    if sd < 0:
+        raise ValueError(f"population: standard deviation of {key} is negative: {sd:g}")
+    deviate = float(rng.standard_normal())
+    if key not in AMPLITUDES:
+        return mean + sd * deviate
+    if mean <= 0:
+        raise ValueError(f"population: mean of the factor {key} must be positive, got {mean:g}")
+    variance = np.log1p((sd / mean) ** 2)
+    return float(mean * np.exp(np.sqrt(variance) * deviate - variance / 2))

@@ -1,0 +1,59 @@
+"""Conversion from Rayleigh-Jeans to thermodynamic temperature, and the spectral laws of the foregrounds.
+
+Formulas follow Planck 2015 results X (arXiv:1502.01588, table 4); frequencies in GHz, factors without unit.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+T_CMB = 2.7255  # K, Fixsen 2009 (arXiv:0911.1955)
+GHZ_PER_KELVIN = 20.836619123327576  # k_B / h, CODATA 2018
+
+
+def rj_to_cmb(freq_ghz: float | Array) -> Any:
+    """Thermodynamic temperature per Rayleigh-Jeans temperature (uK_CMB / uK_RJ) for small fluctuations."""
+    x = np.asarray(freq_ghz, dtype=np.float64) / (GHZ_PER_KELVIN * T_CMB)
+    return (np.expm1(x) / x) ** 2 * np.exp(-x)
+
+
+def power_law(freq_ghz: float, reference_ghz: float, index: float | Array) -> Any:
+    """Power law in Rayleigh-Jeans temperature, 1 at the reference."""
+    return np.exp(np.log(freq_ghz / reference_ghz) * np.asarray(index))
+
+
+def modified_blackbody(
+    freq_ghz: float, reference_ghz: float, index: float | Array, temperature: float | Array
+) -> Any:
+    """Grey body nu^index B_nu(temperature in K) in Rayleigh-Jeans temperature, 1 at the reference."""
+    scale = 1 / (GHZ_PER_KELVIN * np.asarray(temperature))
+    planck = np.expm1(reference_ghz * scale) / np.expm1(freq_ghz * scale)
+    return power_law(freq_ghz, reference_ghz, np.asarray(index) + 1) * planck
+
+
+def free_free(freq_ghz: float, reference_ghz: float, electron_temperature: float = 7000.0) -> float:
+    """Free-free emission in Rayleigh-Jeans temperature, 1 at the reference (Draine 2011, optically thin)."""
+
+    def gaunt_over_square(freq: float) -> float:
+        argument = 5.960 - np.sqrt(3) / np.pi * np.log(freq * (electron_temperature / 1e4) ** -1.5)
+        return float(np.log(np.exp(argument) + np.e) / freq**2)
+
+    return gaunt_over_square(freq_ghz) / gaunt_over_square(reference_ghz)
+
+
+# Widths in ln(frequency) below and above the peak: SPDUST's cold neutral medium (Ali-Haimoud, Hirata &
+# Dickinson 2009, arXiv:0812.2904), which falls faster above its peak than below.
+SPINNING_WIDTHS = (0.52, 0.36)
+
+
+def spinning_dust(freq_ghz: float, reference_ghz: float, peak_ghz: float | Array) -> Any:
+    """Spinning dust in Rayleigh-Jeans temperature, 1 at the reference: log-normal in flux around its peak."""
+
+    def log_flux(freq: float) -> Any:
+        offset = np.log(freq / np.asarray(peak_ghz))
+        return -0.5 * (offset / np.where(offset < 0, *SPINNING_WIDTHS)) ** 2
+
+    return (reference_ghz / freq_ghz) ** 2 * np.exp(log_flux(freq_ghz) - log_flux(reference_ghz))

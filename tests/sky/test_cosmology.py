@@ -1,0 +1,112 @@
+from dataclasses import asdict, replace
+
+import camb
+import numpy as np
+import pytest
+
+from cmbml.sky import cosmology
+from cmbml.sky.cosmology import draw_gaussian, fixed, theory_spectra
+
+
+@pytest.fixture(scope="module")
+def temperature():
+    return theory_spectra(fixed("planck2018"), 160, n_stokes=1)
+
+
+@pytest.fixture(scope="module")
+def full():
+    return theory_spectra(fixed("planck2018"), 200)
+
+
+def test_spectra_start_at_zero_and_are_not_d_l(temperature):
+    """The Sachs-Wolfe plateau: l (l + 1) C_l / 2 pi is about 1000 uK^2 at l = 10; C_0 and C_1 vanish."""
+    cl = temperature["TT"]
+    assert cl.shape == (161,)
+    assert cl[0] == cl[1] == 0
+    assert 700 < 110 * cl[10] / (2 * np.pi) < 1000
+
+
+def test_quick_temperature_agrees_with_the_full_run(temperature, full):
+    """Both are good to 1e-3."""
+    np.testing.assert_allclose(temperature["TT"][2:], full["TT"][2:161], rtol=1e-3)
+
+
+def test_all_spectra_are_there(full):
+    assert set(full) == {"TT", "EE", "BB", "TE", "PP", "TP", "EP"} | {
+        f"{key}_unlensed" for key in ("TT", "EE", "BB", "TE")
+    }
+    assert all(cl.shape == (201,) for cl in full.values())
+    assert full["BB"][100] > 0
+    assert not full["BB_unlensed"].any()
+
+
+def test_lensing_potential_is_not_scaled(full):
+    """[l (l + 1)]^2 C_l^phiphi / 2 pi peaks at 1.3e-7 near l = 40 (Planck 2018 VIII, arXiv:1807.06210)."""
+    assert (40 * 41) ** 2 * full["PP"][40] / (2 * np.pi) == pytest.approx(1.3e-7, rel=0.15)
+
+
+def test_pivot_is_used():
+    """As and ns moved to another pivot along the same spectrum leave the C_l as they are."""
+    planck = fixed("planck2018")
+    moved = replace(planck, pivot_scalar=0.002, As=planck.As * (0.002 / 0.05) ** (planck.ns - 1))
+    ours = theory_spectra(planck, 30, n_stokes=1)["TT"]
+    theirs = theory_spectra(moved, 30, n_stokes=1)["TT"]
+    np.testing.assert_allclose(ours[2:], theirs[2:], rtol=1e-6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lmax", [160, 500, 1280])
+def test_accuracy_is_as_recorded(lmax):
+    """Against a run with doubled accuracy and a larger band-limit."""
+    params = camb.CAMBparams()
+    values = asdict(fixed("planck2018"))
+    primordial = {key: values.pop(key) for key in ("As", "ns", "pivot_scalar")}
+    params.set_cosmology(**values)
+    params.InitPower.set_params(**primordial)
+    params.set_for_lmax(3500, lens_potential_accuracy=3)
+    params.Accuracy.AccuracyBoost = 1.5
+    camb.config.ThreadNum = 1
+    exact = camb.get_results(params).get_cmb_power_spectra(params, lmax=lmax, CMB_unit="muK", raw_cl=True)
+    spectra = theory_spectra(fixed("planck2018"), lmax)
+    tables = {"TT": (0, 1e-3), "EE": (1, 2e-3), "BB": (2, 8e-3)}
+    for key, (column, tolerance) in tables.items():
+        np.testing.assert_allclose(spectra[key][2:], exact["total"][2:, column], rtol=tolerance, err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["planck2018", "wmap9"])
+def test_draws_have_the_published_moments(name):
+    """2000 draws: means within 5 and deviations within 5 standard errors."""
+    published = cosmology.GAUSSIANS[name]
+    draws = [asdict(draw_gaussian(name, np.random.default_rng([7, i]))) for i in range(2000)]
+    for key, sd in published.sd.items():
+        values = np.array([draw[key] for draw in draws])
+        assert abs(values.mean() - getattr(published.mean, key)) < 5 * sd / np.sqrt(2000)
+        assert values.std() == pytest.approx(sd, rel=5 / np.sqrt(4000))
+    assert {draw["pivot_scalar"] for draw in draws} == {published.mean.pivot_scalar}
+
+
+def test_published_values_agree_between_the_pivots():
+    """WMAP9's and Planck's amplitudes describe the same sky: equal within 10 per cent at one pivot."""
+    wmap, planck = fixed("wmap9"), fixed("planck2018")
+    moved = wmap.As * (0.05 / 0.002) ** (wmap.ns - 1)
+    assert moved == pytest.approx(planck.As, rel=0.1)
+
+
+def test_unknown_names_list_the_known():
+    with pytest.raises(ValueError, match="known are planck2018, wmap9"):
+        fixed("planck2015")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"H0": float("nan")}, "H0 must be positive"),
+        ({"omch2": -0.1}, "omch2 must be positive"),
+        ({"H0": 10.0}, "critical density"),
+        ({"tau": 0.9}, r"CAMB refuses .*tau=0\.9.*optical depth"),
+        ({"As": 1.0}, r"CAMB refuses .*As=1\.0.*normalized"),
+    ],
+)
+def test_unphysical_values_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        theory_spectra(replace(fixed("planck2018"), **change), 30, n_stokes=1)

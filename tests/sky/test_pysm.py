@@ -1,0 +1,126 @@
+import numpy as np
+import pysm3
+import pysm3.units as u
+import pytest
+
+from cmbml.sky.foregrounds import ForegroundDraw
+from cmbml.sky.pysm import load_model, pysm_component_maps, pysm_maps
+from cmbml.sky.pysm_templates import template_files
+from cmbml.sky.sht import map2alm
+
+FREQS = (28.4, 142.876, 545.0, 866.8)
+
+
+def emission(freqs, presets, nside=64):
+    """Plain PySM: all presets, every band, uK_CMB, (n_freq, 3, npix)."""
+    sky = pysm3.Sky(nside=nside, preset_strings=list(presets))
+    maps = []
+    for freq in freqs:
+        rj = sky.get_emission(freq * u.GHz)
+        maps.append(rj.to_value(u.uK_CMB, equivalencies=u.cmb_equivalencies(freq * u.GHz)))
+    return np.array(maps)
+
+
+@pytest.mark.parametrize(
+    "presets", [("d1",), ("d2",), ("s1",), ("s3",), ("f1",), ("a1",), ("d1", "s1", "f1", "a1")]
+)
+def test_nominal_draw_is_plain_pysm(sky64, presets):
+    """PySM multiplies in float32 here and there: 1e-5 of the rms, and 1e-6 uK where nothing is left."""
+    ours = pysm_maps(presets, FREQS, ForegroundDraw(), 64)
+    theirs = emission(FREQS, presets)[:, 0]
+    for mine, reference in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-5, atol=1e-5 * reference.std() + 1e-6)
+
+
+@pytest.mark.parametrize("presets", [("d1", "f1"), ("s1",), ("s3", "a1")])
+def test_polarisation_is_plain_pysm(sky64, presets):
+    """Not at 545 GHz: at its reference frequency PySM's dust leaves Q and U of 353 GHz unscaled."""
+    ours = pysm_maps(presets, (28.4, 353.0), ForegroundDraw(), 64, n_stokes=3)
+    theirs = emission((28.4, 353.0), presets)
+    assert ours.shape == theirs.shape
+    for mine, reference in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-5, atol=1e-5 * reference.std())
+
+
+@pytest.mark.parametrize(
+    ("preset", "key"),
+    [
+        ("d1", "dust_amplitude"),
+        ("s1", "sync_amplitude"),
+        ("f1", "freefree_amplitude"),
+        ("a1", "ame_amplitude"),
+    ],
+)
+def test_amplitudes_scale(sky64, preset, key):
+    plain = pysm_maps((preset,), FREQS, ForegroundDraw(), 64)
+    scaled = pysm_maps((preset,), FREQS, ForegroundDraw(**{key: 0.6}), 64)
+    np.testing.assert_allclose(scaled, 0.6 * plain, rtol=1e-12)
+
+
+def test_index_offsets_tilt_around_the_reference(sky64):
+    for preset, key, reference in (("d1", "dust_beta", 545.0), ("s1", "sync_beta", 0.408)):
+        plain = pysm_maps((preset,), FREQS, ForegroundDraw(), 64)
+        tilted = pysm_maps((preset,), FREQS, ForegroundDraw(**{key: 0.05}), 64)
+        for freq, ratio in zip(FREQS, tilted / plain, strict=True):
+            np.testing.assert_allclose(ratio, (freq / reference) ** 0.05, rtol=1e-6)
+
+
+def test_index_offset_of_synchrotron_leaves_free_free(sky64):
+    plain = pysm_maps(("f1",), FREQS, ForegroundDraw(), 64)
+    np.testing.assert_array_equal(pysm_maps(("f1",), FREQS, ForegroundDraw(sync_beta=0.1), 64), plain)
+
+
+def test_draws_do_not_touch_the_cached_model(sky64):
+    plain = pysm_maps(("d1",), FREQS, ForegroundDraw(), 64)
+    pysm_maps(("d1",), FREQS, ForegroundDraw(dust_temp=2.0, dust_beta=0.1, dust_amplitude=2.0), 64)
+    np.testing.assert_array_equal(pysm_maps(("d1",), FREQS, ForegroundDraw(), 64), plain)
+    assert load_model("d1", 64) is load_model("d1", 64)
+
+
+def test_warmer_dust_and_a_higher_peak_move_the_spectrum(sky64):
+    """Warmer dust is relatively brighter above its reference; spinning dust that peaks higher is bluer."""
+    warm = pysm_maps(("d1",), FREQS, ForegroundDraw(dust_temp=2.0), 64) / pysm_maps(
+        ("d1",), FREQS, ForegroundDraw(), 64
+    )
+    assert (warm[3] > 1).all()
+    assert (warm[1] < 1).all()
+    plain, shifted = (
+        pysm_maps(("a1",), (28.4, 40.0), ForegroundDraw(ame_peak=peak), 64) for peak in (0.0, 2.0)
+    )
+    assert (shifted.sum(axis=1) > plain.sum(axis=1)).all()
+
+
+@pytest.mark.parametrize("nside", [32, 128])
+def test_other_resolutions_are_harmonic(sky64, nside):
+    """Multipoles that both resolutions carry stay as they are: three iterations leave 1e-3 at l < nside."""
+    native, other = (pysm_maps(("s1",), (28.4,), ForegroundDraw(), each)[0] for each in (64, nside))
+    lmax = min(nside, 64)
+    expected = map2alm(native, lmax)
+    np.testing.assert_allclose(map2alm(other, lmax), expected, atol=1e-3 * np.std(expected))
+
+
+def test_template_files():
+    assert template_files(("d1", "f1"))[0] == "pysm_2/dust_t_new.fits"
+    assert "pysm_2/ff_t_new.fits" in template_files(("d1", "f1"))
+    assert len(template_files(("s1", "s3"))) == len(template_files(("s1",)))
+    assert template_files(("d9",), 2048) == ["dust_gnilc/gnilc_dust_template_nside2048_2023.02.10.fits"]
+
+
+def test_missing_templates_are_named_without_asking_the_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYSM_LOCAL_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match=r"d9: no template dust_gnilc/.*PYSM_LOCAL_DATA"):
+        pysm_maps(("d9",), FREQS, ForegroundDraw(), 64)
+
+
+@pytest.mark.parametrize(
+    ("preset", "message"),
+    [("d99", "no preset 'd99'; known are a1"), ("c1", "is a CMB"), ("d6", "global generator")],
+)
+def test_unfit_presets_are_refused(sky64, preset, message):
+    with pytest.raises(ValueError, match=message):
+        pysm_maps((preset,), FREQS, ForegroundDraw(), 64)
+
+
+def test_component_maps_add_up(sky64):
+    parts = [pysm_component_maps(preset, FREQS, ForegroundDraw(), 64) for preset in ("d1", "s1")]
+    np.testing.assert_allclose(sum(parts), pysm_maps(("d1", "s1"), FREQS, ForegroundDraw(), 64), rtol=1e-12)

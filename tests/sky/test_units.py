@@ -1,0 +1,48 @@
+import astropy.units as au
+import numpy as np
+import pysm3.units as pu
+import pytest
+from astropy.cosmology import Planck15
+from astropy.modeling.physical_models import BlackBody
+
+from cmbml.sky import units
+
+FREQS = [0.408, 28.4, 142.876, 353.0, 866.8]
+
+
+@pytest.mark.parametrize("freq", FREQS)
+def test_rj_to_cmb_agrees_with_pysm(freq):
+    """Astropy's default cosmology has T_CMB = 2.7255 K as well; constants agree to 1e-8."""
+    assert Planck15.Tcmb0.value == units.T_CMB
+    expected = (1 * pu.K_RJ).to_value(pu.K_CMB, equivalencies=pu.cmb_equivalencies(freq * pu.GHz))
+    assert units.rj_to_cmb(freq) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("freq", FREQS)
+def test_modified_blackbody_agrees_with_astropy(freq):
+    """Flux of astropy's Planck function, divided by nu^2 to become Rayleigh-Jeans temperature."""
+    body = BlackBody(temperature=19.6 * au.K)
+    ratio = (body(freq * au.GHz) / body(545 * au.GHz)).value
+    expected = ratio * (freq / 545) ** (1.55 - 2)
+    assert units.modified_blackbody(freq, 545, 1.55, 19.6) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("law", [units.power_law, units.spinning_dust])
+def test_laws_are_one_at_the_reference(law):
+    assert law(30.0, 30.0, np.array([25.0, 31.0])) == pytest.approx(1)
+
+
+def test_power_law_doubles_and_halves():
+    assert units.power_law(60.0, 30.0, -3.0) == pytest.approx(1 / 8)
+
+
+def test_free_free_is_close_to_the_usual_index():
+    """Between 30 and 100 GHz the Gaunt factor makes the index about -2.15 (Planck 2015 X)."""
+    index = np.log(units.free_free(100.0, 30.0)) / np.log(100 / 30)
+    assert index == pytest.approx(-2.16, abs=0.03)
+
+
+def test_spinning_dust_peaks_where_told():
+    freqs = np.linspace(10, 60, 5001)
+    flux = [units.spinning_dust(freq, 22.8, 31.0) * freq**2 for freq in freqs]
+    assert freqs[np.argmax(flux)] == pytest.approx(31.0, abs=0.02)
