@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cmbml.analysis.pixel import METRICS
 from cmbml.analysis.reference import REFERENCE_LABELS
@@ -152,7 +152,7 @@ def sky_map(
         Width of the projected picture in pixels.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
         options = {"title": title, "span": span, "unit": unit, "cmap": cmap, "mask": mask, "width": width}
         _draw_map(figure, figure.add_subplot(), sky, options)
     return figure
@@ -207,7 +207,7 @@ def _series(index: int) -> dict[str, Any]:
 
 
 def latitude_figure(
-    edges_deg: NDArray[np.floating], rmse: Mapping[str, NDArray[np.floating]], *, title: str = ""
+    edges_deg: ArrayLike, rmse: Mapping[str, NDArray[np.floating]], *, title: str = ""
 ) -> Figure:
     """Residual rms by Galactic latitude, a line per method.
 
@@ -218,7 +218,8 @@ def latitude_figure(
     rmse
         RMSE per method in uK: each ``(n_bands,)``, NaN where there is no sky.
     """
-    centres = (edges_deg[1:] + edges_deg[:-1]) / 2
+    edges = np.asarray(edges_deg, dtype=np.float64)
+    centres = (edges[1:] + edges[:-1]) / 2
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 4), layout="constrained")
         ax = figure.add_subplot()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import healpy as hp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cmbml.sky.sht import Map, nside_of
 
@@ -86,7 +86,7 @@ def pixel_metrics(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
 
 
 def latitude_rmse(
-    estimate: Map, truth: Map, edges_deg: NDArray[np.floating], mask: Map | None = None
+    estimate: Map, truth: Map, edges_deg: ArrayLike, mask: Map | None = None
 ) -> NDArray[np.float64]:
     """RMSE in bands of Galactic latitude.
 
@@ -106,8 +106,9 @@ def latitude_rmse(
     """
     weights = np.ones(truth.shape) if mask is None else mask
     check_fields(estimate, truth, weights)
-    band = np.digitize(_latitude(nside_of(truth)), edges_deg)
-    size = len(edges_deg) + 1
+    edges = np.asarray(edges_deg, dtype=np.float64)
+    band = np.digitize(_latitude(nside_of(truth)), edges)
+    size = len(edges) + 1
     square = np.where(weights > 0, estimate - truth, 0.0) ** 2
     total = np.bincount(band, weights, minlength=size)[1:-1]
     power = np.bincount(band, weights * square, minlength=size)[1:-1]

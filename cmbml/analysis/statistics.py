@@ -97,7 +97,9 @@ def paired_difference(
     return bootstrap_mean(first - second, rng, n_resamples=n_resamples, level=level)
 
 
-def summarise(values: Values, rng_of: Callable[[str], np.random.Generator]) -> Scores:
+def summarise(
+    values: Values, rng_of: Callable[[str], np.random.Generator], *, n_resamples: int = RESAMPLES
+) -> Scores:
     """Mean and interval of every score.
 
     Parameters
@@ -107,10 +109,15 @@ def summarise(values: Values, rng_of: Callable[[str], np.random.Generator]) -> S
     rng_of
         Gives a fresh generator for a split.  All methods of a split are resampled alike, so that a row does
         not depend on which other methods are in the table.
+    n_resamples
+        Number of bootstrap resamples.
     """
     return {
         split: {
-            method: {name: bootstrap_mean(numbers, rng_of(split)) for name, numbers in metrics.items()}
+            method: {
+                name: bootstrap_mean(numbers, rng_of(split), n_resamples=n_resamples)
+                for name, numbers in metrics.items()
+            }
             for method, metrics in methods.items()
         }
         for split, methods in values.items()

@@ -116,7 +116,7 @@ def format_interval(interval: Interval | None) -> str:
     if math.isinf(interval.mean):
         return "∞"
     if interval.lo is None or interval.hi is None:
-        return f"{interval.mean:.4g}"
+        return f"{interval.mean:#.4g}".rstrip(".")
     digits = _digits(interval.lo, interval.hi)
     if digits is None:
         return f"{interval.mean:.3g} [{interval.lo:.3g}, {interval.hi:.3g}]"

@@ -101,7 +101,7 @@ def test_page_is_accessible():
 
 def test_leaderboard_marks_the_best_method_and_the_references():
     page = Outline(render(context()))
-    assert page.text["strong"] == ["mini", "bold", "4.00", "0.950", "7"]
+    assert page.text["strong"] == ["mini", "bold", "4.00", "0.950", "7.000"]
     assert sum(attrs.get("class") == "reference" for attrs in page.all("tr")) == 2
 
 

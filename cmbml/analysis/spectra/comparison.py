@@ -1,0 +1,79 @@
+"""An estimate against the truth, multipole band by band."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbml.analysis.spectra.master import Master, pseudo_spectra
+from cmbml.sky.sht import Alm, Cl
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Band powers D_b of one spectrum (TT, EE, BB or TE) in uK^2, each ``(n_bands,)``.
+
+    Attributes
+    ----------
+    ell
+        Centres of the bands.
+    truth, estimate
+        Auto-spectra.
+    cross
+        Spectrum of estimate times truth.
+    residual
+        Auto-spectrum of estimate - truth.
+    """
+
+    ell: Cl
+    truth: Cl
+    estimate: Cl
+    cross: Cl
+    residual: Cl
+
+    @property
+    def error(self) -> Cl:
+        """Excess of the estimate's power, uK^2: what a spectrum measured on it would be wrong by."""
+        return self.estimate - self.truth
+
+    @property
+    def transfer(self) -> Cl:
+        """Transfer function, cross over truth: 1 where the method keeps the CMB whole."""
+        return self.cross / self.truth
+
+    @property
+    def coherence(self) -> Cl:
+        """Correlation of estimate and truth: 1 where there is no residual but a gain.
+
+        NaN in a band where decoupling has left either power negative.
+        """
+        power = self.estimate * self.truth
+        out = np.full(power.shape, np.nan)
+        return np.divide(self.cross, np.sqrt(np.abs(power)), out=out, where=power > 0)
+
+
+def compare(estimate: Alm, truth: Alm, master: Master) -> dict[str, Comparison]:
+    """Compare an estimate with the truth under the mask of `master`.
+
+    Parameters
+    ----------
+    estimate, truth
+        a_lm of the masked maps, by `cmbml.analysis.spectra.master.masked_alm`: ``(n_stokes, nalm)``.
+    master
+        Decoupling of the same mask.
+
+    Returns
+    -------
+    dict[str, Comparison]
+        ``{"TT": ...}``, or TT, EE, BB and TE.
+    """
+    pairs = {
+        "truth": pseudo_spectra(truth),
+        "estimate": pseudo_spectra(estimate),
+        "cross": pseudo_spectra(estimate, truth),
+        "residual": pseudo_spectra(estimate - truth),
+    }
+    decoupled = {kind: master.decouple(pseudo) for kind, pseudo in pairs.items()}
+    return {
+        name: Comparison(master.bands.centres, **{kind: powers[name] for kind, powers in decoupled.items()})
+        for name in decoupled["truth"]
+    }

@@ -1,0 +1,214 @@
+"""Band powers of masked skies: the MASTER estimator.
+
+Spectra travel as dictionaries: ``{"TT": ...}`` for temperature, ``{"TT", "EE", "BB", "TE"}`` for T, Q, U.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cmbml.analysis.spectra.bands import Bands
+from cmbml.analysis.spectra.coupling import Coupling, Matrix, mode_coupling
+from cmbml.sky.sht import Alm, Cl, Map, alm2cl, map2alm, nside_of
+
+Spectra = Mapping[str, Cl]
+
+
+def masked_alm(sky: Map, mask: Map, lmax: int, *, iterations: int = 1, threads: int = 1) -> Alm:
+    """Analyse a sky under a mask: the a_lm of which pseudo-spectra are made.
+
+    Parameters
+    ----------
+    sky
+        T or T, Q, U, full-sky: ``(n_stokes, npix)``.
+    mask
+        Weights in [0, 1]: ``(npix,)``.
+    lmax
+        Band-limit.
+    iterations
+        Jacobi iterations of the quadrature.  A mask gives the product power beyond any band-limit, which
+        more of them do not remove.
+    threads
+        Number of threads.
+
+    Returns
+    -------
+    Alm
+        ``(n_stokes, nalm)``, linear in `sky`: that of a residual is the difference of two.
+    """
+    return map2alm(sky * mask, lmax, iterations=iterations, threads=threads)
+
+
+def pseudo_spectra(a: Alm, b: Alm | None = None) -> dict[str, Cl]:
+    """Auto-spectra of one set of a_lm ``(n_stokes, nalm)``, or cross-spectra of two; TE is symmetrised."""
+    other = a if b is None else b
+    rows = zip(("TT", "EE", "BB"), a, other, strict=False)
+    out = {name: alm2cl(first, second) for name, first, second in rows}
+    if len(a) == 3:
+        out["TE"] = (alm2cl(a[0], other[1]) + alm2cl(a[1], other[0])) / 2
+    return out
+
+
+def master(
+    mask: Map, bands: Bands, *, window: Cl | None = None, polarised: bool = False, threads: int = 1
+) -> "Master":
+    """Prepare the decoupling of a mask, once for all skies under it.
+
+    Parameters
+    ----------
+    mask
+        Weights in [0, 1], of T, Q and U alike: ``(npix,)``.
+    bands
+        Bands of the result; their end is the band-limit of the analysis.
+    window
+        Beam times pixel window of the skies, ``(lmax + 1,)`` or longer; 1 where it is None.
+    polarised
+        Whether EE, BB and TE are wanted too.
+    threads
+        Number of threads of the transforms of the mask.
+
+    Raises
+    ------
+    ValueError
+        Where the mask is empty, the window is too short or vanishes within the bands, or the mask leaves too
+        little sky for bands as narrow as these.
+    """
+    beam = np.ones(bands.lmax + 1) if window is None else window[: bands.lmax + 1]
+    if len(beam) <= bands.lmax or np.any(beam[bands.edges[0] :] <= 0):
+        raise ValueError(f"the window must be positive up to l = {bands.lmax}: lower lmax")
+    if not np.any(mask > 0):
+        raise ValueError("the mask is zero everywhere: there is no sky to take spectra of")
+    limit = min(2 * bands.lmax, 3 * nside_of(mask) - 1)
+    couplings = [
+        mode_coupling(alm2cl(map2alm(weights, limit, threads=threads)), bands.lmax, polarised=with_spin)
+        for weights, with_spin in ((mask, polarised), (mask**2, False))
+    ]
+    prepared = Master(bands, beam, couplings[0], couplings[1].tt, float(np.mean(mask**2)))
+    prepared.check()
+    return prepared
+
+
+@dataclass(frozen=True)
+class Master:
+    """All that the band powers of skies under one mask have in common; made by `master`.
+
+    Attributes
+    ----------
+    bands
+        The bands.
+    window
+        Beam times pixel window of the skies, ``(lmax + 1,)``; its square is divided out.
+    coupling
+        Mode coupling of the mask.
+    coupling_of_square
+        Mode coupling of TT by the square of the mask, for the covariance.
+    mean_square
+        Mean of the square of the mask over the sky.
+    """
+
+    bands: Bands
+    window: Cl
+    coupling: Coupling
+    coupling_of_square: Matrix
+    mean_square: float
+
+    def decouple(self, pseudo: Spectra) -> dict[str, Cl]:
+        """Band powers D_b from pseudo-spectra, in their unit: ``(n_bands,)`` each.
+
+        Unbiased where D_l is constant within bands and there is no power below the first band.
+        """
+        cut = {name: cl[: self.bands.lmax + 1] for name, cl in pseudo.items()}
+        return _by_kernel(cut, lambda kernel, cl: self._responses[kernel] @ cl)
+
+    def pseudo(self, theory: Spectra) -> dict[str, Cl]:
+        """Mean pseudo-spectra of skies of spectra C_l, ``(lmax + 1,)`` each."""
+        seen = {name: cl[: self.bands.lmax + 1] * self.window**2 for name, cl in theory.items()}
+        return _by_kernel(seen, lambda kernel, cl: self._matrices[kernel] @ cl)
+
+    def expected(self, theory: Spectra) -> dict[str, Cl]:
+        """Mean band powers of skies of spectra C_l, ``(lmax + 1,)`` each: theory through band windows."""
+        return self.decouple(self.pseudo(theory))
+
+    def covariance(self, name: str, theory: Spectra) -> Matrix:
+        """Analytic Gaussian covariance of the band powers of one spectrum: ``(n_bands, n_bands)``.
+
+        It leaves out what E and B share through the mask, and is therefore too small for BB below an EE that
+        is larger by orders of magnitude.
+
+        Parameters
+        ----------
+        name
+            TT, EE, BB or TE.
+        theory
+            Spectra C_l of the sky, noise included: ``(lmax + 1,)`` each.
+
+        References
+        ----------
+        Efstathiou 2004 (astro-ph/0307515), equation 14, with pseudo-spectra over the mean square of the mask
+        in place of C_l as in Nicola et al. 2021 (arXiv:2010.09717).
+        """
+        partner = {"EE": "BB", "BB": "EE"}.get(name)
+        seen = self.pseudo({"TT": theory["TT"]} if name == "TT" else theory)
+        local = {key: cl / self.mean_square for key, cl in seen.items()}
+        own = _sandwich(self._response_to(name), self._coupled_variance(name, local))
+        if partner is None:
+            return own
+        mixed = (self._responses["plus"] - self._responses["minus"]) / 2
+        return own + _sandwich(mixed, self._coupled_variance(partner, local))
+
+    def check(self) -> None:
+        """Raise ValueError where the bands are too narrow to be told apart on so little sky."""
+        worst = max(np.linalg.cond(self._band_matrix(kernel)) for kernel in self._matrices)
+        if worst > 1e8:
+            raise ValueError(
+                f"bands of {min(np.diff(self.bands.edges))} multipoles cannot be told apart on "
+                f"{100 * self.mean_square:.2g} % of the sky: widen them"
+            )
+
+    @cached_property
+    def _matrices(self) -> dict[str, Matrix]:
+        kernels = {name: getattr(self.coupling, name) for name in ("tt", "te", "plus", "minus")}
+        return {name: matrix for name, matrix in kernels.items() if matrix is not None}
+
+    @cached_property
+    def _responses(self) -> dict[str, Matrix]:
+        """Operators from pseudo-spectra to band powers: ``(n_bands, lmax + 1)`` each."""
+        return {name: np.linalg.solve(self._band_matrix(name), self.bands.binning) for name in self._matrices}
+
+    def _band_matrix(self, kernel: str) -> Matrix:
+        return (
+            self.bands.binning @ self._matrices[kernel] @ (self.window[:, None] ** 2 * self.bands.unbinning)
+        )
+
+    def _response_to(self, name: str) -> Matrix:
+        if name in ("EE", "BB"):
+            return (self._responses["plus"] + self._responses["minus"]) / 2
+        return self._responses[name.lower()]
+
+    def _coupled_variance(self, name: str, local: Spectra) -> Matrix:
+        """Covariance of pseudo-spectra: ``(lmax + 1, lmax + 1)``."""
+        first, second = (local[2 * letter] for letter in name)
+        power = _mean_product(first, second) + _mean_product(local[name], local[name])
+        return power * self.coupling_of_square / (2 * np.arange(self.bands.lmax + 1) + 1)
+
+
+def _by_kernel(spectra: Spectra, apply: Callable[[str, Cl], Cl]) -> dict[str, Cl]:
+    """Apply to every spectrum what belongs to its kernel; EE and BB by their sum and difference."""
+    out = {name: apply(name.lower(), cl) for name, cl in spectra.items() if name in ("TT", "TE")}
+    if "EE" in spectra:
+        total = apply("plus", spectra["EE"] + spectra["BB"])
+        difference = apply("minus", spectra["EE"] - spectra["BB"])
+        out |= {"EE": (total + difference) / 2, "BB": (total - difference) / 2}
+    return {name: out[name] for name in spectra}
+
+
+def _mean_product(a: Cl, b: Cl) -> Matrix:
+    """Mean of a_l b_l' and a_l' b_l."""
+    outer = np.outer(a, b)
+    return (outer + outer.T) / 2
+
+
+def _sandwich(response: Matrix, covariance: Matrix) -> Matrix:
+    return response @ covariance @ response.T
