@@ -9,11 +9,11 @@ import luigi
 
 from cmbml.core.check import check_dvc, check_plan
 from cmbml.core.config import load_config
+from cmbml.core.console import Progress, open_log
 from cmbml.core.engine import Engine
-from cmbml.core.errors import ConfigError
+from cmbml.core.errors import ConfigError, SkippedError
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan, Portion, Unit
-from tasks.console import Progress, open_log
 
 # Luigi's scheduler takes quadratic time; up to about this many tasks it takes none.
 MAX_TASKS = 500
@@ -117,9 +117,19 @@ class Block(_PortionTask):
         self.workshop.progress.expect(stale)
         return not stale
 
+    @property
+    def priority(self) -> int:
+        return -self.block
+
     def run(self) -> None:
+        if self.stage.key in _FAILED:
+            raise SkippedError(f"{self.portion}: not tried, since the stage has failed")
         self.workshop.progress.start(self.stage.key)
-        self.workshop.engine.run_block(self.units, f"block{self.block:05d}")
+        try:
+            self.workshop.engine.run_block(self.units, f"block{self.block:05d}")
+        except BaseException:
+            _FAILED.add(self.stage.key)
+            raise
 
 
 class Finalise(_PortionTask):
@@ -163,6 +173,8 @@ class EveryStage(luigi.WrapperTask):
 
 
 _TASKS: dict[str, Any] = {}
+# Stages of which a block failed in this process: the same fault would only be told again for every other.
+_FAILED: set[str] = set()
 
 
 def place_of(workshop: Workshop) -> dict[str, str]:

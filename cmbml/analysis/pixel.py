@@ -5,6 +5,7 @@ the truth alone: a range taken from both maps would reward an estimate for its o
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import healpy as hp
 import numpy as np
@@ -135,6 +136,7 @@ def _variance(values: Map, weights: Map) -> float:
     return float(np.average((values - mean) ** 2, weights=weights))
 
 
+@lru_cache(maxsize=1)
 def _latitude(nside: int) -> NDArray[np.float64]:
     """Galactic latitude of every pixel in degrees, ``(npix,)``."""
     theta, _ = hp.pix2ang(nside, np.arange(12 * nside**2))

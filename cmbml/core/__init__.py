@@ -9,6 +9,7 @@ from cmbml.core.handlers.base import AssetHandler
 from cmbml.core.namer import Namer
 from cmbml.core.seeds import generator
 from cmbml.core.split import Split
+from cmbml.core.stageconfig import StageConfig
 
 __all__ = [
     "Asset",
@@ -20,6 +21,7 @@ __all__ = [
     "Namer",
     "PipelineContext",
     "Split",
+    "StageConfig",
     "generator",
     "load_config",
 ]

@@ -1,6 +1,6 @@
 """Pipelines from scripts and notebooks, on the same engine as Luigi and DVC."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 from cmbml.core.check import check_executors, check_plan
 from cmbml.core.config import Config
@@ -8,10 +8,7 @@ from cmbml.core.engine import Engine, Reporter
 from cmbml.core.errors import PipelineError
 from cmbml.core.executor import BaseStageExecutor
 from cmbml.core.pipeline import Stage
-from cmbml.core.plan import Plan
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from cmbml.core.plan import Plan, Portion
 
 
 class PipelineContext:
@@ -74,9 +71,9 @@ class PipelineContext:
         return [stage for key, stage in plan.stages.items() if key in self._executors]
 
 
-def run_stage(engine: Engine, stage: Stage) -> None:
-    """Make what is not complete of one stage, in this process."""
-    for portion in engine.plan.portions(stage):
+def run_stage(engine: Engine, stage: Stage, portions: Iterable[Portion] | None = None) -> None:
+    """Make what is not complete of one stage, or of some of its portions, in this process."""
+    for portion in engine.plan.portions(stage) if portions is None else portions:
         if not engine.ledger(portion).complete():
             engine.require_inputs(portion)
             engine.run_block(engine.plan.units(portion))

@@ -44,6 +44,10 @@ class StageError(CmbmlError):
     """A stage did not do what it declares."""
 
 
+class SkippedError(CmbmlError):
+    """A block is not tried, because another of its stage has failed and was reported."""
+
+
 class ProblemsError(CmbmlError):
     """Several problems found by one check, one line each."""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cmbml.sky.lensing import draw_unlensed, lens_alm, lensing_lmax
 from cmbml.sky.sht import Alm, Cl, almxfl, unit_alm
 
 
@@ -60,3 +61,39 @@ def _correlate(spectra: Mapping[str, Cl], unit_t: Alm, unit_e: Alm, unit_b: Alm)
         almxfl(unit_t, e_of_t) + almxfl(unit_e, e_alone),
         almxfl(unit_b, np.sqrt(spectra["BB"])),
     ]
+
+
+def draw_lensed_cmb(
+    spectra: Mapping[str, Cl],
+    lmax: int,
+    rng_t: np.random.Generator,
+    rng_phi: np.random.Generator,
+    rng_p: np.random.Generator | None = None,
+    *,
+    n_stokes: int = 1,
+    threads: int = 1,
+) -> Alm:
+    """Draw an unlensed CMB and its potential, and lens it once.
+
+    Parameters
+    ----------
+    spectra
+        From ``cosmology.theory_spectra`` with polarisation, up to ``lensing.lensing_lmax(lmax, n_stokes)``.
+    lmax
+        Band-limit of the result.
+    rng_t, rng_phi, rng_p
+        Generators of temperature, lensing potential and polarisation.
+    n_stokes
+        1 for T, 3 for T, E, B.
+    threads
+        Number of threads; results differ in the last bits between numbers.
+
+    Returns
+    -------
+    Alm
+        ``(n_stokes, nalm)`` in uK_CMB.
+    """
+    unlensed, phi = draw_unlensed(
+        spectra, lensing_lmax(lmax, n_stokes), rng_t, rng_phi, rng_p, n_stokes=n_stokes
+    )
+    return lens_alm(unlensed, phi, lmax, threads=threads)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cmbml.core.engine import Reporter
-from cmbml.core.errors import CmbmlError
+from cmbml.core.errors import CmbmlError, SkippedError
 from cmbml.core.plan import Unit
 from cmbml.core.repository import LOCAL
 
@@ -32,6 +32,8 @@ class _OneLine(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(error, SkippedError):
+            return False
         if isinstance(error, CmbmlError):
             record.msg, record.args = str(error), ()
             record.exc_info = record.exc_text = None
