@@ -1,0 +1,310 @@
+"""Builds the report from finished data, and scores maps that were made elsewhere."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmbml.analysis import figures
+from cmbml.analysis.executors import LATITUDE_EDGES_DEG
+from cmbml.analysis.pixel import pixel_metrics
+from cmbml.analysis.postprocess import common_from_alm, common_from_map
+from cmbml.analysis.report import Flip, Picture, ReportContext, Table, render
+from cmbml.analysis.statistics import Scores, summarise
+from cmbml.analysis.tables import from_dict, to_markdown
+from cmbml.core import generator
+from cmbml.core.dataset import Dataset
+from cmbml.core.errors import ConfigError, DataError, did_you_mean
+from cmbml.core.handlers import get_handler
+from cmbml.core.ledger import Ledger
+from cmbml.core.namer import sim_tag
+from cmbml.core.plan import Plan
+from cmbml.core.provenance import commit
+from cmbml.core.repository import LOCAL
+from cmbml.core.schema import Params
+from cmbml.sky.sht import Cl, Map, alm2cl, map2alm
+from cmbml.sky.skymap import SkyMap
+
+MAP_WIDTH = 640
+
+
+class Ground:
+    """Reads truth and estimates of a finished dataset on common ground.
+
+    Parameters
+    ----------
+    plan
+        The dataset's plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.data = Dataset(plan.config)
+        self.params: Params = plan.config.params
+        self.mask: Map = self.data["mask"].mask.at().read().values[0]
+        self._common: dict[str, Any] = {
+            "fwhm_arcmin": self.params.analysis.fwhm_arcmin,
+            "lmax": self.params.analysis.lmax,
+            "nside": self.params.instrument.nside,
+            "mask": self.mask,
+        }
+
+    def truth(self, split: str, sim: int) -> Map:
+        """The truth of a simulation: ``(npix,)``, uK_CMB."""
+        return common_from_alm(self.data["cmb"].cmb.at(split=split, sim=sim).read(), **self._common)[0]
+
+    def estimate(self, method: str, split: str, sim: int) -> Map:
+        """A method's estimate of a simulation: ``(npix,)``, uK_CMB."""
+        return self.common(self.data[method].cleaned.at(split=split, sim=sim).read())
+
+    def common(self, sky: SkyMap) -> Map:
+        """Any estimate: ``(npix,)``, uK_CMB."""
+        return common_from_map(sky, **self._common)[0]
+
+
+def build_report(plan: Plan) -> Path:
+    """Write reports/index.html and return its path.
+
+    Raises
+    ------
+    DataError
+        Where the dataset is not finished.
+    """
+    for stage in plan.stages.values():
+        for portion in plan.portions(stage):
+            if not Ledger(plan, portion).complete():
+                raise DataError(f"{portion} is not complete: finish the run first, with `dvc repro`")
+    config = plan.config
+    ground = Ground(plan)
+    ours = from_dict(json.loads(ground.data["scores"].scores.at().read()))
+    scores = _merge(ours, _submissions(plan))
+    context = ReportContext(
+        title=f"Cleaning the CMB: {config.dataset}",
+        dataset=config.dataset,
+        run=_run_facts(plan),
+        scores=scores,
+        n_sims={name: split.n_sims for name, split in config.splits.items()},
+        maps=list(_maps(ground, config.estimates)),
+        figures=[
+            *_score_figures(scores),
+            *_latitude_figures(ground),
+            *_spectra(ground, config.params.methods),
+        ],
+        parameters=dict(_flat(config.params.model_dump(mode="json"))),
+        tables=[_stage_table(plan)],
+        notes=_notes(plan),
+    )
+    path = config.root / "reports" / "index.html"
+    get_handler("Text").write(path, render(context))
+    return path
+
+
+def _run_facts(plan: Plan) -> dict[str, str]:
+    params = plan.config.params
+    return {
+        "Commit": commit(plan.config.root) or "not in git",
+        "Seed": str(params.seed),
+        "Foregrounds": _foregrounds(params),
+        "Resolution": f"nside {params.instrument.nside}, lmax {params.instrument.lmax}",
+        "Scored at": f"{params.analysis.fwhm_arcmin:g} arcmin, lmax {params.analysis.lmax}",
+        "Mask": f"|b| < {params.mask.latitude_deg:g} deg",
+    }
+
+
+def _foregrounds(params: Params) -> str:
+    if params.foregrounds.model == "galaxy":
+        return "procedural galaxy"
+    return f"PySM 3: {', '.join(params.foregrounds.presets)}"
+
+
+def _notes(plan: Plan) -> list[str]:
+    single = [name for name, split in plan.config.splits.items() if split.n_sims == 1]
+    return [f"Split {name} has one simulation, so its scores have no interval." for name in single]
+
+
+def _maps(ground: Ground, estimates: tuple[str, ...]) -> Iterator[Flip]:
+    """The first simulation of every split: truth, estimate and difference of every method."""
+    for split in ground.data.splits:
+        truth = ground.truth(split, 0)
+        span = figures.map_span(truth, ground.mask)
+        for method in estimates:
+            estimate = ground.estimate(method, split, 0)
+            title = f"{method}, {split} {sim_tag(0)}"
+            difference = estimate - truth
+            yield Flip(
+                title,
+                {
+                    "truth": _map_picture(truth, f"truth: {title}", span),
+                    "estimate": _map_picture(estimate, f"estimate: {title}", span),
+                    "difference": _map_picture(
+                        difference, f"estimate - truth: {title}", figures.map_span(difference, ground.mask)
+                    ),
+                },
+            )
+
+
+def _map_picture(sky: Map, title: str, span: float) -> Picture:
+    figure = figures.sky_map(sky, title=title, span=span, width=MAP_WIDTH)
+    return Picture(
+        figures.to_png(figure, dpi=80), f"Mollweide map, {title}, from {-span:.3g} to {span:.3g} µK"
+    )
+
+
+def _score_figures(scores: Scores) -> Iterator[Picture]:
+    figure = figures.metric_bars(scores, "rmse")
+    yield Picture(figures.to_png(figure), "RMSE of every method and split, with 95 % intervals")
+
+
+def _latitude_figures(ground: Ground) -> Iterator[Picture]:
+    rows = ground.data["scores"].latitude.at().read()
+    edges = np.array(LATITUDE_EDGES_DEG, dtype=float)
+    for split in ground.data.splits:
+        profiles: dict[str, Any] = {}
+        for row in rows:
+            if row["split"] == split:
+                profiles.setdefault(row["method"], []).append(row["rmse_uk"])
+        lines = {method: np.array(values) for method, values in profiles.items()}
+        figure = figures.latitude_figure(edges, lines, title=f"split {split}")
+        yield Picture(figures.to_png(figure), f"Residual by Galactic latitude, split {split}")
+
+
+def _spectra(ground: Ground, methods: tuple[str, ...]) -> Iterator[Picture]:
+    """Spectra of the first simulation of every split, outside the mask."""
+    ell = np.arange(2.0, ground.params.analysis.lmax + 1)
+    for split in ground.data.splits:
+        truth = ground.truth(split, 0)
+        estimates = {method: ground.estimate(method, split, 0) for method in methods}
+        lines = {
+            name: (_masked_cl(ground, sky), _masked_cl(ground, sky - truth))
+            for name, sky in estimates.items()
+        }
+        title = f"{split} {sim_tag(0)}"
+        figure = figures.spectrum_figure(ell, _masked_cl(ground, truth), lines, title=title)
+        yield Picture(figures.to_png(figure), f"Spectra of truth, estimates and residuals, split {split}")
+
+
+def _masked_cl(ground: Ground, sky: Map) -> Cl:
+    """Spectrum of the masked sky over the sky's fraction, from l = 2; for the eye, not for scores."""
+    cl = alm2cl(map2alm(sky * ground.mask, ground.params.analysis.lmax))
+    return cl[2:] / np.mean(ground.mask**2)
+
+
+def _stage_table(plan: Plan) -> Table:
+    rows = []
+    for stage in plan.stages.values():
+        entries = [
+            entry for portion in plan.portions(stage) for entry in Ledger(plan, portion).finalised.values()
+        ]
+        files = [size for entry in entries for size, _ in entry.files.values()]
+        rows.append([stage.key, str(len(entries)), str(len(files)), f"{sum(files) / 1e6:.2f}"])
+    return Table("What every stage made", ["stage", "units", "files", "MB"], rows)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Maps that were made elsewhere.
+
+    Attributes
+    ----------
+    name
+        Name of the row in the tables.
+    pattern
+        Path of the maps, with {sim} for the simulation.
+    split
+        Split whose truth they estimate.
+    fwhm_arcmin
+        FWHM of the Gaussian beam in them.
+    lmax
+        Band-limit, where the headers do not say.
+    unit
+        Unit, where the headers do not say.
+    """
+
+    name: str
+    pattern: str
+    split: str
+    fwhm_arcmin: float
+    lmax: int | None
+    unit: str | None
+
+
+def score_submission(plan: Plan, submission: Submission, folder: Path) -> str:
+    """Score maps, keep the scores for the report, and return the split's table as Markdown.
+
+    Parameters
+    ----------
+    plan
+        The dataset's plan; it must be finished.
+    submission
+        Where the maps are.
+    folder
+        What relative paths start from.
+
+    Raises
+    ------
+    ConfigError
+        Where the name is taken or the split is unknown.
+    DataError
+        Where a map is missing, or cannot be brought to common ground.
+    """
+    config = plan.config
+    if submission.name in config.estimates:
+        raise ConfigError(f"--name {submission.name}: is one of our own rows: choose another")
+    if submission.split not in config.splits:
+        hint = did_you_mean(submission.split, config.splits)
+        raise ConfigError(f"--split {submission.split}: no such split: {hint}")
+    if "{sim}" not in submission.pattern:
+        raise ConfigError(
+            f"--maps {submission.pattern}: lacks {{sim}}, which stands for the number of the simulation"
+        )
+    ground = Ground(plan)
+    values: dict[str, list[float]] = {}
+    for sim in config.splits[submission.split].iter_sims():
+        for name, value in _score_one(ground, submission, folder, sim).items():
+            values.setdefault(name, []).append(value)
+    path = _submission_folder(plan) / f"{submission.name}.yaml"
+    kept = get_handler("Config").read(path) if path.is_file() else {}
+    get_handler("Config").write(path, kept | {submission.split: values})
+    ours = from_dict(json.loads(ground.data["scores"].scores.at().read()))
+    return to_markdown(_merge(ours, _submissions(plan)), submission.split)
+
+
+def _score_one(ground: Ground, submission: Submission, folder: Path, sim: int) -> dict[str, float]:
+    path = folder / submission.pattern.replace("{sim}", str(sim))
+    if not path.is_file():
+        path = folder / submission.pattern.replace("{sim}", f"{sim:04d}")
+    sky = get_handler("HealpyMap").read(path, unit=submission.unit)
+    try:
+        sky = replace(sky.to("uK_CMB"), fwhm_arcmin=submission.fwhm_arcmin, lmax=submission.lmax or sky.lmax)
+        estimate = ground.common(sky)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    return pixel_metrics(estimate, ground.truth(submission.split, sim), ground.mask)
+
+
+def _submission_folder(plan: Plan) -> Path:
+    return plan.config.root / LOCAL / "submissions" / plan.config.dataset
+
+
+def _submissions(plan: Plan) -> Scores:
+    """Scores of all maps that were made elsewhere."""
+    values: dict[str, dict[str, Any]] = {}
+    for path in sorted(_submission_folder(plan).glob("*.yaml")):
+        for split, metrics in get_handler("Config").read(path).items():
+            values.setdefault(split, {})[path.stem] = metrics
+    seed = plan.config.params.seed
+    return summarise(values, lambda split: generator(seed, split, 0, "bootstrap"))
+
+
+def _merge(ours: Scores, theirs: Scores) -> Scores:
+    return {split: {**methods, **theirs.get(split, {})} for split, methods in ours.items()}

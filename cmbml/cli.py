@@ -1,0 +1,221 @@
+"""The command line: look at the pipeline, run parts of it, score and report."""
+
+import argparse
+import pdb  # noqa: T100
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cmbml.core.check import check_dvc, check_executors, check_plan
+from cmbml.core.config import load_config
+from cmbml.core.console import Progress, open_log
+from cmbml.core.context import run_stage
+from cmbml.core.dvcfile import dvc_yaml
+from cmbml.core.engine import Engine
+from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
+from cmbml.core.pipeline import Stage
+from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.repository import DVC_YAML, PIPELINE, find_root
+
+_USER_MISTAKE = 2
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; a user's mistake is told in one line and ends with 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except CmbmlError as error:
+        for line in str(error).splitlines():
+            print(f"cmbml: {line}", file=sys.stderr)
+        sys.exit(_USER_MISTAKE)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cmbml", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add(commands, "check", check, "find everything that is wrong before anything runs")
+    _add(commands, "stages", stages, "list the stages with their splits and numbers of files")
+    _add(commands, "graph", graph, "print the graph of stages as Mermaid text")
+    _add(commands, "status", status, "say what would run, and why")
+    dvc = _add(commands, "dvc", write_dvc, f"write {DVC_YAML} from {PIPELINE}/ and the parameters")
+    dvc.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    _add_run(_add(commands, "run", run, "run one stage, or repeat one simulation, in this process"))
+    _add(commands, "report", report, "build reports/index.html")
+    _add_score(_add(commands, "score", score, "score maps made elsewhere, beside ours"))
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: Callable[[argparse.Namespace], None],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stage", help="key of the stage in pipeline/")
+    parser.add_argument("--split", help="only this split")
+    parser.add_argument("--method", help="only this method, for stages that loop over methods")
+    parser.add_argument("--sim", type=int, help="only this simulation, even where it is complete")
+    parser.add_argument("--pdb", action="store_true", help="open the debugger where it fails")
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--maps", required=True, help="your maps, as 'pred_{sim}.fits'")
+    parser.add_argument("--split", required=True, help="split whose truth they estimate")
+    parser.add_argument("--fwhm", required=True, type=float, help="FWHM of the Gaussian beam in them, arcmin")
+    parser.add_argument("--lmax", type=int, help="their band-limit, where the headers do not say")
+    parser.add_argument("--unit", help="their unit, where the headers do not say: K_CMB, mK_CMB or uK_CMB")
+    parser.add_argument("--name", required=True, help="name of the row in the tables")
+
+
+def _plan() -> Plan:
+    root = find_root()
+    # The user's own modules lie in the repository; an installed copy of ours must not hide them.
+    sys.path.insert(0, str(root))
+    return Plan(load_config(root))
+
+
+def check(_: argparse.Namespace) -> None:
+    """Check everything, list all problems."""
+    plan = _plan()
+    problems: list[CmbmlError] = []
+    for step in (check_plan, check_executors, check_dvc):
+        try:
+            step(plan)
+        except ProblemsError as error:
+            problems += error.problems
+        except CmbmlError as error:
+            problems.append(error)
+    if problems:
+        raise ProblemsError(problems)
+    print(f"{plan.config.dataset}: {len(plan.stages)} stages, no problem found")
+
+
+def stages(_: argparse.Namespace) -> None:
+    """Print a line for every stage."""
+    plan = _plan()
+    for stage in plan.stages.values():
+        units = [unit for portion in plan.portions(stage) for unit in plan.units(portion)]
+        files = sum(len(plan.files(unit)) for unit in units)
+        splits = [portion.split for portion in plan.portions(stage) if portion.split]
+        where = ", ".join(dict.fromkeys(splits)) or "-"
+        print(f"{stage.key:<18} {plan.code(stage).loop:<14} {len(units):>6} units {files:>7} files  {where}")
+
+
+def graph(_: argparse.Namespace) -> None:
+    """Print the stages and what they read as a Mermaid graph."""
+    plan = _plan()
+    print("flowchart TD")
+    for stage in plan.stages.values():
+        print(f"    {stage.key}")
+        sources = dict.fromkeys(s.stage for portion in plan.portions(stage) for s in plan.sources(portion))
+        for source in sources:
+            print(f"    {source} --> {stage.key}")
+
+
+def status(_: argparse.Namespace) -> None:
+    """Print what is not complete, and why."""
+    plan = _plan()
+    engine = Engine(plan)
+    waiting = 0
+    for stage in plan.stages.values():
+        for portion in plan.portions(stage):
+            reasons = [
+                reason for unit in plan.units(portion) if (reason := engine.ledger(portion).stale(unit))
+            ]
+            waiting += len(reasons)
+            for reason in dict.fromkeys(reasons):
+                print(f"{portion}: {reasons.count(reason)} to make: {reason}")
+            if not reasons and not engine.ledger(portion).complete():
+                print(f"{portion}: to be closed: simulations were removed, or a run was interrupted")
+    print(f"{waiting} to make" if waiting else "everything is complete")
+
+
+def write_dvc(options: argparse.Namespace) -> None:
+    """Write dvc.yaml, or check it."""
+    plan = _plan()
+    check_plan(plan)
+    if options.check:
+        check_dvc(plan)
+        return
+    path = plan.config.root / DVC_YAML
+    text = dvc_yaml(plan)
+    if path.read_text(encoding="utf-8") == text:
+        print(f"{DVC_YAML} is up to date")
+        return
+    path.write_text(text, encoding="utf-8")
+    print(f"wrote {DVC_YAML}: {len(plan.stages)} stages")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run one stage, or force parts of it."""
+    plan = _plan()
+    check_plan(plan)
+    if options.stage not in plan.stages:
+        raise PipelineError(f"no stage '{options.stage}': {did_you_mean(options.stage, plan.stages)}")
+    stage = plan.stages[options.stage]
+    open_log(plan.config.root)
+    progress = Progress(plan.stages)
+    engine = Engine(plan, progress)
+    try:
+        _run_chosen(engine, stage, progress, options)
+    except CmbmlError:
+        raise
+    except Exception:
+        if options.pdb:
+            pdb.post_mortem()
+        raise
+
+
+def _run_chosen(engine: Engine, stage: Stage, progress: Progress, options: argparse.Namespace) -> None:
+    portions = [portion for portion in engine.plan.portions(stage) if _chosen(portion, options)]
+    if not portions:
+        raise ConfigError(f"stage '{stage.key}' has no such split or method: see `cmbml stages`")
+    progress.start(stage.key)
+    if options.sim is None:
+        for portion in portions:
+            progress.expect(u for u in engine.plan.units(portion) if engine.ledger(portion).stale(u))
+        run_stage(engine, stage, portions)
+        return
+    for portion in portions:
+        units = [unit for unit in engine.plan.units(portion) if unit.sim == options.sim]
+        _repeat(engine, portion, units, progress)
+
+
+def _chosen(portion: Portion, options: argparse.Namespace) -> bool:
+    return options.split in (None, portion.split) and options.method in (None, portion.method)
+
+
+def _repeat(engine: Engine, portion: Portion, units: list[Unit], progress: Progress) -> None:
+    if not units:
+        raise ConfigError(f"{portion}: no such simulation: it has {len(engine.plan.units(portion))}")
+    progress.expect(units)
+    engine.require_inputs(portion)
+    engine.run_block(units, force=True)
+
+
+def report(_: argparse.Namespace) -> None:
+    """Build the report."""
+    from cmbml.analysis.reporting.executors import build_report
+
+    path = build_report(_plan())
+    print(f"wrote {path}: open it in a browser")
+
+
+def score(options: argparse.Namespace) -> None:
+    """Score the user's maps and print them beside ours."""
+    from cmbml.analysis.reporting.executors import Submission, score_submission
+
+    plan = _plan()
+    submission = Submission(
+        options.name, options.maps, options.split, options.fwhm, options.lmax, options.unit
+    )
+    print(score_submission(plan, submission, Path.cwd()))
