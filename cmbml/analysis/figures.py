@@ -45,7 +45,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 MARKERS = "osD^vPX"
 MULTIPOLE = r"multipole $\ell$"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -69,7 +69,7 @@ def to_svg(figure: Figure) -> bytes:
 
 def _save(figure: Figure, **options: Any) -> bytes:
     out = io.BytesIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(out, facecolor="white", **options)
     return out.getvalue()
 
@@ -151,7 +151,7 @@ def sky_map(
     width
         Width of the projected picture in pixels.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.8), layout="constrained")
         options = {"title": title, "span": span, "unit": unit, "cmap": cmap, "mask": mask, "width": width}
         _draw_map(figure, figure.add_subplot(), sky, options)
@@ -180,7 +180,7 @@ def map_triple(
         (title, estimate, span),
         (f"{title} - truth", difference, map_span(difference, mask)),
     ]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(13, 3.2), layout="constrained")
         for ax, (name, sky, limit) in zip(figure.subplots(1, 3), panels, strict=True):
             options = {"title": name, "span": limit, "unit": unit, "cmap": cmap, "mask": mask, "width": width}
@@ -194,7 +194,7 @@ def map_span(sky: Map, mask: Map | None = None) -> float:
     return 3 * float(np.sqrt(np.mean(seen**2))) or 1.0
 
 
-def _series(index: int) -> dict[str, Any]:
+def series(index: int) -> dict[str, Any]:
     """Line style of the method number `index`: colour, marker and dashes all differ."""
     dashes = ["-", "--", "-.", ":"]
     return {
@@ -220,11 +220,11 @@ def latitude_figure(
     """
     edges = np.asarray(edges_deg, dtype=np.float64)
     centres = (edges[1:] + edges[:-1]) / 2
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4), layout="constrained")
         ax = figure.add_subplot()
         for index, (method, values) in enumerate(rmse.items()):
-            ax.plot(centres, values, label=REFERENCE_LABELS.get(method, method), **_series(index))
+            ax.plot(centres, values, label=REFERENCE_LABELS.get(method, method), **series(index))
         ax.set(xlabel="Galactic latitude [deg]", ylabel="residual rms [µK]", title=title)
         ax.set_ylim(bottom=0)
         ax.legend()
@@ -243,14 +243,14 @@ def metric_bars(scores: Scores, name: str) -> Figure:
     """
     splits = list(scores)
     methods = list(dict.fromkeys(m for split in splits for m in ordered_methods(scores[split])))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(
             figsize=(6.4, 1.2 + 0.34 * len(methods) * max(1, len(splits) / 2)), layout="constrained"
         )
         ax = figure.add_subplot()
         for index, split in enumerate(splits):
             offset = (index - (len(splits) - 1) / 2) * 0.7 / len(splits)
-            style = _series(index) | {"linestyle": "none"}
+            style = series(index) | {"linestyle": "none"}
             _points(ax, [scores[split].get(m, {}).get(name) for m in methods], offset, split, style)
         for row in (i for i, method in enumerate(methods) if method in REFERENCE_LABELS):
             ax.axhspan(row - 0.5, row + 0.5, color="#f0f3f6", zorder=0)
@@ -265,16 +265,21 @@ def metric_bars(scores: Scores, name: str) -> Figure:
 
 
 def _points(
-    ax: Axes, intervals: Sequence[Interval | None], offset: float, label: str, style: dict[str, Any]
+    ax: Axes, row: Sequence[Interval | None], offset: float, label: str, style: dict[str, Any]
 ) -> None:
-    shown = [(i, v) for i, v in enumerate(intervals) if v is not None and np.isfinite(v.mean)]
-    x = np.array([v.mean for _, v in shown])
-    lo = np.array([v.mean if v.lo is None else v.lo for _, v in shown])
-    hi = np.array([v.mean if v.hi is None else v.hi for _, v in shown])
-    y = np.array([i + offset for i, _ in shown])
-    # An expanded percentile interval contains its mean but for rounding.
-    errors = np.clip([x - lo, hi - x], 0, None)
-    ax.errorbar(x, y, xerr=errors, capsize=3, label=label, **style)
+    shown = {i: one for i, one in enumerate(row) if one is not None and np.isfinite(one.mean)}
+    intervals = list(shown.values())
+    x = [one.mean for one in intervals]
+    y = [i + offset for i in shown]
+    ax.errorbar(x, y, xerr=interval_bars(intervals), capsize=3, label=label, **style)
+
+
+def interval_bars(intervals: Sequence[Interval]) -> NDArray[np.float64]:
+    """Lengths of error bars below and above the means, 0 where there is no interval: ``(2, n)``."""
+    below = [0 if one.lo is None else one.mean - one.lo for one in intervals]
+    above = [0 if one.hi is None else one.hi - one.mean for one in intervals]
+    # A percentile interval may leave its mean out by rounding.
+    return np.clip([below, above], 0, None)
 
 
 def spectrum_figure(
@@ -299,7 +304,7 @@ def spectrum_figure(
         Spectrum's name, on the axis.
     """
     scale = ell * (ell + 1) / (2 * np.pi)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         ax = figure.add_subplot()
         ax.loglog(ell, scale * truth, color="black", linewidth=2.2, alpha=0.5, label="truth")

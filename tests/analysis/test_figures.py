@@ -6,8 +6,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from cmbml.analysis import figures
+from cmbml.analysis import figures, score_figures, spectrum_figures, zoom_figures
+from cmbml.analysis.spectra.comparison import Comparison
 from cmbml.analysis.statistics import Interval
+from cmbml.analysis.subcategories import ParameterBin
 
 NSIDE = 16
 VECTORS = np.array(hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2)))
@@ -22,18 +24,32 @@ SCORES = {
 
 EDGES = np.linspace(-90, 90, 7)
 ELL = np.arange(2.0, 40)
+COMPARED = {"nilc": Comparison(np.arange(5) * 10.0 + 5, *(np.arange(1, 6) * k for k in (9.0, 8, 7, -1)))}
+BINS = [ParameterBin(1, 1, 1, Interval(4, None, None)), ParameterBin(2, 2, 2, Interval(5, 4.9, 5.1))]
+GAPS = {"test_dust": {"nilc": Interval(0.3, 0.2, 0.4)}, "test_sync": {"net": Interval(0.1, None, None)}}
+UNITLESS = {
+    "transfer": lambda: spectrum_figures.transfer_figure(COMPARED),
+    "gap": lambda: score_figures.gap_figure(GAPS, "rmse", home="test"),
+}
 MAKERS = {
     "sky_map": lambda: figures.sky_map(VECTORS[2], title="truth", span=1, width=120),
     "map_triple": lambda: figures.map_triple(VECTORS[2], VECTORS[1], title="nilc", width=120),
     "latitude": lambda: figures.latitude_figure(EDGES, {"nilc": np.arange(6.0), "noise_floor": np.ones(6)}),
     "bars": lambda: figures.metric_bars(SCORES, "rmse"),
+    "power": lambda: spectrum_figures.power_figure(COMPARED, np.full(5, 30.0)),
+    "power_te": lambda: spectrum_figures.power_figure(COMPARED, np.full(5, 30.0), field="TE"),
+    "distribution": lambda: score_figures.distribution_figure({"nilc": [4.0, 5, np.inf]}, "rmse"),
+    "parameter": lambda: score_figures.parameter_figure(
+        {"nilc": [4.0, 5]}, [1.0, 2], {"nilc": BINS}, name="rmse", label="dust amplitude"
+    ),
+    "zoom": lambda: zoom_figures.zoom_triple(VECTORS[2], VECTORS[1], (20, 40), 10, title="nilc"),
     "spectrum": lambda: figures.spectrum_figure(ELL, 1 / ELL**2, {"nilc": (1.1 / ELL**2, 0.01 / ELL)}),
 }
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", [*MAKERS, *UNITLESS])
 def test_bytes_are_deterministic(name):
-    first, second = (MAKERS[name]() for _ in range(2))
+    first, second = ((MAKERS | UNITLESS)[name]() for _ in range(2))
     png = figures.to_png(first, dpi=50)
     assert png == figures.to_png(second, dpi=50)
     svg = figures.to_svg(first)
@@ -58,6 +74,16 @@ def test_mollweide_looks_from_inside():
     assert y[width // 4, width // 4] > 0.9, "l = 90 deg lies left"
     assert z[-3, width // 2] > 0.9, "north lies on top"
     assert np.isnan(x[0, 0])
+
+
+def test_gnomonic_picture_is_oriented_like_the_sky():
+    """At l = 90 deg on the equator: outward is y, north is up, and longitude (-x) grows to the left."""
+    x, y, z = (zoom_figures.gnomonic(axis, 90, 0, 40, width=21) for axis in VECTORS)
+    offset = np.linspace(-20, 20, 21)[0] * 20 / 21
+    # Bilinear interpolation of pixels of 3.7 degrees: 1e-3 of curvature, more where pixels are skewed.
+    np.testing.assert_allclose(y[10, 10], 1, atol=2e-3)
+    assert z[-1, 10] == pytest.approx(np.sin(np.radians(-offset)), abs=0.01)
+    assert x[10, 0] == pytest.approx(np.sin(np.radians(offset)), abs=0.01)
 
 
 def test_mollweide_keeps_areas():
@@ -91,5 +117,5 @@ def test_pyplot_is_left_alone():
 
 
 def test_more_methods_than_colours_stay_distinct():
-    styles = [tuple(sorted(figures._series(i).items())) for i in range(20)]
+    styles = [tuple(sorted(figures.series(i).items())) for i in range(20)]
     assert len(set(styles)) == len(styles)

@@ -1,0 +1,89 @@
+"""What a residual is made of."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cmbml.analysis.pixel import check_fields
+from cmbml.sky.sht import Map
+
+
+def gain(estimate: Map, truth: Map, mask: Map) -> float:
+    """Multiplicative response <estimate truth> / <truth truth> inside the mask: 1 for a lossless method.
+
+    Parameters
+    ----------
+    estimate, truth
+        Maps of one field in the common convention, uK_CMB: ``(npix,)``.
+    mask
+        Weights in [0, 1]: ``(npix,)``.
+    """
+    check_fields(estimate, truth, mask)
+    return float(_mean(estimate * truth, mask) / _mean(truth**2, mask))
+
+
+def split_by_gain(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
+    """Split the residual of any method into what is proportional to the truth and the rest.
+
+    Parameters are those of `gain`.
+
+    Returns
+    -------
+    dict[str, float]
+        ``gain``; ``multiplicative``, the rms in uK of (gain - 1) times the truth; ``additive``, that of the
+        rest, which does not correlate with the truth.  Their squares add up to the MSE.
+    """
+    response = gain(estimate, truth, mask)
+    return {
+        "gain": response,
+        "multiplicative": float(_rms((response - 1) * truth, mask)),
+        "additive": float(_rms(estimate - response * truth, mask)),
+    }
+
+
+def split_by_component(cleaned: Mapping[str, Map], truth: Map, mask: Map) -> dict[str, float]:
+    """Split the residual of a linear method by the components that it let through.
+
+    Parameters
+    ----------
+    cleaned
+        What the method, with the weights of the whole sky, makes of each component alone: ``cmb``, and for
+        instance ``foreground`` and ``noise``; common convention, uK_CMB, ``(npix,)`` each.
+    truth
+        The true CMB: ``(npix,)``.
+    mask
+        Weights in [0, 1]: ``(npix,)``.
+
+    Returns
+    -------
+    dict[str, float]
+        rms in uK: ``multiplicative`` and ``cmb_other`` of the CMB's part (see `split_by_gain`), then every
+        other component by name, and ``total``, the RMSE of the sum.
+
+    Raises
+    ------
+    ValueError
+        Where there is no ``cmb`` among the components, or the maps do not fit together.
+    """
+    if "cmb" not in cleaned:
+        raise ValueError(f"the cleaned components {sorted(cleaned)} lack 'cmb'")
+    for sky in cleaned.values():
+        check_fields(sky, truth, mask)
+    own = split_by_gain(cleaned["cmb"], truth, mask)
+    others = {name: float(_rms(sky, mask)) for name, sky in cleaned.items() if name != "cmb"}
+    total = np.sum(list(cleaned.values()), axis=0) - truth
+    return {
+        "multiplicative": own["multiplicative"],
+        "cmb_other": own["additive"],
+        **others,
+        "total": float(_rms(total, mask)),
+    }
+
+
+def _mean(values: Map, mask: Map) -> np.floating:
+    seen = mask > 0
+    return np.average(values[seen], weights=mask[seen])
+
+
+def _rms(values: Map, mask: Map) -> np.floating:
+    return np.sqrt(_mean(values**2, mask))
