@@ -13,8 +13,10 @@ from cmbml.core.context import run_stage
 from cmbml.core.dvcfile import dvc_yaml
 from cmbml.core.engine import Engine
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
+from cmbml.core.ledger import Ledger
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.profile import apply_profile
 from cmbml.core.repository import DVC_YAML, PIPELINE, find_root
 
 _USER_MISTAKE = 2
@@ -36,13 +38,19 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cmbml", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add(commands, "check", check, "find everything that is wrong before anything runs")
+    checking = _add(commands, "check", check, "find everything that is wrong before anything runs")
+    checking.add_argument(
+        "--unfinished", action="store_true", help="make executors of unfinished stages only"
+    )
     _add(commands, "stages", stages, "list the stages with their splits and numbers of files")
     _add(commands, "graph", graph, "print the graph of stages as Mermaid text")
     _add(commands, "status", status, "say what would run, and why")
     dvc = _add(commands, "dvc", write_dvc, f"write {DVC_YAML} from {PIPELINE}/ and the parameters")
     dvc.add_argument("--check", action="store_true", help="only say whether it is up to date")
-    _add_run(_add(commands, "run", run, "run one stage, or repeat one simulation, in this process"))
+    _add_run(_add(commands, "run", run, "run all stages, or one, or repeat one simulation, in this process"))
+    switch = _add(commands, "profile", profile, "switch to a profile of profiles/")
+    switch.add_argument("name", help="name of the profile")
+    switch.add_argument("--into", type=Path, help="write a repository of its own there instead")
     _add(commands, "report", report, "build reports/index.html")
     _add_score(_add(commands, "score", score, "score maps made elsewhere, beside ours"))
     return parser
@@ -60,7 +68,7 @@ def _add(
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", help="key of the stage in pipeline/")
+    parser.add_argument("stage", nargs="?", help="key of the stage in pipeline/; by default, all of them")
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--method", help="only this method, for stages that loop over methods")
     parser.add_argument("--sim", type=int, help="only this simulation, even where it is complete")
@@ -83,20 +91,29 @@ def _plan() -> Plan:
     return Plan(load_config(root))
 
 
-def check(_: argparse.Namespace) -> None:
+def check(options: argparse.Namespace) -> None:
     """Check everything, list all problems."""
     plan = _plan()
     problems: list[CmbmlError] = []
-    for step in (check_plan, check_executors, check_dvc):
-        try:
-            step(plan)
-        except ProblemsError as error:
-            problems += error.problems
-        except CmbmlError as error:
-            problems.append(error)
-    if problems:
-        raise ProblemsError(problems)
-    print(f"{plan.config.dataset}: {len(plan.stages)} stages, no problem found")
+    try:
+        check_plan(plan)
+        for line in check_executors(plan, _unfinished(plan) if options.unfinished else None):
+            print(f"warning: {line}")
+    except ProblemsError as error:
+        problems += error.problems
+    if not problems:
+        check_dvc(plan)
+        print(f"{plan.config.dataset}: {len(plan.stages)} stages, no problem found")
+        return
+    raise ProblemsError(problems)
+
+
+def _unfinished(plan: Plan) -> list[Stage]:
+    return [
+        stage
+        for stage in plan.stages.values()
+        if not all(Ledger(plan, portion).complete() for portion in plan.portions(stage))
+    ]
 
 
 def stages(_: argparse.Namespace) -> None:
@@ -156,17 +173,18 @@ def write_dvc(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run one stage, or force parts of it."""
+    """Run all stages, or one, or force parts of it."""
     plan = _plan()
     check_plan(plan)
-    if options.stage not in plan.stages:
+    if options.stage is not None and options.stage not in plan.stages:
         raise PipelineError(f"no stage '{options.stage}': {did_you_mean(options.stage, plan.stages)}")
-    stage = plan.stages[options.stage]
     open_log(plan.config.root)
     progress = Progress(plan.stages)
     engine = Engine(plan, progress)
+    chosen = [plan.stages[options.stage]] if options.stage else list(plan.stages.values())
     try:
-        _run_chosen(engine, stage, progress, options)
+        for stage in chosen:
+            _run_chosen(engine, stage, progress, options)
     except CmbmlError:
         raise
     except Exception:
@@ -200,6 +218,17 @@ def _repeat(engine: Engine, portion: Portion, units: list[Unit], progress: Progr
     progress.expect(units)
     engine.require_inputs(portion)
     engine.run_block(units, force=True)
+
+
+def profile(options: argparse.Namespace) -> None:
+    """Overlay params.yaml with a profile, here or in a repository of its own."""
+    root = find_root()
+    folder = root if options.into is None else options.into.resolve()
+    apply_profile(root, options.name, folder)
+    sys.path.insert(0, str(root))
+    plan = Plan(load_config(folder))
+    (folder / DVC_YAML).write_text(dvc_yaml(plan), encoding="utf-8")
+    print(f"{folder}: dataset {plan.config.dataset}, {len(plan.stages)} stages")
 
 
 def report(_: argparse.Namespace) -> None:

@@ -59,8 +59,8 @@ def check_dvc(plan: Plan) -> None:
         )
 
 
-def check_executors(plan: Plan, stages: Iterable[Stage] | None = None) -> None:
-    """Make every executor once.
+def check_executors(plan: Plan, stages: Iterable[Stage] | None = None) -> list[str]:
+    """Make every executor once; return their warnings.
 
     Parameters
     ----------
@@ -76,9 +76,11 @@ def check_executors(plan: Plan, stages: Iterable[Stage] | None = None) -> None:
     """
     engine = Engine(plan)
     stages = plan.stages.values() if stages is None else stages
-    problems = [problem for stage in stages for problem in _executor_problems(engine, stage)]
+    warnings: list[str] = []
+    problems = [problem for stage in stages for problem in _executor_problems(engine, stage, warnings)]
     if problems:
         raise ProblemsError(problems)
+    return warnings
 
 
 def _stage_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:
@@ -126,13 +128,14 @@ def _shared_files(plan: Plan, stages: Iterable[Stage]) -> Iterator[CmbmlError]:
                 owners.setdefault(path, str(unit))
 
 
-def _executor_problems(engine: Engine, stage: Stage) -> Iterator[CmbmlError]:
+def _executor_problems(engine: Engine, stage: Stage, warnings: list[str]) -> Iterator[CmbmlError]:
     method = engine.plan.config.estimates[0] if stage.for_each else None
     try:
         executor = engine.make_executor(stage.key, method)
     except CmbmlError as error:
         yield error
         return
+    warnings += [f"{stage.key}: {line}" for line in executor.warnings]
     yield from _unread(executor)
     loop = engine.plan.code(stage).loop
     if loop == "process_sim" and not _per_sim(stage):

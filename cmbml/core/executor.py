@@ -60,6 +60,7 @@ class BaseStageExecutor(metaclass=_Sealing):
         self.threads = self.stage.threads
         self.epochs = self.stage.epochs
         self.writer: Writer = write_now
+        self.warnings: list[str] = []
         self._only_split: str | None = None
         self.name_tracker = Namer(access.config.root, self._context())
         self.assets_out = self._make_assets_out()

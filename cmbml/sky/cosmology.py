@@ -160,8 +160,8 @@ def theory_spectra(cosmology: Cosmology, lmax: int, *, n_stokes: int = 3, thread
     camb.config.ThreadNum = threads
     try:
         params = _camb_params(cosmology, ACCURACY["temperature" if quick else "polarisation"], lmax)
+        # Given the parameters again, CAMB would compute everything a second time.
         tables = camb.get_results(params).get_cmb_power_spectra(
-            params,
             lmax=lmax,
             CMB_unit="muK",
             raw_cl=True,

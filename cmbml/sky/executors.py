@@ -1,6 +1,5 @@
 """Stages that simulate the sky and its observation."""
 
-import logging
 from dataclasses import asdict
 
 import numpy as np
@@ -20,7 +19,6 @@ from cmbml.sky.pysm_templates import require_templates
 from cmbml.sky.sht import Alm, Map, alm2map
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
-LOG = logging.getLogger("cmbml")
 N_STOKES = {"T": 1, "TQU": 3}
 
 
@@ -116,13 +114,11 @@ class ObservationsExecutor(BaseStageExecutor):
     def _check_instrument(self) -> None:
         beams = dict(zip(self.instrument.freqs, self.instrument.fwhm_arcmin, strict=True))
         try:
-            warnings = beam_warnings(beams, self.instrument.nside, self.instrument.lmax)
+            self.warnings += beam_warnings(beams, self.instrument.nside, self.instrument.lmax)
             if self.model == "pysm3":
                 require_templates(self.presets, self.instrument.nside)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        for line in warnings:
-            LOG.warning(line)
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Observe one simulation in all bands."""

@@ -1,0 +1,41 @@
+# `make run` and `make test` are all that a newcomer needs; both install what they need into .venv first.
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# pytest plugins and matplotlib must not depend on the user's own settings.
+export MPLBACKEND := Agg
+
+.PHONY: run demo test test-all bench lint clean
+
+run: $(INSTALLED)
+	@python -m cmbml check --unfinished
+	@dvc repro
+	@python -m cmbml report
+
+demo: $(INSTALLED)
+	@python -m cmbml profile demo --into .cmbml/demo
+	@cd .cmbml/demo && python -m cmbml run && python -m cmbml report
+
+lint: $(INSTALLED)
+	ruff check .
+	ruff format --check .
+	lint-imports
+	mypy
+
+test: $(INSTALLED) lint
+	python -m pytest -n 2 -m "not long"
+
+test-all: $(INSTALLED)
+	python -m pytest -n 2 -m long
+
+bench: $(INSTALLED)
+	for subject in benchmarks/*.py; do python $$subject || exit 1; done
+
+clean:
+	rm -rf $(VENV) .cmbml reports .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
