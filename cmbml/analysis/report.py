@@ -1,6 +1,7 @@
-"""The report: one self-contained HTML page from scores, tables and pictures."""
+"""The report: self-contained HTML pages from scores, tables and pictures."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -62,6 +63,31 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Page:
+    """What the report says of one method on one split.
+
+    Attributes
+    ----------
+    method, split
+        Of whom and where.
+    maps, figures, tables, notes
+        As in `ReportContext`.
+    """
+
+    method: str
+    split: str
+    maps: Sequence[Flip] = ()
+    figures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def file_name(self) -> str:
+        """Name of the page's file, beside index.html."""
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", f"{self.method}--{self.split}.html")
+
+
+@dataclass(frozen=True)
 class ReportContext:
     """All that a report says.
 
@@ -85,6 +111,12 @@ class ReportContext:
         Stages, tasks and the like.
     notes
         Remarks, a paragraph each.
+    differences
+        Paired differences in RMSE, ``{split: {method: {other: interval}}}``, by `statistics.differences`.
+    traces
+        Where numbers come from: label to preformatted text.
+    pages
+        Pages of methods and splits, to which the leaderboard links.
     """
 
     title: str
@@ -97,6 +129,9 @@ class ReportContext:
     parameters: Mapping[str, str] = field(default_factory=dict)
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
+    differences: Mapping[str, Mapping[str, Mapping[str, Interval]]] = field(default_factory=dict)
+    traces: Mapping[str, str] = field(default_factory=dict)
+    pages: Sequence[Page] = ()
 
 
 @dataclass(frozen=True)
@@ -112,40 +147,87 @@ def render(context: ReportContext) -> str:
     Parameters
     ----------
     context
-        Scores, pictures and tables.
+        Scores, pictures and tables.  Where it has pages, write those of `render_pages` beside this one.
 
     Returns
     -------
     str
         HTML; the same context gives the same text.
     """
-    environment = Environment(
+    details = context.tables or context.parameters or context.traces
+    boards = [_board(context, split, list(context.scores[split])) for split in context.scores]
+    page = _environment().get_template("report.html")
+    return page.render(context=context, boards=boards, metrics=METRICS, details=details)
+
+
+def render_pages(context: ReportContext) -> dict[str, str]:
+    """Render the pages of methods and splits: file name to HTML, to be written beside index.html.
+
+    Raises
+    ------
+    ValueError
+        Where two pages would be one file.
+    """
+    names = [page.file_name for page in context.pages]
+    double = {name for name in names if names.count(name) > 1}
+    if double:
+        raise ValueError(f"two pages of the report would be {min(double)}: give every method its own name")
+    template = _environment().get_template("page.html")
+    return {
+        page.file_name: template.render(context=context, page=page, board=_page_board(context, page))
+        for page in context.pages
+    }
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("cmbml.analysis"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(
-        context=context, boards=[_board(context, split) for split in context.scores], metrics=METRICS
-    )
 
 
-def _board(context: ReportContext, split: str) -> dict[str, object]:
-    """Leaderboard of a split: header cells and rows."""
+def _page_board(context: ReportContext, page: Page) -> dict[str, object]:
+    shown = [m for m in context.scores[page.split] if m == page.method or m in REFERENCE_LABELS]
+    return _board(context, page.split, shown)
+
+
+def _board(context: ReportContext, split: str, shown: Sequence[str]) -> dict[str, object]:
+    """Leaderboard of a split: header cells and the rows of the methods shown."""
     methods = context.scores[split]
     names = tables.metric_names(methods)
     best = {name: _best(methods, name) for name in names}
+    links = {page.method: page.file_name for page in context.pages if page.split == split}
     rows = [
         {
-            "label": REFERENCE_LABELS.get(method, method),
+            "label": _label(method),
             "reference": method in REFERENCE_LABELS,
+            "link": links.get(method) if len(shown) == len(methods) else None,
             "cells": [_cell(methods[method].get(name), best=best[name] == method) for name in names],
         }
         for method in tables.ordered_methods(methods)
+        if method in shown
     ]
     header = [(tables.header(name), tables.metric(name)) for name in names]
-    return {"split": split, "n_sims": context.n_sims[split], "header": header, "rows": rows}
+    board = {"split": split, "n_sims": context.n_sims[split], "header": header, "rows": rows}
+    return board | {"differences": _difference_table(context.differences.get(split, {}))}
+
+
+def _difference_table(differences: Mapping[str, Mapping[str, Interval]]) -> Table | None:
+    if not differences:
+        return None
+    names = list(differences)
+    rows = [
+        [_label(row), *(tables.format_interval(differences[row].get(column)) for column in names)]
+        for row in names
+    ]
+    return Table("Paired differences", ["Method", *map(_label, names)], rows)
+
+
+def _label(method: str) -> str:
+    return REFERENCE_LABELS.get(method, method)
 
 
 def _best(methods: Mapping[str, Mapping[str, Interval]], name: str) -> str | None:

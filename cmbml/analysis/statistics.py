@@ -122,3 +122,35 @@ def summarise(
         }
         for split, methods in values.items()
     }
+
+
+def differences(
+    values: Values, name: str, rng_of: Callable[[str], np.random.Generator], *, n_resamples: int = RESAMPLES
+) -> dict[str, dict[str, dict[str, Interval]]]:
+    """Paired differences of one metric between all methods of every split, row minus column.
+
+    Parameters
+    ----------
+    values, rng_of, n_resamples
+        As for `summarise`.
+    name
+        The metric; methods without it, or with infinite values, are left out.
+
+    Returns
+    -------
+    dict
+        ``{split: {method: {other: interval}}}``
+    """
+    out: dict[str, dict[str, dict[str, Interval]]] = {}
+    for split, methods in values.items():
+        scores = {method: np.asarray(row[name]) for method, row in methods.items() if name in row}
+        finite = {method: row for method, row in scores.items() if np.isfinite(row).all()}
+        out[split] = {
+            a: {
+                b: paired_difference(finite[a], finite[b], rng_of(split), n_resamples=n_resamples)
+                for b in finite
+                if a != b
+            }
+            for a in finite
+        }
+    return out

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cmbml.analysis.report import Flip, Picture, ReportContext, Table, render
+from cmbml.analysis.report import Flip, Page, Picture, ReportContext, Table, render, render_pages
 from cmbml.analysis.statistics import Interval
 
 PNG = base64.b64decode(
@@ -127,3 +127,46 @@ def test_render_is_deterministic():
 def test_missing_count_of_simulations_is_an_error():
     with pytest.raises(KeyError, match="test_dust"):
         render(context(n_sims={"test": 3}))
+
+
+PAGES = [Page("nilc", "test", figures=[Picture(PNG, "spectra")]), Page("nilc", "test_dust")]
+
+
+def test_leaderboard_links_to_pages_that_exist():
+    whole = context(pages=PAGES)
+    written = render_pages(whole)
+    links = [attrs["href"] for attrs in Outline(render(whole)).all("a") if not attrs["href"].startswith("#")]
+    assert links == list(written) == ["nilc--test.html", "nilc--test_dust.html"]
+    for text in written.values():
+        page = Outline(text)
+        targets = {attrs["href"] for attrs in page.all("a") if not attrs["href"].startswith("#")}
+        assert targets == {"index.html", *written}
+        assert page.text["h1"][0].startswith("nilc, split test")
+
+
+def test_page_shows_its_method_and_the_references():
+    page = Outline(render_pages(context(pages=PAGES))["nilc--test.html"])
+    rows = [text for text in page.text["th"] if text]
+    assert [text for text in rows if text in {"nilc", "net", "noise floor"}] == ["noise floor", "nilc"]
+
+
+def test_methods_of_one_name_are_refused():
+    with pytest.raises(ValueError, match=r"two pages of the report would be my_net--test\.html"):
+        render_pages(context(pages=[Page("my net", "test"), Page("my/net", "test")]))
+
+
+def test_page_names_stay_in_their_folder():
+    assert Page("../../etc", "a b").file_name == ".._.._etc--a_b.html"
+
+
+def test_differences_are_a_table():
+    pair = {"nilc": {"net": Interval(-1.0, -1.2, -0.8)}, "net": {"nilc": Interval(1.0, 0.8, 1.2)}}
+    text = render(context(differences={"test": pair}))
+    assert "-1.00 [-1.20, -0.80]" in text
+    assert Outline(text).text["summary"][0].startswith("Paired differences")
+
+
+def test_traces_are_preformatted():
+    assert Outline(render(context(traces={"scores.json": "stage scores\n  seed 1"}))).text["pre"] == [
+        "stage scores\n  seed 1"
+    ]

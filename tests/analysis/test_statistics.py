@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmbml.analysis.statistics import Interval, bootstrap_mean, paired_difference, summarise
+from cmbml.analysis.statistics import Interval, bootstrap_mean, differences, paired_difference, summarise
 
 
 @pytest.mark.parametrize("n_sims", [5, 30])
@@ -59,3 +59,12 @@ def test_rows_do_not_depend_on_their_neighbours(rng):
     both = summarise({"test": {"a": {"rmse": values[0]}, "b": {"rmse": values[1]}}}, fresh)
     alone = summarise({"test": {"b": {"rmse": values[1]}}}, fresh)
     assert both["test"]["b"] == alone["test"]["b"]
+
+
+def test_differences_of_all_pairs(rng):
+    a = rng.normal(5, 1, 20)
+    values = {"test": {"a": {"rmse": a}, "b": {"rmse": a + 1}, "perfect": {"psnr": [np.inf] * 20}}}
+    table = differences(values, "rmse", lambda _: np.random.default_rng(1))["test"]
+    assert table["a"]["b"] == Interval(pytest.approx(-1), pytest.approx(-1), pytest.approx(-1))
+    assert table["b"]["a"].mean == pytest.approx(1)
+    assert list(table) == ["a", "b"]

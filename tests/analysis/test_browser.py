@@ -1,0 +1,170 @@
+"""The report in a real browser."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from cmbml.analysis import figures
+from cmbml.analysis.report import Flip, Page, Picture, ReportContext, Table, render, render_pages
+from cmbml.analysis.statistics import Interval
+
+from .chromium import Chromium
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on this machine")
+FIRST_SHOWN = "[...document.querySelectorAll('.frames figure')].findIndex((f) => !f.hidden)"
+ACTIVE = "document.activeElement"
+
+
+def report():
+    ramp = np.linspace(-1, 1, 12 * 16**2)
+    skies = {"truth": ramp, "estimate": ramp**3, "difference": ramp**3 - ramp}
+    frames = {
+        name: Picture(figures.to_png(figures.sky_map(sky, title=name, span=1), dpi=60), f"Map of {name}")
+        for name, sky in skies.items()
+    }
+    row = {"rmse": Interval(4.0, 3.9, 4.1), "psnr": Interval(40.0, 39.0, 41.0)}
+    scores = {"test": {"nilc": row, "a_network_with_a_long_name": row, "noise_floor": row}}
+    return ReportContext(
+        title="Cleaning the mini dataset",
+        dataset="mini",
+        run={"Commit": "abc1234" * 6},
+        scores=scores,
+        n_sims={"test": 20},
+        maps=[Flip("Simulation 0", frames), Flip("Simulation 1", frames)],
+        figures=[Picture(figures.to_png(figures.metric_bars(scores, "rmse"), dpi=60), "RMSE of all methods")],
+        parameters={f"key.{i}": str(i) for i in range(5)},
+        tables=[Table("Stages", [f"column {i}" for i in range(12)], [["a long entry"] * 12])],
+        pages=[Page("nilc", "test", maps=[Flip("Simulation 0", frames)])],
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "index.html").write_text(render(report()), encoding="utf-8")
+    for name, text in render_pages(report()).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Chromium(CHROMIUM, tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(params=["index.html", "nilc--test.html"])
+def page(request, site, browser):
+    browser.open(site / request.param)
+    return browser, site / request.param
+
+
+@pytest.fixture
+def index(site, browser):
+    browser.open(site / "index.html")
+    return browser
+
+
+def test_page_is_silent_and_complete(page):
+    browser, path = page
+    assert browser.requested() == [path.as_uri()]
+    assert browser.complaints() == []
+    widths = browser.evaluate("[...document.images].map((image) => image.complete && image.naturalWidth)")
+    assert widths
+    assert all(width > 100 for width in widths)
+
+
+@pytest.mark.parametrize(("width", "mobile"), [(360, True), (768, True), (1600, False)])
+def test_page_never_scrolls_sideways(site, browser, width, mobile):
+    browser.open(site / "index.html", width=width, mobile=mobile)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_one_frame_is_shown_and_buttons_flip(index):
+    assert index.evaluate(FIRST_SHOWN) == 0
+    shown = "[...document.querySelectorAll('.frames figure')].map((figure) => !figure.hidden)"
+    index.evaluate("document.querySelectorAll('.flip input')[2].click()")
+    assert index.evaluate(shown) == [False, False, True, True, False, False]
+
+
+def test_keyboard_flips_and_zooms(index):
+    index.evaluate("document.querySelector('.flip input').focus()")
+    index.press("ArrowRight")
+    assert index.evaluate(FIRST_SHOWN) == 1
+    for _ in range(4):
+        index.press("Tab")
+    assert index.evaluate(f"{ACTIVE}.className") == "frames"
+    transform = "document.querySelector('.view img').style.transform"
+    index.press("+", "+")
+    assert index.evaluate(transform).endswith("scale(1.5)")
+    before = index.evaluate(transform)
+    index.press("ArrowRight")
+    assert index.evaluate(transform) != before
+    index.press("0", "0")
+    assert index.evaluate(transform) == "translate(0px, 0px) scale(1)"
+
+
+def test_zoom_stays_while_flipping(index):
+    index.evaluate("document.querySelector('[data-zoom=in]').click()")
+    index.evaluate("document.querySelectorAll('.flip input')[1].click()")
+    transforms = index.evaluate("[...document.querySelectorAll('.view img')].map((i) => i.style.transform)")
+    assert transforms[1] == transforms[0]
+    assert transforms[1].endswith("scale(1.5)")
+    assert transforms[3] in ("", "translate(0px, 0px) scale(1)"), "the other group has its own zoom"
+
+
+def test_wheel_zooms_about_the_pointer(index):
+    index.evaluate("document.querySelector('.frames').scrollIntoView()")
+    x, y = index.evaluate(
+        "(() => { const b = document.querySelector('.view').getBoundingClientRect();"
+        " return [b.left + b.width / 4, b.top + b.height / 2]; })()"
+    )
+    wheel = {"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": -300, "modifiers": 2}
+    index.call("Input.dispatchMouseEvent", **wheel)
+    box = index.evaluate(
+        "(() => { const b = document.querySelector('.view img').getBoundingClientRect();"
+        " return [b.left, b.width]; })()"
+    )
+    # What was under the pointer, a quarter along the map, still is.
+    assert (x - box[0]) / box[1] == pytest.approx(0.25, abs=0.01)
+
+
+def test_first_tab_skips_to_the_content(index):
+    index.press("Tab")
+    assert index.evaluate(f"{ACTIVE}.textContent") == "Skip to content"
+    index.press("Enter", "\r")
+    assert index.evaluate("location.hash") == "#main"
+
+
+def test_screen_reader_finds_landmarks_names_and_images(page):
+    browser, _ = page
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    seen = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in nodes
+        if "role" in node and not node["ignored"]
+    ]
+    roles = [role for role, _ in seen]
+    for role in ("banner", "main", "navigation", "contentinfo", "table", "image"):
+        assert role in roles, role
+    for role in ("image", "link", "button", "radio", "region", "table", "heading"):
+        assert all(name for kind, name in seen if kind == role), f"{role} without a name"
+    assert [name for role, name in seen if role == "radio"][:3] == ["truth", "estimate", "difference"]
+
+
+def test_print_shows_every_frame(index):
+    index.call("Emulation.setEmulatedMedia", media="print")
+    heights = index.evaluate("[...document.querySelectorAll('.frames img')].map((i) => i.offsetHeight)")
+    index.call("Emulation.setEmulatedMedia", media="")
+    assert all(height > 0 for height in heights)
+
+
+def test_page_stands_without_scripts(site, browser):
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    browser.open(site / "index.html")
+    browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    metrics = browser.evaluate("[...document.querySelectorAll('.frames img')].map((i) => i.offsetHeight)")
+    assert all(height > 0 for height in metrics)
