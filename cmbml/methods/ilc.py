@@ -1,9 +1,12 @@
 """The algebra that every internal linear combination (ILC) shares: weights from a covariance of channels."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cmbml.sky.sht import Alm, lmax_of
 
 Array = NDArray[np.floating[Any]]
 
@@ -49,3 +52,40 @@ def weights(covariance: Array, mixing: Array) -> Array:
     kept = np.zeros((n_components, 1))
     kept[0] = 1 / np.max(np.abs(mixing[:, 0]))
     return (inverse_scaled @ np.linalg.solve(gram, kept))[..., 0] / sigma
+
+
+def known_beams(fwhm_arcmin: Sequence[float | None], n_channels: int) -> list[float]:
+    """Beams of the channels, where each has one.
+
+    Raises
+    ------
+    ValueError
+        Where a beam is None, or their number is not that of the channels.
+    """
+    if len(fwhm_arcmin) != n_channels:
+        raise ValueError(f"{len(fwhm_arcmin)} beams for {n_channels} channels: give one FWHM for each")
+    known = [fwhm for fwhm in fwhm_arcmin if fwhm is not None]
+    if len(known) < n_channels:
+        raise ValueError(
+            f"the beam of channel {list(fwhm_arcmin).index(None)} is unknown: give its FWHM in arcmin"
+        )
+    return known
+
+
+def check_alms(alms: Alm, lmax: int) -> None:
+    """Refuse channels that no combination can use.
+
+    Raises
+    ------
+    ValueError
+        Where a channel is zero or not finite, or `lmax` is beyond the band-limit of the a_lm.
+    """
+    for channel, alm in enumerate(alms):
+        if not np.all(np.isfinite(alm)):
+            raise ValueError(
+                f"channel {channel} has values that are not finite: fill or mask its missing pixels"
+            )
+        if not np.any(alm):
+            raise ValueError(f"channel {channel} is zero everywhere: leave it out")
+    if lmax > lmax_of(alms):
+        raise ValueError(f"lmax {lmax} is beyond the band-limit {lmax_of(alms)} of the input: lower lmax")

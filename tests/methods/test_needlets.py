@@ -3,17 +3,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmbml.methods.needlets import cosine_bands
+from cmbml.methods.needlets import BANDS, cosine_bands, gaussian_bands, mexican_bands
 
 PEAKS = st.lists(st.integers(1, 300), min_size=1, max_size=8, unique=True).map(sorted)
 
 
+@pytest.mark.parametrize("kind", BANDS)
 @given(peaks=PEAKS)
-def test_squares_sum_to_one_at_every_multipole(peaks):
-    bands = cosine_bands(peaks, 300)
+def test_squares_sum_to_one_at_every_multipole(kind, peaks):
+    bands = BANDS[kind](peaks, 300)
     assert bands.shape == (len(peaks), 301)
-    # a sum of at most two squares of rounded roots: a few ulp of one
+    # a sum of a few squares of rounded roots: a few ulp of one
     assert np.abs(np.sum(bands**2, axis=0) - 1).max() <= 1e-15
+
+
+def test_gaussian_needlets_are_differences_of_beams():
+    low, middle, _ = gaussian_bands([10, 40, 160], 200) ** 2
+    ell = np.arange(201)
+    # windows below 1e-3 are cut, so squares are off by 1e-6
+    assert low == pytest.approx(np.exp(-ell * (ell + 1) / 400), abs=2e-6)
+    assert low + middle == pytest.approx(np.exp(-ell * (ell + 1) / 6400), abs=3e-6)
+    assert 10 < np.argmax(middle) < 160
+
+
+def test_mexican_needlets_peak_near_their_own_multipole_and_end():
+    bands = mexican_bands([20, 60, 180], 400)
+    # normalisation against the neighbours shifts the maximum, but not to where a neighbour is larger
+    assert 35 < np.argmax(bands[1]) < 104
+    assert bands[0, 100:].max() < bands[0, 60] < bands[0, 30]
+    assert bands[0, 150:].max() == 0
 
 
 def test_each_scale_peaks_at_its_own_multipole_and_ends_at_its_neighbours():

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_sky import FWHM, LMAX, draw_sky
+from small_sky import FWHM, LMAX, SED, draw_sky
 
-from cmbml.methods.nilc.nilc import apply_weights, nilc
+from cmbml.methods.nilc.covariance import covariance_maps
+from cmbml.methods.nilc.grid import Grid
+from cmbml.methods.nilc.nilc import NilcOptions, apply_weights, nilc, nuisance_covariance
 from cmbml.methods.nilc.params import NilcParams
 from cmbml.sky import sht
 
@@ -119,7 +121,7 @@ def test_weights_applied_to_a_turned_component_are_exact():
 
 def test_a_channel_whose_beam_does_not_reach_a_scale_is_left_out(sky):
     wide = SETTINGS | {"fwhm_arcmin": (600.0, *FWHM[1:])}
-    used = [list(scale.channels) for scale in nilc(total(sky), **wide).weights]
+    used = [list(entry.scale.channels) for entry in nilc(total(sky), **wide).weights]
     assert used[0] == [0, 1, 2, 3]
     assert used[-1] == [1, 2, 3]
 
@@ -158,3 +160,86 @@ def test_parameters_accept_lists_and_refuse_nonsense():
     for bad in ({"ilc_bias": 0}, {"ilc_bias": 1.5}, {"peaks": [10, 10]}, {"peaks": [0, 5]}, {"beam": 3}):
         with pytest.raises(ValidationError):
             NilcParams(**good | bad)
+
+
+def test_a_nulled_foreground_leaves_nothing(sky):
+    weights = nilc(total(sky), **SETTINGS, options=NilcOptions(nulled=SED[:, None])).weights
+    assert size(apply_weights(weights, sky["foreground"], lmax=LMAX)) < 1e-10 * size(sky["foreground"])
+    kept = apply_weights(weights, sky["cmb"], lmax=LMAX)
+    assert size(kept - cleaned_truth(sky)) < 1e-10 * size(kept)
+
+
+def test_nulling_as_many_components_as_channels_is_refused(sky):
+    options = NilcOptions(nulled=np.random.default_rng(0).uniform(1, 2, (4, 4)))
+    with pytest.raises(ValueError, match="scale 0 has 4 channels and cannot null 4"):
+        nilc(total(sky), **SETTINGS, options=options)
+
+
+@pytest.mark.parametrize("needlets", ["gaussian", "mexican"])
+def test_other_needlets_clean_as_well(sky, needlets):
+    result = nilc(total(sky), **SETTINGS, options=NilcOptions(needlets=needlets))
+    plain = nilc(total(sky), **SETTINGS)
+    assert size(result.alm - cleaned_truth(sky)) < 1.5 * size(plain.alm - cleaned_truth(sky))
+    cmb = apply_weights(result.weights, sky["cmb"], lmax=LMAX)
+    assert size(cmb - cleaned_truth(sky)) < 1e-10 * size(cmb)
+
+
+def test_unknown_needlets_are_refused(sky):
+    with pytest.raises(ValueError, match="unknown needlets sharp: choose cosine, gaussian, mexican"):
+        nilc(total(sky), **SETTINGS, options=NilcOptions(needlets="sharp"))
+
+
+def test_covariance_of_the_whole_sky_is_the_power_in_the_scale():
+    """With one scale, and a domain as large as the sky, the mean of the covariance is a sum over l."""
+    data = total(draw_sky(np.random.default_rng(5)))
+    single = SETTINGS | {"peaks": (LMAX,), "ilc_bias": 1e-9}
+    entry = nilc(data, **single).weights[0]
+    ell = np.arange(LMAX + 1)
+    rebeam = sht.gaussian_beam(180.0, LMAX) / sht.gaussian_beam(FWHM[0], LMAX)
+    power = sht.alm2cl(data[0]) * (rebeam * (ell + 10) / (LMAX + 10)) ** 2
+    expected = np.sum((2 * ell + 1) * power) / (4 * np.pi)
+    assert entry.covariance[0, 0].real / np.sqrt(4 * np.pi) == pytest.approx(expected, rel=1e-10)
+
+
+def test_covariances_are_positive_everywhere(sky):
+    for entry in nilc(total(sky), **SETTINGS).weights:
+        maps = covariance_maps(entry.covariance, Grid(2 * LMAX), 1)
+        assert np.linalg.eigvalsh(maps).min() > 0
+
+
+PRIOR = {key: SETTINGS[key] for key in ("fwhm_arcmin", "fwhm_out", "lmax", "peaks")} | {"domain_deg": 40.0}
+
+
+def train_prior(seeds):
+    skies = [draw_sky(np.random.default_rng(seed)) for seed in seeds]
+    return np.mean([nuisance_covariance(s["foreground"] + s["noise"], **PRIOR) for s in skies], axis=0)
+
+
+def test_a_prior_without_weight_changes_nothing(sky):
+    options = NilcOptions(prior=train_prior([7]), shrinkage=0.0)
+    plain, same = nilc(total(sky), **SETTINGS), nilc(total(sky), **SETTINGS, options=options)
+    # the weights are sampled on a finer grid
+    assert size(plain.alm - same.alm) < 1e-3 * size(plain.alm)
+
+
+def test_a_good_prior_removes_the_bias_of_chance_correlations():
+    """Ensemble: the part of the CMB that plain weights remove by chance comes back."""
+    options = NilcOptions(prior=train_prior(range(20, 30)), shrinkage=0.99)
+    gains = []
+    for seed in range(4):
+        data = draw_sky(np.random.default_rng(seed))
+        errors = [
+            size(nilc(total(data), **SETTINGS, options=choice).alm - cleaned_truth(data))
+            for choice in (None, options)
+        ]
+        gains.append(errors[1] / errors[0])
+    assert max(gains) < 0.9
+
+
+def test_prior_holds_no_channel_that_a_scale_does_not_use():
+    narrow = PRIOR | {"fwhm_arcmin": (600.0, *FWHM[1:])}
+    data = draw_sky(np.random.default_rng(1))
+    prior = nuisance_covariance(data["foreground"] + data["noise"], **narrow)
+    assert prior.shape[:2] == (3, 10)
+    assert np.all(prior[2, :4] == 0)
+    assert np.all(np.any(prior[0] != 0, axis=-1))

@@ -14,25 +14,41 @@ Delabrouille et al. 2009 (arXiv:0807.0773); McCarthy & Hill 2024 (arXiv:2307.010
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.methods import ilc
-from cmbml.methods.needlets import cosine_bands
+from cmbml.methods.nilc import covariance as cov
 from cmbml.methods.nilc.grid import Grid
-from cmbml.sky.sht import Alm, Cl, Map, almxfl, gaussian_beam, lmax_of, resize_alm
+from cmbml.methods.nilc.scales import Scale, needlet_scales
+from cmbml.sky.sht import Alm, Map, alm_size, lmax_of, resize_alm
 
 FloatArray = NDArray[np.floating[Any]]
 
-# A window below this does not count as support; a channel this far below the output beam is dropped.
-WINDOW_FLOOR = 1e-3
-BEAM_CRITERION = 1e-3
-# Harmonics of the smoothing kernel below this are cut: small enough to keep covariances positive between a
-# bright plane and faint poles.
-KERNEL_FLOOR = 1e-10
+
+@dataclass(frozen=True)
+class NilcOptions:
+    """What departs from the plain needlet ILC.
+
+    Attributes
+    ----------
+    needlets
+        Kind of needlets: cosine, gaussian or mexican.
+    nulled
+        Response of the channels to the components that are nulled, ``(n_freq, n_nulled)``, uK_CMB at any
+        amplitude (see `cmbml.methods.nilc.seds`).
+    prior
+        Covariance of foregrounds and noise that is known beforehand, from `nuisance_covariance`.
+    shrinkage
+        Weight of the prior in the covariance, at least 0 and below 1; the data's own has the rest.
+    """
+
+    needlets: str = "cosine"
+    nulled: FloatArray | None = None
+    prior: Alm | None = None
+    shrinkage: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -41,36 +57,31 @@ class ScaleWeights:
 
     Attributes
     ----------
-    window
-        Needlet window h_j(l) up to the scale's own band-limit, ``(lmax_j + 1,)``.
-    channels
-        Indices of the channels in use, ``(n_used,)``.
-    rebeam
-        Output beam over beam of each channel in use, ``(n_used, lmax_j + 1)``.
+    scale
+        The scale and its channels.
     alm
         Harmonics of the weight maps, ``(n_used, nalm)``, no unit; their sum is one everywhere.
+    covariance
+        Harmonics of the covariance that gave the weights, upper triangle row by row, ``(n_pairs, nalm)``,
+        uK_CMB^2 (see `cmbml.methods.nilc.covariance.covariance_maps`).
     """
 
-    window: Cl
-    channels: NDArray[np.intp]
-    rebeam: FloatArray
+    scale: Scale
     alm: Alm
+    covariance: Alm
 
     @property
-    def lmax(self) -> int:
-        """Band-limit of the scale."""
-        return len(self.window) - 1
+    def grid(self) -> Grid:
+        """Grid on which weights and needlets are multiplied."""
+        return self.scale.grid(lmax_of(self.alm))
 
-    def needlets(self, alms: Alm, grid: Grid, threads: int) -> Map:
-        """Needlet coefficients of the channels in use, at the output beam, on `grid`."""
-        return _needlets(alms[self.channels], self.rebeam * self.window, grid, threads)
-
-    def combine(self, needlets: Map, grid: Grid, threads: int) -> Alm:
-        """Add the channels with their weights, and filter once more: ``(nalm,)`` up to `lmax`."""
+    def combine(self, needlets: Map, threads: int) -> Alm:
+        """Add the channels with their weights: ``(n_used, n_rings, n_phi)`` to ``(nalm,)``."""
+        grid = self.grid
         total = np.zeros(grid.shape)
         for weight, needlet in zip(self.alm, needlets, strict=True):
             total += grid.synthesis(weight[None], threads)[0] * needlet
-        return almxfl(grid.analysis(total[None], self.lmax, threads)[0], self.window)
+        return self.scale.synthesis(total, grid, threads)
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ def nilc(
     lmax: int,
     peaks: Sequence[int],
     ilc_bias: float,
+    options: NilcOptions | None = None,
     threads: int = 1,
 ) -> NilcResult:
     """Clean one field, temperature or E or B.
@@ -112,9 +124,11 @@ def nilc(
     lmax
         Band-limit of the output, at most that of `alms`.
     peaks
-        Multipoles where the cosine needlets peak (see `cosine_bands`).
+        Multipoles where the needlets peak (see `cmbml.methods.needlets`).
     ilc_bias
         Tolerated loss of CMB power by chance correlations, a fraction; sets the covariance domain.
+    options
+        Other needlets, nulled components, a known covariance.
     threads
         Number of threads.
 
@@ -127,18 +141,20 @@ def nilc(
     ------
     ValueError
         Where the input is zero, not finite or too short, a beam is unknown, or a scale has fewer modes than
-        channels.
+        channels or fewer channels than components.
     """
-    beams = _known_beams(alms, fwhm_arcmin)
-    _check_alms(alms, lmax)
-    cut = resize_alm(alms, lmax)
-    cleaned = np.zeros(cut.shape[-1], dtype=np.complex128)
-    scales = []
-    for number, window in enumerate(cosine_bands(peaks, lmax)):
-        part, weights = _clean_scale(cut, window, number, beams, fwhm_out, ilc_bias, threads)
-        cleaned += resize_alm(part, lmax)
-        scales.append(weights)
-    return NilcResult(cleaned, tuple(scales))
+    chosen = options or NilcOptions()
+    ilc.check_alms(alms, lmax)
+    scales = needlet_scales(
+        lmax,
+        peaks=peaks,
+        needlets=chosen.needlets,
+        fwhm_arcmin=ilc.known_beams(fwhm_arcmin, len(alms)),
+        fwhm_out=fwhm_out,
+    )
+    parts = [_clean_scale(alms, scale, ilc_bias, chosen, threads) for scale in scales]
+    alm = np.sum([resize_alm(part, lmax) for part, _ in parts], axis=0)
+    return NilcResult(alm, tuple(weights for _, weights in parts))
 
 
 def apply_weights(weights: Sequence[ScaleWeights], alms: Alm, *, lmax: int, threads: int = 1) -> Alm:
@@ -160,121 +176,90 @@ def apply_weights(weights: Sequence[ScaleWeights], alms: Alm, *, lmax: int, thre
     Alm
         What this component adds to the cleaned a_lm, ``(nalm,)``, the unit of `alms`.
     """
-    out = np.zeros(resize_alm(alms[:1], lmax).shape[-1], dtype=np.complex128)
-    for scale in weights:
-        grid = _grid(scale.lmax, lmax_of(scale.alm))
-        out += resize_alm(scale.combine(scale.needlets(alms, grid, threads), grid, threads), lmax)
+    out = np.zeros(alm_size(lmax), dtype=np.complex128)
+    for entry in weights:
+        out += resize_alm(entry.combine(entry.scale.needlets(alms, entry.grid, threads), threads), lmax)
+    return out
+
+
+def nuisance_covariance(
+    alms: Alm,
+    *,
+    fwhm_arcmin: Sequence[float],
+    fwhm_out: float,
+    lmax: int,
+    peaks: Sequence[int],
+    domain_deg: float,
+    needlets: str = "cosine",
+    threads: int = 1,
+) -> Alm:
+    """Covariance of foregrounds and noise of one simulation, for `NilcOptions.prior`.
+
+    There is no CMB in it, so the domain may be small: averaged over many simulations (a plain mean of
+    what this returns) it describes the foregrounds in detail.
+
+    Parameters
+    ----------
+    alms
+        a_lm of observation minus CMB of each channel, at its own beam, ``(n_freq, nalm)``, uK_CMB.
+    fwhm_arcmin, fwhm_out, lmax, peaks, needlets, threads
+        As for `nilc`.
+    domain_deg
+        FWHM of the Gaussian domain, degrees.
+
+    Returns
+    -------
+    Alm
+        Harmonics of the smoothed covariance maps, ``(n_scales, n_pairs, nalm)``, uK_CMB^2: upper triangle
+        row by row; zero where a scale does not use a channel.
+    """
+    ilc.check_alms(alms, lmax)
+    scales = needlet_scales(lmax, peaks=peaks, needlets=needlets, fwhm_arcmin=fwhm_arcmin, fwhm_out=fwhm_out)
+    sigma = np.radians(domain_deg) / np.sqrt(8 * np.log(2))
+    lmax_out = max(cov.kernel_lmax(sigma, scale) for scale in scales)
+    return np.array([_nuisance_of_scale(alms, scale, sigma, lmax_out, threads) for scale in scales])
+
+
+def _nuisance_of_scale(alms: Alm, scale: Scale, sigma: float, lmax_out: int, threads: int) -> Alm:
+    lmax = cov.kernel_lmax(sigma, scale)
+    grid = scale.grid(lmax)
+    products = cov.smoothed_products(scale.needlets(alms, grid, threads), grid, sigma, lmax, threads)
+    out = np.zeros((len(alms) * (len(alms) + 1) // 2, alm_size(lmax_out)), dtype=np.complex128)
+    out[cov.pairs_of(scale.channels, len(alms))] = resize_alm(products, lmax_out)
     return out
 
 
 def _clean_scale(
-    alms: Alm,
-    window: Cl,
-    number: int,
-    fwhm_arcmin: Sequence[float],
-    fwhm_out: float,
-    ilc_bias: float,
-    threads: int,
+    alms: Alm, scale: Scale, ilc_bias: float, options: NilcOptions, threads: int
 ) -> tuple[Alm, ScaleWeights]:
-    window = window[: np.flatnonzero(window)[-1] + 1]
-    channels, rebeam = _select_channels(window, number, fwhm_arcmin, fwhm_out)
-    sigma = _domain_size(window, number, len(channels), ilc_bias)
-    lmax_cov = _kernel_lmax(sigma, 2 * (len(window) - 1))
-    grid = _grid(len(window) - 1, lmax_cov)
-    needlets = _needlets(alms[channels], rebeam * window, grid, threads)
-    covariance = _smoothed_covariance(needlets, grid, sigma, lmax_cov, threads)
-    weights = ScaleWeights(window, channels, rebeam, _weight_alm(covariance, lmax_cov, threads))
-    return weights.combine(needlets, grid, threads), weights
+    mixing = _mixing(scale, options.nulled)
+    sigma = cov.domain_size(scale, mixing.shape[1], ilc_bias)
+    lmax_cov = cov.kernel_lmax(sigma, scale)
+    lmax_weights = lmax_cov if options.prior is None else max(lmax_cov, lmax_of(options.prior))
+    grid = scale.grid(lmax_weights)
+    needlets = scale.needlets(alms, grid, threads)
+    covariance = cov.smoothed_products(needlets, grid, sigma, lmax_cov, threads)
+    if options.prior is not None:
+        prior = options.prior[scale.number, cov.pairs_of(scale.channels, len(alms))]
+        covariance = cov.add_covariances(covariance, prior, options.shrinkage)
+    weights = ScaleWeights(scale, _weight_alm(covariance, mixing, threads), covariance)
+    return weights.combine(needlets, threads), weights
 
 
-def _known_beams(alms: Alm, fwhm_arcmin: Sequence[float | None]) -> list[float]:
-    if len(fwhm_arcmin) != len(alms):
-        raise ValueError(f"{len(fwhm_arcmin)} beams for {len(alms)} channels: give one FWHM for each")
-    known = [fwhm for fwhm in fwhm_arcmin if fwhm is not None]
-    if len(known) < len(alms):
+def _mixing(scale: Scale, nulled: FloatArray | None) -> FloatArray:
+    """Response to the CMB and to what is nulled, ``(n_used, 1 + n_nulled)``."""
+    columns = [] if nulled is None else list(nulled[scale.channels].T)
+    if len(columns) >= len(scale.channels):
         raise ValueError(
-            f"the beam of channel {list(fwhm_arcmin).index(None)} is unknown: give its FWHM in arcmin"
+            f"needlet scale {scale.number} has {len(scale.channels)} channels and cannot null {len(columns)} "
+            "components: null fewer, or lower lmax"
         )
-    return known
+    return np.column_stack([np.ones(len(scale.channels)), *columns])
 
 
-def _check_alms(alms: Alm, lmax: int) -> None:
-    for channel, alm in enumerate(alms):
-        if not np.all(np.isfinite(alm)):
-            raise ValueError(
-                f"channel {channel} has values that are not finite: fill or mask its missing pixels"
-            )
-        if not np.any(alm):
-            raise ValueError(f"channel {channel} is zero everywhere: leave it out")
-    if lmax > lmax_of(alms):
-        raise ValueError(f"lmax {lmax} is beyond the band-limit {lmax_of(alms)} of the input: lower lmax")
-
-
-def _select_channels(
-    window: Cl, number: int, fwhm_arcmin: Sequence[float], fwhm_out: float
-) -> tuple[NDArray[np.intp], FloatArray]:
-    """Channels whose beam still sees the scale, and what brings them to the output beam."""
-    lmax = len(window) - 1
-    top = np.flatnonzero(window > WINDOW_FLOOR)[-1]
-    out = gaussian_beam(fwhm_out, lmax)
-    beams = np.array([gaussian_beam(fwhm, lmax) for fwhm in fwhm_arcmin])
-    channels = np.flatnonzero(beams[:, top] >= BEAM_CRITERION * out[top])
-    if not len(channels):
-        raise ValueError(
-            f"no channel's beam reaches needlet scale {number} (l up to {top}): "
-            "lower lmax or widen the output beam"
-        )
-    return channels, out / beams[channels]
-
-
-def _domain_size(window: Cl, number: int, n_channels: int, ilc_bias: float) -> float:
-    """Width in radians of the Gaussian domain where the bias is `ilc_bias` (arXiv:2307.01043, sec. 3.4)."""
-    n_modes = float(np.sum((2 * np.arange(len(window)) + 1) * window**2))
-    in_domain = min(n_modes, (n_channels - 1) / ilc_bias)
-    if in_domain <= n_channels - 1:
-        raise ValueError(
-            f"singular covariance: needlet scale {number} has {in_domain:.0f} modes in a domain "
-            f"for {n_channels} channels: lower ilc_bias, or raise the scale's peak"
-        )
-    return float(min(np.sqrt(2 * in_domain / n_modes), np.pi))
-
-
-def _kernel_lmax(sigma: float, highest: int) -> int:
-    ell = np.arange(highest + 1)
-    return int(np.flatnonzero(ell * (ell + 1) * sigma**2 < -2 * np.log(KERNEL_FLOOR))[-1])
-
-
-def _grid(lmax: int, lmax_weights: int) -> Grid:
-    """Grid on which weights times needlets, analysed up to `lmax`, are exact."""
-    return Grid(2 * lmax + lmax_weights)
-
-
-def _needlets(alms: Alm, filters: FloatArray, grid: Grid, threads: int) -> Map:
-    short = resize_alm(alms, filters.shape[1] - 1)
-    filtered = np.array([almxfl(alm, fl) for alm, fl in zip(short, filters, strict=True)])
-    return grid.synthesis(filtered, threads)
-
-
-def _smoothed_covariance(needlets: Map, grid: Grid, sigma: float, lmax: int, threads: int) -> FloatArray:
-    """Covariances in a Gaussian domain around each point of the coarse grid, ``(n_rings, n_phi, n, n)``."""
-    ell = np.arange(lmax + 1)
-    kernel = np.exp(-0.5 * ell * (ell + 1) * sigma**2)
-    coarse = _coarse_grid(lmax)
-    n_channels = len(needlets)
-    covariance = np.empty((*coarse.shape, n_channels, n_channels))
-    for i, j in combinations_with_replacement(range(n_channels), 2):
-        product = grid.analysis((needlets[i] * needlets[j])[None], lmax, threads)[0]
-        covariance[..., i, j] = coarse.synthesis(almxfl(product, kernel)[None], threads)[0]
-        covariance[..., j, i] = covariance[..., i, j]
-    return covariance
-
-
-def _coarse_grid(lmax: int) -> Grid:
-    """Grid on which weights are computed: finer than their band-limit, for they are no polynomials."""
-    return Grid(3 * lmax)
-
-
-def _weight_alm(covariance: FloatArray, lmax: int, threads: int) -> Alm:
-    mixing = np.ones((covariance.shape[-1], 1))
-    weights = ilc.weights(covariance, mixing)
-    return _coarse_grid(lmax).analysis(np.ascontiguousarray(np.moveaxis(weights, -1, 0)), lmax, threads)
+def _weight_alm(covariance: Alm, mixing: FloatArray, threads: int) -> Alm:
+    """Weights on a grid finer than their band-limit (they are no polynomials), as a_lm."""
+    lmax = lmax_of(covariance)
+    coarse = Grid(3 * lmax)
+    weights = ilc.weights(cov.covariance_maps(covariance, coarse, threads), mixing)
+    return coarse.analysis(np.ascontiguousarray(np.moveaxis(weights, -1, 0)), lmax, threads)

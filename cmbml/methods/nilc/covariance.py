@@ -1,0 +1,97 @@
+"""Covariances of needlet coefficients in Gaussian domains, kept as a_lm.
+
+A covariance of n channels is stored as the harmonics of its n (n + 1) / 2 maps: the upper triangle,
+row by row.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.methods.nilc.grid import Grid
+from cmbml.methods.nilc.scales import Scale
+from cmbml.sky.sht import Alm, Map, alm_size, almxfl, resize_alm
+
+FloatArray = NDArray[np.floating[Any]]
+
+# Harmonics of a kernel below this are cut: so few that covariances stay positive at faint poles beside a
+# bright plane.
+KERNEL_FLOOR = 1e-10
+
+
+def domain_size(scale: Scale, n_kept: int, ilc_bias: float) -> float:
+    """Width of the domain in which chance correlations take the fraction `ilc_bias` of the CMB's power.
+
+    Parameters
+    ----------
+    scale
+        Needlet scale.
+    n_kept
+        Number of constraints on the weights: 1, and 1 for each component that is nulled.
+    ilc_bias
+        Tolerated loss, a fraction.
+
+    Returns
+    -------
+    float
+        Standard deviation of the Gaussian, radians; the whole sky counts as a domain of sqrt(2).
+
+    Raises
+    ------
+    ValueError
+        Where there are too few modes for the channels.
+
+    References
+    ----------
+    McCarthy & Hill 2024 (arXiv:2307.01043), section 3.4.
+    """
+    freedom = max(len(scale.channels) - n_kept, 0)
+    in_domain = min(scale.n_modes, freedom / ilc_bias)
+    if in_domain <= freedom and freedom:
+        raise ValueError(
+            f"singular covariance: needlet scale {scale.number} has {in_domain:.0f} modes in a domain "
+            f"for {len(scale.channels)} channels: lower ilc_bias, or raise the scale's peak"
+        )
+    return float(np.sqrt(2 * in_domain / scale.n_modes)) if freedom else float(np.sqrt(2))
+
+
+def kernel_lmax(sigma: float, scale: Scale) -> int:
+    """Band-limit of a covariance map that is smoothed with a Gaussian of `sigma` radians."""
+    ell = np.arange(2 * scale.lmax + 1)
+    return int(np.flatnonzero(ell * (ell + 1) * sigma**2 < -2 * np.log(KERNEL_FLOOR))[-1])
+
+
+def smoothed_products(needlets: Map, grid: Grid, sigma: float, lmax: int, threads: int) -> Alm:
+    """Harmonics of the covariance in a Gaussian domain around each point, ``(n_pairs, nalm)``."""
+    ell = np.arange(lmax + 1)
+    kernel = np.exp(-0.5 * ell * (ell + 1) * sigma**2)
+    rows, columns = np.triu_indices(len(needlets))
+    alms = np.empty((len(rows), alm_size(lmax)), dtype=np.complex128)
+    for alm, i, j in zip(alms, rows, columns, strict=True):
+        alm[:] = almxfl(grid.analysis((needlets[i] * needlets[j])[None], lmax, threads)[0], kernel)
+    return alms
+
+
+def covariance_maps(alms: Alm, grid: Grid, threads: int) -> FloatArray:
+    """Covariance at every point of `grid`, ``(n_rings, n_phi, n, n)``, from its harmonics."""
+    n_channels = round(np.sqrt(2 * len(alms) + 0.25) - 0.5)
+    covariance = np.empty((*grid.shape, n_channels, n_channels))
+    for alm, i, j in zip(alms, *np.triu_indices(n_channels), strict=True):
+        covariance[..., i, j] = covariance[..., j, i] = grid.synthesis(alm[None], threads)[0]
+    return covariance
+
+
+def pairs_of(channels: NDArray[np.intp], n_channels: int) -> NDArray[np.intp]:
+    """Rows of the upper triangle of `n_channels` that belong to pairs of `channels`, in increasing order."""
+    index = np.empty((n_channels, n_channels), dtype=np.intp)
+    rows, columns = np.triu_indices(n_channels)
+    index[rows, columns] = np.arange(len(rows))
+    return index[np.ix_(channels, channels)][np.triu_indices(len(channels))]
+
+
+def add_covariances(one: Alm, two: Alm, weight: float) -> Alm:
+    """(1 - weight) times `one` plus weight times `two`, at the higher of the band-limits."""
+    size = max(one.shape[-1], two.shape[-1])
+    lmax = int(np.sqrt(2 * size + 0.25) - 1.5)
+    return (1 - weight) * resize_alm(one, lmax) + weight * resize_alm(two, lmax)
