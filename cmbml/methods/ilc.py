@@ -12,6 +12,8 @@ Array = NDArray[np.floating[Any]]
 
 # Added to the correlation matrix: far below what noise leaves there, far above what rounding leaves of zero.
 RIDGE = 1e-11
+# A channel whose beam is this far below that of the output is left out.
+BEAM_CRITERION = 1e-3
 
 
 def weights(covariance: Array, mixing: Array) -> Array:

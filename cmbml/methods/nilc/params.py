@@ -1,14 +1,8 @@
 """Parameters of the needlet ILC, as they stand in params.yaml."""
 
-from typing import Annotated
+from pydantic import BaseModel, ConfigDict, Field
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-
-
-def _increasing(peaks: tuple[int, ...]) -> tuple[int, ...]:
-    if any(low >= high for low, high in zip((0, *peaks), peaks, strict=False)):
-        raise ValueError(f"peaks {list(peaks)} must be positive and strictly increasing")
-    return peaks
+from cmbml.methods.peaks import Peaks
 
 
 class NilcParams(BaseModel):
@@ -21,7 +15,5 @@ class NilcParams(BaseModel):
         le=1,
         description="tolerated loss of CMB power by chance correlations, a fraction: the size of domains",
     )
-    peaks: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_increasing)] = Field(
-        description="multipoles where the cosine needlets peak, strictly increasing",
-    )
+    peaks: Peaks
     fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the cleaned map, arcmin")

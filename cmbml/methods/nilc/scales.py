@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.methods.ilc import BEAM_CRITERION
 from cmbml.methods.needlets import BANDS
 from cmbml.methods.nilc.grid import Grid
 from cmbml.sky.sht import Alm, Cl, Map, almxfl, gaussian_beam, resize_alm
 
 FloatArray = NDArray[np.floating[Any]]
 
-# A window below this does not count as support; a channel this far below the output beam is dropped.
+# A window below this does not count as support.
 WINDOW_FLOOR = 1e-3
-BEAM_CRITERION = 1e-3
 # The CMB falls roughly as 1 / (l + 10)^2.
 TURNOVER = 10
 

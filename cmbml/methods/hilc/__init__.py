@@ -1,0 +1,1 @@
+"""Harmonic internal linear combination."""

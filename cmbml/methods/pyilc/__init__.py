@@ -1,0 +1,1 @@
+"""Adapter to pyilc, the needlet ILC code of McCarthy & Hill."""

@@ -1,0 +1,1 @@
+"""Wiener filter of an unbiased estimate."""

@@ -1,0 +1,90 @@
+"""Wiener filter: the estimate of least error, where an unbiased one is at hand.
+
+The filtered map is *not signal-preserving*: it lacks power wherever the residual is not small, so spectra and
+cross-correlations must be divided by the returned window.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbml.sky.sht import Alm, Cl, alm2cl, almxfl
+
+
+@dataclass(frozen=True)
+class WienerResult:
+    """Filtered map and its response.
+
+    Attributes
+    ----------
+    alm
+        Filtered a_lm, ``(nalm,)``, the unit and beam of the input.
+    window
+        Response W(l) to the CMB, ``(lmax + 1,)``, between 0 and 1.
+    signal_preserving
+        Always False: marks products whose CMB has been reduced.
+    """
+
+    alm: Alm
+    window: Cl
+    signal_preserving: bool = False
+
+
+def wiener_window(signal: Cl, residual: Cl) -> Cl:
+    """Window S / (S + N).
+
+    Parameters
+    ----------
+    signal
+        Power of the CMB at the beam of the map, ``(lmax + 1,)``, uK_CMB^2.
+    residual
+        Power of foregrounds and noise in the map, ``(lmax + 1,)``, uK_CMB^2; for instance the mean of
+        `residual_power` over training simulations.
+
+    Returns
+    -------
+    Cl
+        W(l), ``(lmax + 1,)``; 1 where both are zero.
+
+    Raises
+    ------
+    ValueError
+        Where a spectrum is negative or not finite, or their lengths differ.
+    """
+    if signal.shape != residual.shape:
+        raise ValueError(
+            f"signal has {len(signal)} multipoles and residual {len(residual)}: give the same lmax"
+        )
+    for name, spectrum in (("signal", signal), ("residual", residual)):
+        if not np.all(spectrum >= 0):
+            raise ValueError(f"the {name} spectrum is negative or not finite: give a power spectrum")
+    total = signal + residual
+    return np.divide(signal, total, out=np.ones_like(total), where=total > 0)
+
+
+def wiener(alm: Alm, *, signal: Cl, residual: Cl) -> WienerResult:
+    """Filter an unbiased estimate of the CMB.
+
+    Parameters
+    ----------
+    alm
+        a_lm of the estimate, ``(nalm,)``, uK_CMB.
+    signal, residual
+        As for `wiener_window`, up to the band-limit of `alm`.
+
+    Returns
+    -------
+    WienerResult
+        Filtered a_lm and the window.
+
+    References
+    ----------
+    Wiener 1949; Bunn et al. 1994 (Astrophys. J. 432, L75) for CMB maps.
+    """
+    window = wiener_window(signal, residual)
+    return WienerResult(almxfl(alm, window), window)
+
+
+def residual_power(estimate: Alm, truth: Alm) -> Cl:
+    """Power of what is wrong in an estimate: ``(nalm,)`` twice, at the same beam, to ``(lmax + 1,)``."""
+    return alm2cl(estimate - truth)

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from cmbml.methods.wiener.params import WienerParams
+from cmbml.methods.wiener.wiener import residual_power, wiener, wiener_window
+from cmbml.sky import sht
+
+LMAX = 80
+SIGNAL = 1e4 / (np.arange(LMAX + 1) + 5.0) ** 2
+NOISE = np.full(LMAX + 1, 10.0)
+
+
+def test_window_is_one_without_residual_and_half_at_equal_power():
+    assert wiener_window(SIGNAL, np.zeros(LMAX + 1)) == pytest.approx(1)
+    assert wiener_window(SIGNAL, SIGNAL) == pytest.approx(0.5)
+    assert wiener_window(np.zeros(3), np.zeros(3)) == pytest.approx(1)
+
+
+def test_filtered_map_has_the_least_error_and_lacks_power():
+    """Ensemble: error of the filter against its own prediction, and against windows nearby."""
+    rng = np.random.default_rng(3)
+    ratios = {0.7: [], 1.0: [], 1.3: []}
+    power = []
+    for _ in range(20):
+        truth, noise = sht.draw_alm(SIGNAL, rng), sht.draw_alm(NOISE, rng)
+        result = wiener(truth + noise, signal=SIGNAL, residual=NOISE)
+        assert not result.signal_preserving
+        power.append(sht.alm2cl(result.alm, truth)[20:].sum() / sht.alm2cl(truth)[20:].sum())
+        for exponent, errors in ratios.items():
+            error = sht.almxfl(truth + noise, result.window**exponent) - truth
+            errors.append(np.sum((2 * np.arange(LMAX + 1) + 1) * sht.alm2cl(error)))
+    expected = np.sum((2 * np.arange(LMAX + 1) + 1) * SIGNAL * NOISE / (SIGNAL + NOISE))
+    # 20 skies of 6561 modes: half a per cent
+    assert np.mean(ratios[1.0]) == pytest.approx(expected, rel=0.02)
+    assert np.mean(ratios[1.0]) < min(np.mean(ratios[0.7]), np.mean(ratios[1.3]))
+    window = wiener_window(SIGNAL, NOISE)
+    assert np.mean(power) == pytest.approx(np.average(window[20:], weights=SIGNAL[20:]), rel=0.05)
+
+
+def test_residual_power_is_that_of_what_was_added():
+    rng = np.random.default_rng(4)
+    truth, noise = sht.draw_alm(SIGNAL, rng), sht.draw_alm(NOISE, rng)
+    assert residual_power(truth + noise, truth) == pytest.approx(sht.alm2cl(noise), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("signal", "residual", "message"),
+    [
+        (SIGNAL, NOISE[:-1], "81 multipoles and residual 80"),
+        (-SIGNAL, NOISE, "signal spectrum is negative"),
+        (SIGNAL, NOISE * np.nan, "residual spectrum is negative or not finite"),
+    ],
+    ids=["length", "negative", "nan"],
+)
+def test_spectra_that_cannot_be_are_refused(signal, residual, message):
+    with pytest.raises(ValueError, match=message):
+        wiener_window(signal, residual)
+
+
+def test_parameters_name_the_method():
+    assert WienerParams(estimate="nilc").estimate == "nilc"
