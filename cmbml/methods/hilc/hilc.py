@@ -154,22 +154,24 @@ def nuisance_covariance(
 def bin_edges(lmax: int, width: int, n_channels: int) -> NDArray[np.intp]:
     """First multipole of every bin, and lmax + 1 at the end.
 
-    The first bin is widened until it has twice as many modes as there are channels: its covariance would be
-    singular otherwise.
+    A bin is widened until it has twice as many modes as there are channels (its covariance would be singular
+    otherwise); what is left at the end joins the last bin where it has fewer.
 
     Raises
     ------
     ValueError
         Where there are not that many modes up to `lmax`.
     """
-    needed = int(np.ceil(np.sqrt(2 * n_channels)))
-    if needed > lmax + 1:
+    needed = 2 * n_channels
+    if (lmax + 1) ** 2 < needed:
         raise ValueError(
             f"singular covariance: {(lmax + 1) ** 2} modes up to lmax {lmax} for {n_channels} channels: "
             "raise lmax"
         )
-    edges = np.concatenate([[0], np.arange(max(width, needed), lmax + 1, width)])
-    return np.append(edges, lmax + 1)
+    edges = [0]
+    while (lmax + 1) ** 2 - edges[-1] ** 2 >= needed:
+        edges.append(min(max(edges[-1] + width, int(np.ceil(np.sqrt(edges[-1] ** 2 + needed)))), lmax + 1))
+    return np.array([*edges[:-1], lmax + 1])
 
 
 def _rebeam(fwhm_arcmin: Sequence[float], fwhm_out: float, lmax: int) -> FloatArray:
