@@ -121,6 +121,15 @@ def test_covariance_on_the_full_sky_counts_modes(theory):
     np.testing.assert_allclose(np.diag(covariance), 2 * d**2 / BANDS.modes, rtol=0.03)
 
 
+@pytest.mark.parametrize("name", ["TT", "EE", "BB", "TE"])
+def test_scale_of_the_mask_is_irrelevant(theory, mask, name):
+    whole, half = (master(scale * mask, BANDS, polarised=True) for scale in (1, 0.5))
+    np.testing.assert_allclose(
+        half.covariance(name, theory), whole.covariance(name, theory), rtol=1e-9, atol=1e-12
+    )
+    np.testing.assert_allclose(half.expected(theory)[name], whole.expected(theory)[name], rtol=1e-9)
+
+
 def test_comparison_of_a_damped_noisy_estimate(mask, rng):
     """Gain g and independent noise n: transfer g, residual (1-g)^2 C + n, coherence from both."""
     cl, noise_cl, gain = cmb_like_cl(LMAX), np.full(LMAX + 1, 0.5), 0.9

@@ -30,6 +30,18 @@ def test_values_of_a_known_residual():
     assert list(scores) == list(METRICS)
 
 
+def test_weights_and_offset_enter_every_mean():
+    truth = np.tile([10.0, 14.0], NPIX // 2)
+    estimate = truth + np.tile([1.0, 3.0], NPIX // 2)
+    weights = np.tile([0.75, 0.25], NPIX // 2)
+    scores = pixel_metrics(estimate, truth, weights)
+    # The truth's weighted mean is 11, its variance 3 and its mean square 124.
+    assert scores["mae"] == pytest.approx(1.5)
+    assert scores["mse"] == pytest.approx(3)
+    assert scores["r2"] == pytest.approx(0, abs=1e-12)
+    assert scores["nrmse"] == pytest.approx(np.sqrt(3 / 124))
+
+
 def test_perfect_estimate_has_no_error():
     truth = np.linspace(-1, 1, NPIX)
     scores = pixel_metrics(truth, truth, FULL_SKY)
