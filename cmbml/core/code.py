@@ -89,15 +89,26 @@ def _module_file(name: str) -> Path | None:
     """Source file of a module, found without importing it or its packages."""
     top, *rest = name.split(".")
     spec = find_spec(top)
-    if spec is None or spec.origin is None:
+    if spec is None:
         return None
     if not rest:
-        return Path(spec.origin)
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
     for folder in spec.submodule_search_locations or ():
         for file in (Path(folder, *rest).with_suffix(".py"), Path(folder, *rest, "__init__.py")):
             if file.is_file():
                 return file
     return None
+
+
+@cache
+def _is_beside(top: str, home: str) -> bool:
+    """Whether a top-level module belongs to the same repository as the module `home`."""
+    if top in ("cmbml", home):
+        return True
+    file, other = _module_file(top), _module_file(home)
+    if file is None or other is None or "site-packages" in file.parts:
+        return False
+    return file.is_relative_to(other.parent.parent if other.name == "__init__.py" else other.parent)
 
 
 @cache
@@ -157,7 +168,7 @@ class _Closure:
         top = name.partition(".")[0]
         if name in self.modules or any(name == m or name.startswith(f"{m}.") for m in MACHINERY):
             return
-        if top not in ("cmbml", self.home):
+        if not _is_beside(top, self.home):
             if top not in sys.stdlib_module_names:
                 self.packages.add(top)
             return
@@ -183,9 +194,8 @@ class _Closure:
                 continue
             source = _absolute(module, node)
             inner = f"{source}.{alias.name}"
-            first_party = source.partition(".")[0] in ("cmbml", self.home)
             self.add_module(source)
-            if first_party and _module_file(inner) is not None:
+            if _is_beside(source.partition(".")[0], self.home) and _module_file(inner) is not None:
                 self.add_module(inner)
 
 

@@ -108,12 +108,11 @@ def load_config(root: Path | str | None = None, *, overrides: Mapping[str, Any] 
 def _override(values: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     node: Any = values
-    for part in (*parents, last):
-        if not isinstance(node, dict) or part not in node:
+    for part in parents:
+        if not isinstance(node, dict) or not isinstance(node.get(part), dict):
             options = node if isinstance(node, dict) else ()
-            raise ConfigError(f"override '{key}': no such parameter: {did_you_mean(part, map(str, options))}")
-        if part is not last:
-            node = node[part]
+            raise ConfigError(f"override '{key}': no block '{part}': {did_you_mean(part, map(str, options))}")
+        node = node[part]
     node[last] = value
 
 

@@ -1,0 +1,214 @@
+"""What tests share: a toy repository whose executors need no science, and the reference data where present."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cmbml.core.code import code_of
+from cmbml.core.config import Config, load_config
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Reference data beside the repository; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the reference data in ../shared")
+    return SHARED
+
+
+@pytest.fixture
+def real_config() -> Config:
+    """The configuration that ships."""
+    return load_config(ROOT)
+
+
+TOY_EXECUTORS = '''\
+"""Executors on plain numbers."""
+
+import time
+
+from cmbml.core import BaseStageExecutor, generator
+from toy_math import double
+
+
+class NumberExecutor(BaseStageExecutor):
+    """Draws a number for every simulation."""
+
+    def __init__(self, cfg):
+        super().__init__(cfg, stage_str="number")
+        self.out_number = self.assets_out["number"]
+        self.seed = cfg.seed
+
+    def process_sim(self, split, sim):
+        time.sleep(PAUSE)
+        rng = generator(self.seed, split.stream, sim, "number")
+        self.out_number.write({"value": float(rng.standard_normal())})
+
+
+class DoubleExecutor(BaseStageExecutor):
+    """Doubles it."""
+
+    def __init__(self, cfg):
+        super().__init__(cfg, stage_str="double")
+        self.out_double = self.assets_out["double"]
+        self.in_number = self.assets_in["number"]
+        self.factor = cfg.analysis.n_bootstrap
+
+    def process_sim(self, split, sim):
+        self.out_double.write({"value": double(self.in_number.read()["value"]) * self.factor})
+
+
+class TotalExecutor(BaseStageExecutor):
+    """Adds up all numbers of a split."""
+
+    def __init__(self, cfg):
+        super().__init__(cfg, stage_str="total")
+        self.out_total = self.assets_out["total"]
+        self.in_double = self.assets_in["double"]
+
+    def process_split(self, split):
+        values = [self.in_double.at(sim=sim).read()["value"] for sim in split.iter_sims()]
+        self.out_total.write({"total": sum(values), "count": len(values)})
+
+
+PAUSE = 0.0
+'''
+
+TOY_MATH = '''\
+"""Pure functions."""
+
+
+def double(x):
+    """Double a number."""
+    return 2 * x
+'''
+
+TOY_PIPELINE = """\
+stages:
+  number:
+    executor: toy.NumberExecutor
+    dir_name: number
+    params: [seed]
+    assets_out:
+      number: {handler: Config, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/number.yaml"}
+  double:
+    executor: toy.DoubleExecutor
+    dir_name: double
+    params: [analysis.n_bootstrap]
+    assets_out:
+      double: {handler: Config, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/double.yaml"}
+    assets_in:
+      number: {stage: number}
+  total:
+    executor: toy.TotalExecutor
+    dir_name: total
+    assets_out:
+      total: {handler: Config, path_template: "{root}/{dataset}/{stage}/{split}/total.yaml"}
+    assets_in:
+      double: {stage: double}
+"""
+
+
+class ToyRepository:
+    """A repository with three stages: number, double (a number times a parameter), total (by split)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        (root / "pipeline").mkdir()
+        self.write("toy.py", TOY_EXECUTORS)
+        self.write("toy_math.py", TOY_MATH)
+        self.write("pipeline/toy.yaml", TOY_PIPELINE)
+        params = (ROOT / "params.yaml").read_text(encoding="utf-8")
+        params = params.replace("methods: [nilc]", "methods: []").replace("dataset: mini", "dataset: toy")
+        params = params[: params.index("\nnilc:")] + "\n"
+        for split, count in (("train", 24), ("valid", 4), ("test", 6), ("shifted", 4)):
+            params = params.replace(f"{split}: {{n_sims: {count}", f"{split}: {{n_sims: 3")
+        self.write("params.yaml", params)
+        shutil.copy(ROOT / "luigi.cfg", root)
+        self.write("dvc.yaml", "")
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name).write_text(text, encoding="utf-8")
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace text that must be there; the modules are read afresh afterwards."""
+        text = (self.root / name).read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in {name}"
+        self.write(name, text.replace(old, new))
+        forget_toy_modules()
+
+    def config(self, **overrides: object) -> Config:
+        return load_config(self.root, overrides={key.replace("__", "."): v for key, v in overrides.items()})
+
+    def run(self, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment in the repository."""
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        if ok:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def files(self, folder: str = "data") -> dict[str, bytes]:
+        """Bytes of all data files."""
+        base = self.root / folder
+        return {
+            str(path.relative_to(base)): path.read_bytes()
+            for path in sorted(base.rglob("*"))
+            if path.is_file() and path.name != ".gitignore"
+        }
+
+
+def forget_toy_modules() -> None:
+    """Forget what was imported and parsed of the toy modules."""
+    from cmbml.core import code
+
+    for cached in (code_of, code._module_file, code._is_beside, code._parse):
+        cached.cache_clear()
+    for name in ("toy", "toy_math"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A fresh toy repository, importable."""
+    repository = ToyRepository(tmp_path / "toy")
+    monkeypatch.syspath_prepend(str(repository.root))
+    forget_toy_modules()
+    yield repository
+    forget_toy_modules()
+
+
+def git(root: Path, *arguments: str) -> None:
+    """Run git as a nameless user."""
+    subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments],
+        cwd=root,
+        check=True,
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+def toy_dvc(toy):
+    """A toy repository under git and DVC, with its dvc.yaml."""
+    git(toy.root, "init", "-q", "-b", "main")
+    toy.run("dvc", "init", "-q")
+    toy.run("dvc", "config", "core.analytics", "false")
+    toy.run("cmbml", "dvc")
+    toy.write(".gitignore", "/data\n/.cmbml\n__pycache__\n")
+    git(toy.root, "add", ".")
+    git(toy.root, "commit", "-q", "-m", "start")
+    return toy

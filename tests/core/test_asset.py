@@ -1,0 +1,144 @@
+import multiprocessing
+import pickle
+
+import pytest
+
+from cmbml.core import BaseStageExecutor, generator
+from cmbml.core.errors import DirectionError, UndeclaredError
+
+
+@pytest.fixture
+def make(toy):
+    def build(name, **overrides):
+        import toy as module
+
+        return getattr(module, f"{name}Executor")(toy.config(**overrides))
+
+    return build
+
+
+def test_an_output_is_written_and_an_input_is_read(make):
+    number, double = make("Number"), make("Double")
+    with number.name_tracker.set_contexts({"split": "test", "sim": 1}):
+        number.out_number.write({"value": 2.0})
+    with double.name_tracker.set_contexts({"split": "test", "sim": 1}):
+        assert double.in_number.read() == {"value": 2.0}
+        assert double.in_number.path == number.out_number.at(split="test", sim=1).path
+
+
+def test_the_wrong_direction_is_refused(make):
+    number, double = make("Number"), make("Double")
+    with number.name_tracker.set_contexts({"split": "test", "sim": 1}):
+        with pytest.raises(
+            DirectionError, match="'number' is an output and cannot be read: declare it under assets_in"
+        ):
+            number.out_number.read()
+        with pytest.raises(DirectionError, match="cannot be read"):
+            number.out_number.at(sim=1).read()
+    with double.name_tracker.set_contexts({"split": "test", "sim": 1}):
+        with pytest.raises(DirectionError, match="'number' is an input and cannot be written"):
+            double.in_number.write({})
+        with pytest.raises(DirectionError, match="cannot be written"):
+            double.in_number.at().write({})
+
+
+def test_references_work_in_other_processes(make):
+    number = make("Number")
+    number.assets_out["number"].at(split="test", sim=0).write({"value": 7.0})
+    reference = make("Double").in_number.at(split="test", sim=0)
+    assert pickle.loads(pickle.dumps(reference)) == reference  # noqa: S301
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(type(reference).read, [reference]) == [{"value": 7.0}]
+
+
+def test_an_undeclared_split_is_out_of_reach(toy, make):
+    toy.edit("pipeline/toy.yaml", "dir_name: total", "dir_name: total\n    splits: [train, valid]")
+    total = make("Total")
+    assert [split.name for split in total.splits] == ["train", "valid"]
+    assert total.in_double.at(split="valid", sim=0)
+    with pytest.raises(
+        UndeclaredError, match="split 'test' is not declared: add .* 'total' in pipeline/toy.yaml"
+    ):
+        total.in_double.at(split="test", sim=0)
+
+
+def test_another_simulation_is_out_of_reach_while_one_is_made(make):
+    double = make("Double")
+    with double.name_tracker.set_contexts({"split": "test", "sim": 1}):
+        with pytest.raises(UndeclaredError, match="input 'number' of sim '2'.*override process_split"):
+            double.in_number.at(sim=2)
+        with pytest.raises(UndeclaredError, match="of split 'valid'"):
+            double.in_number.at(split="valid")
+
+
+def test_a_pinned_input_is_read_whole(toy, make):
+    toy.edit("pipeline/toy.yaml", "{stage: number}", "{stage: number, split: train}")
+    double = make("Double")
+    with double.name_tracker.set_contexts({"split": "test", "sim": 1}):
+        assert double.in_number.at(sim=2).path.parts[-3:] == ("train", "sim0002", "number.yaml")
+
+
+def test_a_missing_asset_says_what_to_add(make):
+    with pytest.raises(
+        UndeclaredError, match="no asset 'nmber' in 'assets_in': did you mean 'number'.*pipeline/toy.yaml"
+    ):
+        make("Double").assets_in["nmber"]
+
+
+class Reading(BaseStageExecutor):
+    """Reads a parameter at a moment of the test's choice."""
+
+    def __init__(self, cfg, read):
+        read(cfg)
+        super().__init__(cfg, stage_str="number")
+        self.kept = cfg
+        self.value = cfg.seed
+
+
+def test_parameters_are_read_in_init_only(toy):
+    executor = Reading(toy.config(), lambda cfg: None)
+    with pytest.raises(UndeclaredError, match="'seed' is read after __init__: keep it there, as self.seed"):
+        _ = executor.kept.seed
+
+
+def test_parameters_are_read_after_the_stage_is_known(toy):
+    with pytest.raises(UndeclaredError, match=r"before super\(\).__init__"):
+        Reading(toy.config(), lambda cfg: cfg.seed)
+
+
+def test_undeclared_parameters_raise_with_the_line_to_add(toy):
+    class Greedy(BaseStageExecutor):
+        def __init__(self, cfg):
+            super().__init__(cfg, stage_str="number")
+            self.fwhm = cfg.analysis.fwhm_arcmin
+
+    with pytest.raises(
+        UndeclaredError, match="add 'analysis' to 'params' of stage 'number' in pipeline/toy.yaml"
+    ):
+        Greedy(toy.config())
+    toy.edit("pipeline/toy.yaml", "params: [seed]", "params: [seed, analysis.fwhm_arcmin]")
+    assert Greedy(toy.config()).fwhm == 80
+    toy.edit("pipeline/toy.yaml", "analysis.fwhm_arcmin]", "analysis.lmax]")
+    with pytest.raises(UndeclaredError, match="add 'analysis.fwhm_arcmin' to 'params'"):
+        Greedy(toy.config())
+
+
+def test_only_the_population_in_hand_can_be_read(toy):
+    toy.edit("pipeline/toy.yaml", "params: [seed]", "params: [seed, populations]")
+
+    class Drawing(BaseStageExecutor):
+        def __init__(self, cfg):
+            super().__init__(cfg, stage_str="number")
+            self.populations = cfg.populations
+
+    drawing = Drawing(toy.config())
+    with drawing.name_tracker.set_context("split", "shifted"):
+        assert drawing.populations["dusty"].dust_amplitude.mean == 1.6
+        with pytest.raises(
+            UndeclaredError, match="population 'nominal' is read, but the split in hand has 'dusty'"
+        ):
+            _ = drawing.populations["nominal"]
+
+
+def test_generators_belong_to_one_simulation():
+    assert generator(1, "a", 0, "x").random() != generator(1, "a", 1, "x").random()

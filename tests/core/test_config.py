@@ -1,0 +1,96 @@
+import re
+
+import pytest
+
+from cmbml.core import CmbmlError, load_config
+from cmbml.core.errors import ConfigError
+
+
+def problems(toy):
+    with pytest.raises(CmbmlError) as caught:
+        load_config(toy.root)
+    text = str(caught.value)
+    assert "Traceback" not in text
+    return text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("n_bootstrap:", "n_boostrap:", "analysis.n_boostrap: unknown key: did you mean 'n_bootstrap'"),
+        ("seed:", "sede:", "sede: unknown key: did you mean 'seed'"),
+        (
+            "depth_uk_arcmin: 150.0",
+            "depth_uk_arcmni: 150.0",
+            "instrument.bands.30.depth_uk_arcmni: unknown key",
+        ),
+        ("train: {n_sims: 3", "train: {n_sims: 0", "splits.train.n_sims: .* greater than or equal to 1"),
+        ("train: {n_sims: 3", "train: {n_sims: -2", "splits.train.n_sims: "),
+        (
+            "train: {n_sims: 3, population: nominal}",
+            "train: {n_sims: 3, population: nomnal}",
+            "'nomnal' is none of",
+        ),
+        ("nside: 64", "nside: 63", "instrument: nside 63 is not a power of two"),
+        ("  lmax: 160\n  fields", "  lmax: 192\n  fields", "at most 191"),
+        ("latitude_deg: 20.0", "latitude_deg: wide", "mask.latitude_deg: .*'wide'"),
+        ("freq_ghz: 44.1", "freq_ghz: 20.0", "bands must be in order of frequency"),
+        ("freq_ghz: 44.1", "freq_ghz: 28.4", "each frequency once"),
+        ("methods: \\[\\]", "methods: [nilc]", "methods: no stage 'nilc'"),
+        ("kind: white", "kind: white, size: 3", "noise.size: DVC would miss"),
+        ("kind: white", "kind: white, nfiles: 3", "noise.nfiles: DVC would miss"),
+        ('"44": ', '"30": ', "line .*: '30' stands twice"),
+        ("dataset: toy", "dataset: ../toy", "dataset: "),
+        ("seed: ", "seed: [", "params.yaml, line"),
+    ],
+)
+def test_each_mistake_is_one_line_that_names_file_key_and_remedy(toy, old, new, expected):
+    old = old.replace("\\", "")
+    toy.edit("params.yaml", old, new)
+    assert any(re.search(expected, line) and "params.yaml" in line for line in problems(toy)), problems(toy)
+
+
+def test_all_mistakes_are_told_at_once(toy):
+    toy.edit("params.yaml", "seed:", "sede:")
+    toy.edit("params.yaml", "kind: white", "kind: pink")
+    lines = problems(toy)
+    assert len(lines) == 3  # the unknown key, the missing one, and the kind
+    assert all(line.startswith("params.yaml: ") for line in lines)
+
+
+def test_numbers_as_dvc_writes_them_are_numbers(toy):
+    """PyYAML reads 1e-05 as text; DVC writes it so."""
+    toy.edit("params.yaml", "latitude_deg: 20.0", "latitude_deg: 1e-05")
+    assert load_config(toy.root).params.mask.latitude_deg == 1e-5
+
+
+def test_overrides_replace_values_by_dotted_key(toy):
+    assert toy.config(mask__latitude_deg=10).params.mask.latitude_deg == 10
+
+
+def test_an_unknown_override_is_refused(toy):
+    with pytest.raises(CmbmlError, match="did you mean 'latitude_deg'"):
+        toy.config(mask__latitud_deg=10)
+    with pytest.raises(ConfigError, match="did you mean 'mask'"):
+        toy.config(maks__latitude_deg=10)
+
+
+def test_missing_files_are_named(toy):
+    (toy.root / "params.yaml").unlink()
+    assert "params.yaml: no such file" in problems(toy)[0]
+
+
+def test_a_split_knows_its_simulations(toy):
+    split = toy.config().splits["shifted"]
+    assert (split.name, split.n_sims, split.population, split.stream) == ("shifted", 3, "dusty", "shifted")
+    assert list(split.iter_sims()) == [0, 1, 2]
+
+
+def test_every_shipped_profile_is_valid(tmp_path, real_config):
+    from cmbml.core.profile import apply_profile
+
+    profiles = sorted((real_config.root / "profiles").glob("*.yaml"))
+    assert profiles
+    for path in profiles:
+        apply_profile(real_config.root, path.stem, tmp_path / path.stem)
+        assert load_config(tmp_path / path.stem).dataset == path.stem

@@ -1,0 +1,85 @@
+import pytest
+
+from cmbml.core import CmbmlError, load_config
+from cmbml.core.check import check_executors, check_plan
+from cmbml.core.plan import Plan
+
+
+def message(toy):
+    with pytest.raises(CmbmlError) as caught:
+        plan = Plan(load_config(toy.root))
+        check_plan(plan)
+        check_executors(plan)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("dir_name: double", "dirname: double", "stages.double: unknown key 'dirname': did you mean 'dir_name'"),
+        ("{stage: number}", "{stage: numbr}", "no stage 'numbr': did you mean 'number'"),
+        ("      number: {stage: number}", "      numbr: {stage: number}", "makes no 'numbr': did you mean 'number'"),
+        ("handler: Config, path_template: \"{root}/{dataset}/{stage}/{split}/{sim}/double", 
+         "handler: Confg, path_template: \"{root}/{dataset}/{stage}/{split}/{sim}/double", "unknown handler 'Confg': did you mean 'Config'"),
+        ("{sim}/double.yaml", "{smi}/double.yaml", "unknown tag {smi}.*did you mean 'sim'"),
+        ("dir_name: double", "dir_name: double\n    splits: [trian]", "no split 'trian': did you mean 'train'"),
+        ("{stage: number}", "{stage: number, split: tset}", "no split 'tset'"),
+        ("dir_name: double", "dir_name: number", None),
+        ("params: [seed]", "params: [sede]", "no parameter 'sede': did you mean 'seed'"),
+        ("params: [seed]", "params: [seed, mask]", "'mask' is declared but never read"),
+        ("params: [seed]", "params: []", "add 'seed' to 'params' of stage 'number' in pipeline/toy.yaml"),
+        ("toy.DoubleExecutor", "toy.DuobleExecutor", "no class 'DuobleExecutor': did you mean 'DoubleExecutor'"),
+        ("toy.DoubleExecutor", "toy.NumberExecutor", "NumberExecutor is not made for stage 'double'"),
+        ("{root}/{dataset}/{stage}/{split}/{sim}/double", "{root}/{dataset}/{stage}/{split}/double", "lacks {split} or {sim}"),
+        ("{root}/{dataset}/{stage}/{split}/{sim}/double", "{root}/{dataset}/elsewhere/double", "lacks the tag {stage}"),
+        ("stages:\n", "stagse:\n", "unknown key 'stagse': did you mean 'stages'"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_told_with_its_place_and_remedy(toy, old, new, expected):
+    toy.edit("pipeline/toy.yaml", old, new)
+    if expected is None:
+        toy.edit("pipeline/toy.yaml", "double.yaml", "number.yaml")
+        expected = "writes the path of number.number"
+    text = message(toy)
+    import re
+
+    assert re.search(expected, text), text
+    assert "pipeline/toy.yaml" in text
+    assert "Traceback" not in text
+
+
+def test_a_cycle_is_named(toy):
+    toy.edit(
+        "pipeline/toy.yaml", "params: [seed]", "params: [seed]\n    assets_in:\n      total: {stage: total}"
+    )
+    assert "a cycle: " in message(toy)
+    assert "number" in message(toy)
+
+
+def test_one_key_in_two_files(toy):
+    toy.write("pipeline/other.yaml", "stages:\n  number: {dir_name: x}\n")
+    assert "stages.number: also defined in pipeline/other.yaml" in message(toy)
+
+
+def test_a_missing_science_asset_is_told_before_anything_runs(toy):
+    toy.write(
+        "pipeline/raw.yaml",
+        "stages:\n  raw:\n    assets_out:\n"
+        '      table: {handler: Csv, path_template: "{src_root}/table.csv"}\n',
+    )
+    toy.edit("pipeline/toy.yaml", "{stage: number}", "{stage: number}\n      table: {stage: raw}")
+    assert "science asset data/raw/table.csv is missing: fetch it" in message(toy)
+
+
+def test_stages_come_after_what_they_read(real_config):
+    order = list(real_config.pipeline.stages)
+    for stage in real_config.pipeline.stages.values():
+        for name in stage.assets_in:
+            for producer, _ in real_config.pipeline.producers(stage, name):
+                assert order.index(producer.key) < order.index(stage.key)
+
+
+def test_what_ships_has_no_problem(real_config):
+    plan = Plan(real_config)
+    check_plan(plan)
+    check_executors(plan)

@@ -1,0 +1,144 @@
+"""Changing one parameter recomputes exactly what depends on it: the stages whose fingerprints change."""
+
+import pytest
+
+from cmbml.core import load_config
+from cmbml.core.errors import PipelineError
+from cmbml.core.plan import Plan, Portion, Unit
+
+SKY = {"observations", "nilc", "pixel_metrics", "scores"}
+FROM_CMB = {"cmb", "noise_floor", "perfect_estimate"} | SKY
+FROM_THEORY = {"theory"} | FROM_CMB
+
+
+def fingerprints(config):
+    plan = Plan(config)
+    return {
+        unit: plan.fingerprint(unit)
+        for stage in plan.stages.values()
+        for portion in plan.portions(stage)
+        for unit in plan.units(portion)
+    }
+
+
+def changed(real_config, **overrides):
+    before = fingerprints(real_config)
+    after = fingerprints(
+        load_config(real_config.root, overrides={k.replace("__", "."): v for k, v in overrides.items()})
+    )
+    return {unit for unit in before.keys() | after.keys() if before.get(unit) != after.get(unit)}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stages"),
+    [
+        ("nilc__ilc_bias", 0.02, {"nilc", "pixel_metrics", "scores"}),
+        ("nilc__peaks", [60, 120, 161], {"nilc", "pixel_metrics", "scores"}),
+        ("analysis__n_bootstrap", 500, {"scores"}),
+        ("analysis__fwhm_arcmin", 90.0, {"noise_floor", "perfect_estimate", "pixel_metrics", "scores"}),
+        ("analysis__lmax", 150, {"perfect_estimate", "pixel_metrics", "scores"}),
+        ("mask__latitude_deg", 25.0, {"mask", "pixel_metrics", "scores"}),
+        ("foregrounds__model", "pysm3", SKY),
+        ("instrument__bands__100__depth_uk_arcmin", 50.0, {"noise_floor"} | SKY),
+        ("instrument__bands__545__fwhm_arcmin", 60.0, {"noise_floor"} | SKY),
+        ("instrument__lmax", 165, FROM_THEORY),
+        ("instrument__nside", 128, {"mask", "noise_floor", "perfect_estimate"} | SKY),
+        ("cosmology__scatter", False, {"cosmology"} | FROM_THEORY),
+        ("cosmology__source", "wmap9", {"cosmology"} | FROM_THEORY),
+        ("seed", 5, {"cosmology", "draws"} | FROM_THEORY),
+    ],
+)
+def test_exactly_the_dependents_go_stale(real_config, key, value, stages):
+    assert {unit.portion.stage for unit in changed(real_config, **{key: value})} == stages
+
+
+def test_a_population_stales_its_own_split_only(real_config):
+    found = changed(real_config, populations__dusty__dust_beta={"mean": 0.1, "sd": 0.05})
+    assert {unit.portion.split for unit in found} == {"shifted", None}
+    assert {unit.portion.stage for unit in found} == {"draws", "noise_floor"} | SKY
+
+
+def test_growing_a_split_adds_simulations_and_touches_no_other(real_config):
+    found = changed(real_config, splits__test__n_sims=8)
+    alone = {unit for unit in found if unit.sim is not None}
+    assert {unit.sim for unit in alone} == {6, 7}
+    assert {unit.portion.split for unit in alone} == {"test"}
+    assert {unit.portion.stage for unit in found - alone} == {"scores"}
+
+
+def test_a_random_stream_is_part_of_a_simulation(real_config):
+    found = changed(real_config, splits__shifted__stream="test")
+    assert {unit.portion.split for unit in found} == {"shifted", None}
+
+
+def test_template_edits_do_not_change_fingerprints_but_handlers_do(toy):
+    before = fingerprints(toy.config())
+    toy.edit("pipeline/toy.yaml", "double.yaml", "twice.yaml")
+    assert fingerprints(toy.config()) == before
+    toy.edit(
+        "pipeline/toy.yaml",
+        'handler: Config, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/twice',
+        'handler: Csv, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/twice',
+    )
+    assert fingerprints(toy.config()) != before
+
+
+def test_a_formula_stales_its_dependents_only(toy):
+    before = fingerprints(toy.config())
+    toy.edit("toy_math.py", "2 * x", "3 * x")
+    after = fingerprints(toy.config())
+    assert {unit.portion.stage for unit in before if before[unit] != after[unit]} == {"double", "total"}
+
+
+def test_a_science_asset_counts_by_its_content(toy):
+    toy.write(
+        "pipeline/raw.yaml",
+        'stages:\n  raw:\n    assets_out:\n      t: {handler: Text, path_template: "{src_root}/t"}\n',
+    )
+    toy.edit("pipeline/toy.yaml", "number: {stage: number}", "number: {stage: number}\n      t: {stage: raw}")
+    (toy.root / "data" / "raw").mkdir(parents=True)
+    toy.write("data/raw/t", "one")
+    before = fingerprints(toy.config())
+    toy.write("data/raw/t", "two")
+    after = fingerprints(toy.config())
+    assert {unit.portion.stage for unit in before if before[unit] != after[unit]} == {"double", "total"}
+
+
+def test_a_pinned_split_is_read_whole(toy):
+    toy.edit("pipeline/toy.yaml", "{stage: number}", "{stage: number, split: train}")
+    plan = Plan(toy.config())
+    inputs = plan.inputs(Unit(Portion("double", None, "test"), 1))
+    assert inputs == {"number": [Portion("number", None, "train")]}
+
+
+def test_files_follow_bands_and_simulations(real_config):
+    plan = Plan(real_config)
+    files = plan.files(Unit(Portion("observations", None, "valid"), 2))
+    assert len(files) == 9
+    assert "data/mini/observations/valid/sim0002/obs_857.fits" in files
+
+
+def test_a_method_that_is_off_takes_its_own_stages_with_it(real_config):
+    plan = Plan(load_config(real_config.root, overrides={"methods": []}))
+    assert "nilc" not in plan.stages
+    assert "noise_floor" in plan.stages
+    assert {portion.method for portion in plan.portions(plan.stages["pixel_metrics"])} == {
+        "noise_floor",
+        "perfect_estimate",
+    }
+
+
+def test_reading_from_a_method_that_is_off_says_what_to_switch_on(toy):
+    toy.edit(
+        "pipeline/toy.yaml",
+        "double: {stage: double}",
+        "double: {stage: double}\n      cleaned: {stage: clean}",
+    )
+    toy.write(
+        "pipeline/clean.yaml",
+        "stages:\n  clean:\n    executor: toy.NumberExecutor\n    dir_name: clean\n    assets_out:\n"
+        '      cleaned: {handler: Config, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/c.yaml"}\n',
+    )
+    plan = Plan(toy.config())
+    with pytest.raises(PipelineError, match="'clean', which is switched off: add its method to 'methods'"):
+        plan.inputs(Unit(Portion("total", None, "test"), None))
