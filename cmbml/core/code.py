@@ -54,8 +54,10 @@ def code_of(executor: str | type) -> Code:
         Where there is no such module or class.
     """
     if isinstance(executor, type):
-        module, name = executor.__module__, executor.__name__
         file = _class_file(executor)
+        # A script is the same code whether it is run or imported.
+        script = file.stem if file and executor.__module__ == "__main__" else None
+        module, name = script or executor.__module__, executor.__name__
         tree = _parse(file) if file else ast.parse(inspect.cleandoc(inspect.getsource(executor)))
     else:
         module, _, name = executor.rpartition(".")
@@ -88,7 +90,10 @@ def _class_file(executor: type) -> Path | None:
 def _module_file(name: str) -> Path | None:
     """Source file of a module, found without importing it or its packages."""
     top, *rest = name.split(".")
-    spec = find_spec(top)
+    try:
+        spec = find_spec(top)
+    except ValueError:  # __main__ of a notebook has no source file
+        return None
     if spec is None:
         return None
     if not rest:

@@ -30,15 +30,15 @@ def test_the_wrong_direction_is_refused(make):
     number, double = make("Number"), make("Double")
     with number.name_tracker.set_contexts({"split": "test", "sim": 1}):
         with pytest.raises(
-            DirectionError, match="'number' is an output and cannot be read: declare it under assets_in"
+            DirectionError, match=r"'number' is an output and cannot be read: declare it under assets_in"
         ):
             number.out_number.read()
-        with pytest.raises(DirectionError, match="cannot be read"):
+        with pytest.raises(DirectionError, match=r"cannot be read"):
             number.out_number.at(sim=1).read()
     with double.name_tracker.set_contexts({"split": "test", "sim": 1}):
-        with pytest.raises(DirectionError, match="'number' is an input and cannot be written"):
+        with pytest.raises(DirectionError, match=r"'number' is an input and cannot be written"):
             double.in_number.write({})
-        with pytest.raises(DirectionError, match="cannot be written"):
+        with pytest.raises(DirectionError, match=r"cannot be written"):
             double.in_number.at().write({})
 
 
@@ -57,7 +57,7 @@ def test_an_undeclared_split_is_out_of_reach(toy, make):
     assert [split.name for split in total.splits] == ["train", "valid"]
     assert total.in_double.at(split="valid", sim=0)
     with pytest.raises(
-        UndeclaredError, match="split 'test' is not declared: add .* 'total' in pipeline/toy.yaml"
+        UndeclaredError, match=r"split 'test' is not declared: add .* 'total' in pipeline/toy.yaml"
     ):
         total.in_double.at(split="test", sim=0)
 
@@ -65,9 +65,9 @@ def test_an_undeclared_split_is_out_of_reach(toy, make):
 def test_another_simulation_is_out_of_reach_while_one_is_made(make):
     double = make("Double")
     with double.name_tracker.set_contexts({"split": "test", "sim": 1}):
-        with pytest.raises(UndeclaredError, match="input 'number' of sim '2'.*override process_split"):
+        with pytest.raises(UndeclaredError, match=r"input 'number' of sim '2'.*override process_split"):
             double.in_number.at(sim=2)
-        with pytest.raises(UndeclaredError, match="of split 'valid'"):
+        with pytest.raises(UndeclaredError, match=r"of split 'valid'"):
             double.in_number.at(split="valid")
 
 
@@ -80,7 +80,7 @@ def test_a_pinned_input_is_read_whole(toy, make):
 
 def test_a_missing_asset_says_what_to_add(make):
     with pytest.raises(
-        UndeclaredError, match="no asset 'nmber' in 'assets_in': did you mean 'number'.*pipeline/toy.yaml"
+        UndeclaredError, match=r"no asset 'nmber' in 'assets_in': did you mean 'number'.*pipeline/toy.yaml"
     ):
         make("Double").assets_in["nmber"]
 
@@ -97,7 +97,7 @@ class Reading(BaseStageExecutor):
 
 def test_parameters_are_read_in_init_only(toy):
     executor = Reading(toy.config(), lambda cfg: None)
-    with pytest.raises(UndeclaredError, match="'seed' is read after __init__: keep it there, as self.seed"):
+    with pytest.raises(UndeclaredError, match=r"'seed' is read after __init__: keep it there, as self.seed"):
         _ = executor.kept.seed
 
 
@@ -113,13 +113,13 @@ def test_undeclared_parameters_raise_with_the_line_to_add(toy):
             self.fwhm = cfg.analysis.fwhm_arcmin
 
     with pytest.raises(
-        UndeclaredError, match="add 'analysis' to 'params' of stage 'number' in pipeline/toy.yaml"
+        UndeclaredError, match=r"add 'analysis' to 'params' of stage 'number' in pipeline/toy.yaml"
     ):
         Greedy(toy.config())
     toy.edit("pipeline/toy.yaml", "params: [seed]", "params: [seed, analysis.fwhm_arcmin]")
     assert Greedy(toy.config()).fwhm == 80
     toy.edit("pipeline/toy.yaml", "analysis.fwhm_arcmin]", "analysis.lmax]")
-    with pytest.raises(UndeclaredError, match="add 'analysis.fwhm_arcmin' to 'params'"):
+    with pytest.raises(UndeclaredError, match=r"add 'analysis.fwhm_arcmin' to 'params'"):
         Greedy(toy.config())
 
 
@@ -135,7 +135,7 @@ def test_only_the_population_in_hand_can_be_read(toy):
     with drawing.name_tracker.set_context("split", "shifted"):
         assert drawing.populations["dusty"].dust_amplitude.mean == 1.6
         with pytest.raises(
-            UndeclaredError, match="population 'nominal' is read, but the split in hand has 'dusty'"
+            UndeclaredError, match=r"population 'nominal' is read, but the split in hand has 'dusty'"
         ):
             _ = drawing.populations["nominal"]
 

@@ -7,10 +7,14 @@ from cmbml.core.plan import Plan
 
 def message(toy):
     with pytest.raises(CmbmlError) as caught:
-        plan = Plan(load_config(toy.root))
-        check_plan(plan)
-        check_executors(plan)
+        check(toy)
     return str(caught.value)
+
+
+def check(toy):
+    plan = Plan(load_config(toy.root))
+    check_plan(plan)
+    check_executors(plan)
 
 
 @pytest.mark.parametrize(
@@ -19,8 +23,8 @@ def message(toy):
         ("dir_name: double", "dirname: double", "stages.double: unknown key 'dirname': did you mean 'dir_name'"),
         ("{stage: number}", "{stage: numbr}", "no stage 'numbr': did you mean 'number'"),
         ("      number: {stage: number}", "      numbr: {stage: number}", "makes no 'numbr': did you mean 'number'"),
-        ("handler: Config, path_template: \"{root}/{dataset}/{stage}/{split}/{sim}/double", 
-         "handler: Confg, path_template: \"{root}/{dataset}/{stage}/{split}/{sim}/double", "unknown handler 'Confg': did you mean 'Config'"),
+        ('handler: Config, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/double',
+         'handler: Confg, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/double', "unknown handler 'Confg': did you mean 'Config'"),
         ("{sim}/double.yaml", "{smi}/double.yaml", "unknown tag {smi}.*did you mean 'sim'"),
         ("dir_name: double", "dir_name: double\n    splits: [trian]", "no split 'trian': did you mean 'train'"),
         ("{stage: number}", "{stage: number, split: tset}", "no split 'tset'"),

@@ -12,7 +12,7 @@ from cmbml.sky.units import modified_blackbody, power_law, rj_to_cmb, spinning_d
 LAWS = {
     "dust": lambda freq: modified_blackbody(freq, 545.0, 1.55, 19.6),
     "synchrotron": lambda freq: power_law(freq, 0.408, -3.0),
-    "spinning dust": lambda freq: spinning_dust(freq, 22.8, 29.0),
+    "spinning dust": lambda freq: spinning_dust(freq, 22.8, np.log(29.0)),
 }
 PLANCK = {
     "LFI_BANDPASS_F030": 28.4,

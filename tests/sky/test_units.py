@@ -44,5 +44,5 @@ def test_free_free_is_close_to_the_usual_index():
 
 def test_spinning_dust_peaks_where_told():
     freqs = np.linspace(10, 60, 5001)
-    flux = [units.spinning_dust(freq, 22.8, 31.0) * freq**2 for freq in freqs]
+    flux = [units.spinning_dust(freq, 22.8, np.log(31.0)) * freq**2 for freq in freqs]
     assert freqs[np.argmax(flux)] == pytest.approx(31.0, abs=0.02)
