@@ -4,10 +4,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from cmbml.sky.instrument import PIXEL_LMAX
-from cmbml.sky.sht import Cl, Map, alm2map, draw_alm
+from cmbml.sky.grid import Grid
+from cmbml.sky.sht import Cl, Map, draw_alm
 
-TOTAL_LMAX = 20000  # where the variance of a field counts as complete, so that it does not depend on nside
+TOTAL_LMAX = (
+    20000  # where the variance of a field counts as complete, so that it does not depend on resolution
+)
 
 
 @lru_cache(maxsize=16)
@@ -21,17 +23,16 @@ def unit_spectrum(slope: float, turnover: float) -> Cl:
     return cl
 
 
-def gaussian_field(
-    slope: float, turnover: float, lmax: int, nside: int, rng: np.random.Generator, *, threads: int = 1
-) -> Map:
+def gaussian_field(slope: float, turnover: float, lmax: int, grid: Grid, rng: np.random.Generator) -> Map:
     """Draw a Gaussian field of zero mean and unit variance with C_l ~ (l + turnover)^slope.
 
-    The realisation is the same at every nside, up to the band-limit min(`lmax`, 2.5 `nside`).
+    The realisation does not depend on the grid, nor on `lmax` but for what is beyond it: ``(size,)``.
     """
-    band = min(lmax, int(PIXEL_LMAX * nside))
-    return alm2map(draw_alm(unit_spectrum(slope, turnover)[: band + 1], rng), nside, threads=threads)
+    return grid.synthesise(draw_alm(unit_spectrum(slope, turnover)[: lmax + 1], rng)[np.newaxis])[0]
 
 
 def lognormal(field: Map, sigma: float) -> Map:
     """Positive factor of unit mean from a unit Gaussian field."""
-    return np.exp(sigma * field - sigma**2 / 2)
+    factor = field * sigma
+    factor -= sigma**2 / 2
+    return np.exp(factor, out=factor)

@@ -8,23 +8,19 @@ template is stored.  Everything here is deterministic.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import healpy as hp
 import numpy as np
-from numpy.typing import NDArray
 
-from cmbml.sky.sht import Map, alm2map, map2alm
-
-Array = NDArray[np.floating[Any]]
+from cmbml.sky.grid import Array, GaussGrid, Grid
+from cmbml.sky.sht import Alm, Map
 
 SUN_RADIUS = 8.2  # kpc from the Galactic centre
 SUN_HEIGHT = 0.02  # kpc above the plane
-DISTANCES = np.geomspace(0.03, 30.0, 72)  # kpc along a line of sight; steps of 10 per cent
+DISTANCES = np.geomspace(0.03, 30.0, 72)  # kpc from the Sun, along the plane; steps of 10 per cent
 ARM_PITCH = np.tan(np.radians(12.5))  # Vallee 2017 (arXiv:1711.05228): four logarithmic arms
+BULGE_DEGREES = 8.0
 ARM_WIDTH = 0.45  # kpc, one standard deviation
-INTEGRATION_NSIDE = 128  # the disc is resolved at 27 arcmin; finer maps are its harmonic interpolation
-_CHUNK = 4096  # lines of sight integrated at once: fits in cache
+STRUCTURE_LMAX = 256  # the disc is resolved at 0.7 degrees; below that there are the log-normal fields
 
 
 @dataclass(frozen=True)
@@ -101,12 +97,6 @@ CLOUDS = (
 )
 
 
-def directions(nside: int) -> tuple[Array, Array]:
-    """Galactic longitude and latitude of all RING pixels, radians."""
-    colatitude, longitude = hp.pix2ang(nside, np.arange(12 * nside**2))
-    return longitude, np.pi / 2 - colatitude
-
-
 def _arms(radius: Array, azimuth: Array) -> Array:
     """Density of four logarithmic spiral arms, 1 on their ridges."""
     phase = azimuth - np.log(radius / SUN_RADIUS) / ARM_PITCH + np.pi / 6
@@ -114,23 +104,30 @@ def _arms(radius: Array, azimuth: Array) -> Array:
     return np.exp(-0.5 * (offset / ARM_WIDTH) ** 2)
 
 
-def emissivity(disc: Disc, x: Array, y: Array, z: Array) -> Array:
-    """Emissivity at Galactocentric positions in kpc, relative to the smooth disc at the Sun."""
-    radius = np.hypot(x, y) + 1e-3
-    height = disc.height * (1 + disc.flare * np.maximum(radius - SUN_RADIUS, -SUN_RADIUS))
+def emissivity_in_plane(disc: Disc, radius: Array, azimuth: Array) -> Array:
+    """Emissivity in the plane at Galactocentric positions, relative to the smooth disc at the Sun."""
     smooth = np.exp(-(radius - SUN_RADIUS) / disc.length - disc.hole / radius + disc.hole / SUN_RADIUS)
-    return smooth * (1 + disc.arms * _arms(radius, np.arctan2(y, x))) * np.exp(-np.abs(z) / height)
+    return smooth * (1 + disc.arms * _arms(radius, azimuth))
 
 
-def _integrate(disc: Disc, longitude: Array, latitude: Array) -> Array:
-    """Brightness of the disc in some directions: emissivity times bubble along the line of sight."""
-    flat = np.cos(latitude)[:, None] * DISTANCES
-    x = SUN_RADIUS - flat * np.cos(longitude)[:, None]
-    y = -flat * np.sin(longitude)[:, None]
-    z = SUN_HEIGHT + np.sin(latitude)[:, None] * DISTANCES
-    outside = -np.expm1(-((DISTANCES / disc.bubble) ** 4))
-    steps = DISTANCES * np.log(DISTANCES[1] / DISTANCES[0])
-    return disc.plane * (emissivity(disc, x, y, z) @ (outside * steps))
+def _integrate(disc: Disc, longitudes: Array, latitudes: Array) -> Map:
+    """Brightness of the disc on rings, ``(n_rings, n_points)``: emissivity times bubble along lines of sight.
+
+    Steps are in the distance projected on the plane, so that what happens in the plane is worked out once for
+    all latitudes.
+    """
+    x = SUN_RADIUS - DISTANCES * np.cos(longitudes)[:, None]
+    y = -DISTANCES * np.sin(longitudes)[:, None]
+    radius = np.hypot(x, y) + 1e-3
+    weight = emissivity_in_plane(disc, radius, np.arctan2(y, x))
+    weight *= DISTANCES * np.log(DISTANCES[1] / DISTANCES[0])
+    inverse_height = 1 / (disc.height * (1 + disc.flare * (radius - SUN_RADIUS)))
+    sky = np.empty((len(latitudes), len(longitudes)))
+    for ring, latitude in enumerate(latitudes):
+        height = np.abs(SUN_HEIGHT + DISTANCES * np.tan(latitude))
+        outside = -np.expm1(-((DISTANCES / np.cos(latitude) / disc.bubble) ** 4)) / np.cos(latitude)
+        sky[ring] = (weight * np.exp(-height * inverse_height)) @ outside
+    return disc.plane * sky
 
 
 def _patches(patches: tuple[Patch, ...], longitude: Array, latitude: Array) -> Array:
@@ -144,25 +141,22 @@ def _patches(patches: tuple[Patch, ...], longitude: Array, latitude: Array) -> A
     return total
 
 
-def _direct(disc: Disc, nside: int) -> Map:
-    longitude, latitude = directions(nside)
+@lru_cache(maxsize=16)
+def _log_brightness(disc: Disc) -> Alm:
+    """Harmonic coefficients of the logarithm of the large-scale brightness: ``(1, nalm)``."""
+    grid = GaussGrid(STRUCTURE_LMAX)
+    longitude, latitude = grid.directions()
     centre = np.degrees(np.arccos(np.clip(np.cos(latitude) * np.cos(longitude), -1, 1)))
-    sky = disc.floor + disc.bulge * np.exp(-centre / 8.0)
+    sky = _integrate(disc, grid.longitudes, np.pi / 2 - grid.colatitudes).ravel()
+    sky += disc.floor + disc.bulge * np.exp(-centre / BULGE_DEGREES)
     sky += disc.loops * _patches(LOOPS, longitude, latitude)
     sky += disc.clouds * _patches(CLOUDS, longitude, latitude)
-    for first in range(0, len(sky), _CHUNK):
-        part = slice(first, first + _CHUNK)
-        sky[part] += _integrate(disc, longitude[part], latitude[part])
-    return sky
+    return grid.analyse(np.log(sky)[np.newaxis], STRUCTURE_LMAX)
 
 
 @lru_cache(maxsize=8)
-def brightness(disc: Disc, nside: int) -> Map:
-    """Large-scale brightness of a component, RING and Galactic, ``(npix,)`` in uK_RJ; read-only."""
-    if nside <= INTEGRATION_NSIDE:
-        sky = _direct(disc, nside)
-    else:
-        log_alm = map2alm(np.log(_direct(disc, INTEGRATION_NSIDE)), 2 * INTEGRATION_NSIDE)
-        sky = np.exp(alm2map(log_alm, nside))
+def brightness(disc: Disc, grid: Grid) -> Map:
+    """Large-scale brightness of a component, ``(size,)`` in uK_RJ at a grid's points; read-only."""
+    sky = np.exp(grid.synthesise(_log_brightness(disc))[0])
     sky.flags.writeable = False
     return sky

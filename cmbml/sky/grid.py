@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import ducc0
+import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.sht import Alm, Map, lmax_of
+from cmbml.sky.sht import Alm, Map, alm2map, lmax_of
 
 Array = NDArray[np.floating[Any]]
 
@@ -91,3 +92,30 @@ class GaussGrid:
             nthreads=self.threads,
         )
         return np.asarray(alm)
+
+
+@dataclass(frozen=True)
+class HealpixGrid:
+    """HEALPix pixel centres, with the methods of `GaussGrid` that need no quadrature."""
+
+    nside: int
+    threads: int = 1
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return 12 * self.nside**2
+
+    def directions(self) -> tuple[Array, Array]:
+        """Longitude and latitude of all pixels, radians: ``(size,)`` each."""
+        colatitude, longitude = hp.pix2ang(self.nside, np.arange(self.size))
+        return longitude, np.pi / 2 - colatitude
+
+    def synthesise(self, alm: Alm, spin: int = 0) -> Map:
+        """Maps of one spin: ``(1, nalm)`` to ``(1, size)``, or ``(2, nalm)`` to ``(2, size)`` for spin 2."""
+        if spin == 0:
+            return alm2map(alm, self.nside, threads=self.threads)
+        return alm2map(np.concatenate([np.zeros_like(alm[:1]), alm]), self.nside, threads=self.threads)[1:]
+
+
+Grid = GaussGrid | HealpixGrid

@@ -49,11 +49,15 @@ def free_free(freq_ghz: float, reference_ghz: float, electron_temperature: float
 SPINNING_WIDTHS = (0.52, 0.36)
 
 
-def spinning_dust(freq_ghz: float, reference_ghz: float, peak_ghz: float | Array) -> Any:
-    """Spinning dust in Rayleigh-Jeans temperature, 1 at the reference: log-normal in flux around its peak."""
+def spinning_dust(freq_ghz: float, reference_ghz: float, log_peak: float | Array) -> Any:
+    """Spinning dust in Rayleigh-Jeans temperature, 1 at the reference: log-normal in flux around its peak.
+
+    `log_peak` is the logarithm of the peak frequency in GHz.
+    """
+    below, above = (0.5 / width**2 for width in SPINNING_WIDTHS)
 
     def log_flux(freq: float) -> Any:
-        offset = np.log(freq / np.asarray(peak_ghz))
-        return -0.5 * (offset / np.where(offset < 0, *SPINNING_WIDTHS)) ** 2
+        offset = np.log(freq) - np.asarray(log_peak)
+        return offset**2 * np.where(offset < 0, -below, -above)
 
     return (reference_ghz / freq_ghz) ** 2 * np.exp(log_flux(freq_ghz) - log_flux(reference_ghz))
