@@ -18,10 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from numpy.typing import ArrayLike, NDArray
 
-from cmbml.analysis.pixel import METRICS
 from cmbml.analysis.reference import REFERENCE_LABELS
 from cmbml.analysis.statistics import Interval, Scores
-from cmbml.analysis.tables import header, ordered_methods
+from cmbml.analysis.tables import header, metric, ordered_methods
 from cmbml.sky.sht import Cl, Map, nside_of
 
 PLANCK = LinearSegmentedColormap.from_list(
@@ -239,7 +238,8 @@ def metric_bars(scores: Scores, name: str) -> Figure:
     scores
         ``{split: {method: {metric: interval}}}``
     name
-        Metric, a key of `METRICS`; an infinite score (PSNR of the perfect estimate) is left out.
+        Metric, a key of `cmbml.analysis.tables.KNOWN_METRICS`; an infinite score (PSNR of the perfect
+        estimate) is left out.
     """
     splits = list(scores)
     methods = list(dict.fromkeys(m for split in splits for m in ordered_methods(scores[split])))
@@ -258,7 +258,7 @@ def metric_bars(scores: Scores, name: str) -> Figure:
         ax.invert_yaxis()
         ax.set(
             xlabel=header(name),
-            title="higher is better" if METRICS[name].higher_is_better else "lower is better",
+            title="higher is better" if metric(name).higher_is_better else "lower is better",
         )
         ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
     return figure

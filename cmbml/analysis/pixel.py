@@ -4,37 +4,14 @@ Every mean is weighted by the mask, whose weights may be binary or apodised.  Th
 the truth alone: a range taken from both maps would reward an estimate for its outliers.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import healpy as hp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cmbml.analysis.metric import Metric
 from cmbml.sky.sht import Map, nside_of
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a score means.
-
-    Attributes
-    ----------
-    label
-        Short name for tables and axes.
-    unit
-        Unit, empty where there is none.
-    higher_is_better
-        Direction of merit.
-    definition
-        One line, in plain words and symbols.
-    """
-
-    label: str
-    unit: str
-    higher_is_better: bool
-    definition: str
-
 
 METRICS: dict[str, Metric] = {
     "mae": Metric("MAE", "µK", False, "Σ w |d| / Σ w: mean absolute difference"),

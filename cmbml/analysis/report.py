@@ -8,9 +8,18 @@ from dataclasses import dataclass, field
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cmbml.analysis import tables
-from cmbml.analysis.pixel import METRICS
+from cmbml.analysis.metric import Metric
 from cmbml.analysis.reference import REFERENCE_LABELS
 from cmbml.analysis.statistics import Interval, Scores
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colour scale of a map, from -span to span; `colours` are evenly spaced, in CSS notation."""
+
+    span: float
+    unit: str
+    colours: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -25,11 +34,14 @@ class Picture:
         What the picture shows, for those who do not see it.
     caption
         Text below it; may be empty.
+    scale
+        Colour scale to draw below it, where the image has none of its own.
     """
 
     png: bytes
     alt: str
     caption: str = ""
+    scale: Scale | None = None
 
     @property
     def uri(self) -> str:
@@ -157,7 +169,7 @@ def render(context: ReportContext) -> str:
     details = context.tables or context.parameters or context.traces
     boards = [_board(context, split, list(context.scores[split])) for split in context.scores]
     page = _environment().get_template("report.html")
-    return page.render(context=context, boards=boards, metrics=METRICS, details=details)
+    return page.render(context=context, boards=boards, metrics=_metrics(context), details=details)
 
 
 def render_pages(context: ReportContext) -> dict[str, str]:
@@ -177,6 +189,14 @@ def render_pages(context: ReportContext) -> dict[str, str]:
         page.file_name: template.render(context=context, page=page, board=_page_board(context, page))
         for page in context.pages
     }
+
+
+def _metrics(context: ReportContext) -> list[Metric]:
+    """Every metric that a leaderboard shows."""
+    names = dict.fromkeys(
+        name for methods in context.scores.values() for name in tables.metric_names(methods)
+    )
+    return [tables.metric(name) for name in names]
 
 
 def _environment() -> Environment:
@@ -233,9 +253,9 @@ def _label(method: str) -> str:
 def _best(methods: Mapping[str, Mapping[str, Interval]], name: str) -> str | None:
     """The method, reference rows apart, with the best mean of a known metric."""
     means = {m: row[name].mean for m, row in methods.items() if m not in REFERENCE_LABELS and name in row}
-    if name not in METRICS or not means:
+    if name not in tables.KNOWN_METRICS or not means:
         return None
-    choose = max if METRICS[name].higher_is_better else min
+    choose = max if tables.metric(name).higher_is_better else min
     return choose(means, key=lambda method: means[method])
 
 

@@ -25,7 +25,7 @@ def distribution_figure(values: Mapping[str, ArrayLike], name: str, *, title: st
     values
         Scores per method: ``(n_sims,)`` each; infinite ones are left out.
     name
-        Metric, a key of `cmbml.analysis.pixel.METRICS`.
+        Metric, a key of `cmbml.analysis.tables.KNOWN_METRICS`.
     title
         Heading.
     """
@@ -65,7 +65,7 @@ def parameter_figure(
     bins
         Per method, what `cmbml.analysis.subcategories.score_by_parameter` gives.
     name
-        Metric, a key of `cmbml.analysis.pixel.METRICS`.
+        Metric, a key of `cmbml.analysis.tables.KNOWN_METRICS`.
     label
         The parameter's name and unit, for the axis.
     """
@@ -93,7 +93,7 @@ def gap_figure(gaps: Mapping[str, Mapping[str, Interval]], name: str, *, home: s
     gaps
         ``{split: {method: gap}}`` as by `cmbml.analysis.subcategories.generalisation_gap`.
     name
-        Metric, a key of `cmbml.analysis.pixel.METRICS`.
+        Metric, a key of `cmbml.analysis.tables.KNOWN_METRICS`.
     home
         The split that the others are compared with.
     """

@@ -7,11 +7,16 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cmbml.analysis.pixel import METRICS, Metric
+from cmbml.analysis.metric import Metric
+from cmbml.analysis.pixel import METRICS
 from cmbml.analysis.reference import NOISE_FLOOR, PERFECT, REFERENCE_LABELS
+from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
 from cmbml.analysis.statistics import Interval, Scores
 
 Row = Mapping[str, Interval]
+
+KNOWN_METRICS: dict[str, Metric] = METRICS | SPECTRAL_METRICS
+"""Every metric that cmbml computes, in the order of columns."""
 
 
 def to_dict(scores: Scores) -> dict[str, Any]:
@@ -85,9 +90,9 @@ def to_latex(scores: Scores, split: str) -> str:
 
 
 def metric_names(methods: Mapping[str, Row]) -> list[str]:
-    """Metrics that any method of a split has: known ones first, in the order of `METRICS`."""
+    """Metrics that any method of a split has: known ones first, in the order of `KNOWN_METRICS`."""
     present = {name for row in methods.values() for name in row}
-    return [name for name in METRICS if name in present] + sorted(present - set(METRICS))
+    return [name for name in KNOWN_METRICS if name in present] + sorted(present - set(KNOWN_METRICS))
 
 
 def ordered_methods(methods: Mapping[str, Row]) -> list[str]:
@@ -100,7 +105,7 @@ def ordered_methods(methods: Mapping[str, Row]) -> list[str]:
 
 def metric(name: str) -> Metric:
     """What a metric means; one that is not known (from other tables) has its name and no unit."""
-    return METRICS.get(name, Metric(name, "", False, ""))
+    return KNOWN_METRICS.get(name, Metric(name, "", False, ""))
 
 
 def header(name: str) -> str:

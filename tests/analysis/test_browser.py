@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cmbml.analysis import figures
+from cmbml.analysis.map_images import map_picture
 from cmbml.analysis.report import Flip, Page, Picture, ReportContext, Table, render, render_pages
 from cmbml.analysis.statistics import Interval
 
@@ -20,10 +21,7 @@ ACTIVE = "document.activeElement"
 def report():
     ramp = np.linspace(-1, 1, 12 * 16**2)
     skies = {"truth": ramp, "estimate": ramp**3, "difference": ramp**3 - ramp}
-    frames = {
-        name: Picture(figures.to_png(figures.sky_map(sky, title=name, span=1), dpi=60), f"Map of {name}")
-        for name, sky in skies.items()
-    }
+    frames = {name: map_picture(sky, f"Map of {name}", span=1) for name, sky in skies.items()}
     row = {"rmse": Interval(4.0, 3.9, 4.1), "psnr": Interval(40.0, 39.0, 41.0)}
     scores = {"test": {"nilc": row, "a_network_with_a_long_name": row, "noise_floor": row}}
     return ReportContext(
