@@ -31,6 +31,10 @@ class _OneLine(logging.Filter):
     """Takes the traceback off a user's mistake that Luigi reports."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        # Where a task's requirements cannot be found, Luigi puts the traceback into the message itself.
+        _, is_ours, tail = record.getMessage().rpartition(f"\n{CmbmlError.__module__}.")
+        if is_ours:
+            record.msg, record.args = tail.partition(": ")[2].strip(), ()
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(error, SkippedError):
             return False
