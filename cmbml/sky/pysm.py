@@ -5,142 +5,59 @@ own for 40 seconds in every process.  The tests compare the two.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from cmbml.sky.bandpass import Band, as_bandpass
+from cmbml.sky.emission import band_alm, band_map, squeeze
 from cmbml.sky.foregrounds import ForegroundDraw
+from cmbml.sky.grid import GaussGrid
 from cmbml.sky.instrument import PIXEL_LMAX
-from cmbml.sky.pysm_templates import preset_config, require_templates
-from cmbml.sky.sht import Map, alm2map, map2alm, nside_of
-from cmbml.sky.units import modified_blackbody, power_law, rj_to_cmb
+from cmbml.sky.pysm_models import (
+    AMPLITUDES,
+    OFFSETS,
+    check_draw,
+    check_preset,
+    component,
+    grid_leaves,
+    load_model,
+    native_leaves,
+)
+from cmbml.sky.pysm_templates import require_templates
+from cmbml.sky.sht import Alm, Map, alm2map, map2alm, nside_of, resize_alm
 
-PEAK_REFERENCE_GHZ = 30.0  # PySM keeps the peak of spinning dust in units of this
-_AMPLITUDES = {"d": "dust_amplitude", "s": "sync_amplitude", "f": "freefree_amplitude", "a": "ame_amplitude"}
-_OFFSETS = {"d": ("dust_beta", "dust_temp"), "s": ("sync_beta",), "f": (), "a": ("ame_peak",)}
-_CMB = ("c1", "c2", "c3", "c4")
-_RANDOM = ("d6", "d11", "s6")  # these draw from numpy's global generator
-
-
-def _stokes(model: Any, n_stokes: int) -> list[tuple[Any, float]]:
-    """Templates of T or T, Q, U with their reference frequency in GHz."""
-    rows = [(model.I_ref.value, model.freq_ref_I.value)]
-    if n_stokes == 3 and model.has_polarization:
-        rows += [(part.value, model.freq_ref_P.value) for part in (model.Q_ref, model.U_ref)]
-    return rows
+GRID_MARGIN = 160  # multipoles beyond the band whose products reach into it
 
 
-def _dust(model: Any, draw: ForegroundDraw, freq_ghz: float, n_stokes: int) -> list[Map]:
-    index = model.mbb_index.value + draw.dust_beta
-    temperature = model.mbb_temperature.value + draw.dust_temp
-    return [
-        template * modified_blackbody(freq_ghz, reference, index, temperature)
-        for template, reference in _stokes(model, n_stokes)
-    ]
+def _own_emission(model: Any, band: Band, n_stokes: int) -> Map:
+    """Emission by PySM's own law, for models whose parameters are not varied: uK_CMB."""
+    import pysm3.units as u  # import here: pipelines without PySM do without it
 
-
-def _power_law(model: Any, draw: ForegroundDraw, freq_ghz: float, n_stokes: int) -> list[Map]:
-    """Free-free has an index too, but only synchrotron is offered an offset."""
-    index = model.pl_index.value + (draw.sync_beta if model.has_polarization else 0.0)
-    return [
-        template * power_law(freq_ghz, reference, index) for template, reference in _stokes(model, n_stokes)
-    ]
-
-
-def _curved_power_law(model: Any, draw: ForegroundDraw, freq_ghz: float, n_stokes: int) -> list[Map]:
-    curvature = model.spectral_curvature.value * np.log(freq_ghz / model.freq_curve.value)
-    index = model.pl_index.value + curvature + draw.sync_beta
-    return [
-        template * power_law(freq_ghz, reference, index) for template, reference in _stokes(model, n_stokes)
-    ]
-
-
-def _spinning_dust(model: Any, draw: ForegroundDraw, freq_ghz: float, n_stokes: int) -> list[Map]:
-    del n_stokes  # not polarised
-    peak = model.freq_peak.value + draw.ame_peak / PEAK_REFERENCE_GHZ
-    reference = model.freq_ref_I.value
-    emissivity = [
-        np.interp(freq / peak, model.emissivity[0], model.emissivity[1]) for freq in (freq_ghz, reference)
-    ]
-    return [model.I_ref.value * (reference / freq_ghz) ** 2 * emissivity[0] / emissivity[1]]
-
-
-_LAWS: dict[str, Callable[[Any, ForegroundDraw, float, int], list[Map]]] = {
-    "ModifiedBlackBody": _dust,
-    "PowerLaw": _power_law,
-    "CurvedPowerLaw": _curved_power_law,
-    "SpDust": _spinning_dust,
-}
-
-
-def _emission(model: Any, draw: ForegroundDraw, freq_ghz: float, n_stokes: int) -> Map:
-    """Emission of one model in uK_RJ: ``(n_stokes, npix)``."""
-    if hasattr(model, "components"):
-        return np.sum([_emission(part, draw, freq_ghz, n_stokes) for part in model.components], axis=0)
-    law = _LAWS.get(type(model).__name__)
-    if law is None:
-        return _own_emission(model, freq_ghz, n_stokes)
-    rows = law(model, draw, freq_ghz, n_stokes)
-    sky = np.zeros((n_stokes, rows[0].shape[-1]))
-    sky[: len(rows)] = rows
-    return sky
-
-
-def _own_emission(model: Any, freq_ghz: float, n_stokes: int) -> Map:
-    """Emission by PySM's own law, for models whose parameters are not varied."""
-    import pysm3.units as u
-
-    rows = np.atleast_2d(model.get_emission(freq_ghz * u.GHz).value)
+    rows = np.atleast_2d(as_bandpass(band).average(lambda freq: model.get_emission(freq * u.GHz).value))
     sky = np.zeros((n_stokes, rows.shape[-1]))
     sky[: min(n_stokes, len(rows))] = rows[:n_stokes]
     return sky
 
 
-def _check_preset(preset: str) -> None:
-    preset_config(preset)
-    if preset in _CMB:
-        raise ValueError(f"PySM preset {preset} is a CMB, not a foreground; remove it")
-    if preset in _RANDOM:
-        raise ValueError(f"PySM preset {preset} draws from numpy's global generator; choose another")
+def _amplitude(preset: str, draw: ForegroundDraw) -> float:
+    return float(getattr(draw, AMPLITUDES[preset[0]])) if preset[0] in AMPLITUDES else 1.0
 
 
-def _check_draw(preset: str, model: Any, draw: ForegroundDraw) -> None:
-    parts = getattr(model, "components", [model])
-    varied = [key for key in _OFFSETS.get(preset[0], ()) if getattr(draw, key) != 0]
-    if varied and any(type(part).__name__ not in _LAWS for part in parts):
-        raise ValueError(
-            f"PySM preset {preset} has no parameter that {', '.join(varied)} could shift; set it to 0"
-        )
+def _offsets_only(preset: str, draw: ForegroundDraw) -> ForegroundDraw:
+    """The part of a draw that changes a preset's spectrum; all draws without offsets are alike."""
+    return ForegroundDraw(**{key: getattr(draw, key) for key in OFFSETS.get(preset[0], ())})
 
 
-def native_nside(preset: str, nside: int) -> int:
-    """Resolution that a preset is evaluated at: its finest template's, or `nside` where it has none."""
-    from astropy.io import fits
-
-    paths = require_templates((preset,), nside)
-    headers = [fits.getheader(path, 1) for path in paths if path.name.endswith((".fits", ".fits.gz"))]
-    return max((int(header["NSIDE"]) for header in headers), default=nside)
-
-
-@lru_cache(maxsize=8)
-def _load(preset: str, nside: int, data_folder: str | None) -> Any:  # noqa: ARG001  (part of the key)
-    from pysm3.sky import create_components_from_config
-
-    return create_components_from_config({preset: preset_config(preset)}, nside=nside)[0]
-
-
-def load_model(preset: str, nside: int) -> Any:
-    """PySM's model of one preset at the resolution of its templates, loaded once per process.
-
-    Raises
-    ------
-    ValueError
-        Where the preset is unknown, not a foreground, not reproducible, or has no templates here.
-    """
-    _check_preset(preset)
-    return _load(preset, native_nside(preset, nside), os.environ.get("PYSM_LOCAL_DATA"))
+def _native_map(preset: str, band: Band, draw: ForegroundDraw, nside: int, n_stokes: int) -> Map:
+    """One preset in one band on the pixels of its templates: ``(n_stokes, npix)``, amplitude 1."""
+    leaves = native_leaves(preset, nside, n_stokes)
+    check_draw(preset, leaves, draw)
+    if leaves is None:
+        return _own_emission(load_model(preset, nside), band, n_stokes)
+    return band_map([component(leaf, draw) for leaf in leaves], band, n_stokes)
 
 
 def _regrade(sky: Map, nside: int, threads: int) -> Map:
@@ -148,13 +65,20 @@ def _regrade(sky: Map, nside: int, threads: int) -> Map:
     native = nside_of(sky)
     if native == nside:
         return sky
-    lmax = int(PIXEL_LMAX * min(native, nside))
-    return alm2map(map2alm(sky, lmax, threads=threads), nside, threads=threads)
+    lmax = int(PIXEL_LMAX * native)
+    alm = map2alm(sky, lmax, threads=threads)
+    return alm2map(resize_alm(alm, min(lmax, int(PIXEL_LMAX * nside))), nside, threads=threads)
+
+
+def _check(presets: tuple[str, ...], nside: int) -> None:
+    for preset in presets:
+        check_preset(preset)
+    require_templates(presets, nside)
 
 
 def pysm_component_maps(
     preset: str,
-    freqs_ghz: Sequence[float],
+    bands: Sequence[Band],
     draw: ForegroundDraw,
     nside: int,
     *,
@@ -162,33 +86,30 @@ def pysm_component_maps(
     threads: int = 1,
 ) -> Map:
     """Maps of one preset: ``(n_freq, npix)``, or ``(n_freq, 3, npix)``, in uK_CMB (see `pysm_maps`)."""
-    model = load_model(preset, nside)
-    _check_draw(preset, model, draw)
-    amplitude = getattr(draw, _AMPLITUDES[preset[0]]) if preset[0] in _AMPLITUDES else 1.0
-    maps = [
-        _regrade(amplitude * rj_to_cmb(freq) * _emission(model, draw, freq, n_stokes), nside, threads)
-        for freq in freqs_ghz
-    ]
-    return np.stack(maps) if n_stokes == 3 else np.concatenate(maps)
+    _check((preset,), nside)
+    offsets = _offsets_only(preset, draw)
+    return _amplitude(preset, draw) * squeeze(
+        [_regrade(_native_map(preset, band, offsets, nside, n_stokes), nside, threads) for band in bands]
+    )
 
 
 def pysm_maps(
     presets: tuple[str, ...],
-    freqs_ghz: Sequence[float],
+    bands: Sequence[Band],
     draw: ForegroundDraw,
     nside: int,
     *,
     n_stokes: int = 1,
     threads: int = 1,
 ) -> Map:
-    """Simulate foregrounds with PySM 3.
+    """Simulate foregrounds with PySM 3 at HEALPix pixel centres; `pysm_alm` is the band-limited form.
 
     Parameters
     ----------
     presets
         PySM's names of foreground models, such as ``("d1", "s1", "f1", "a1")``.
-    freqs_ghz
-        Centres of the bands, GHz.
+    bands
+        Frequencies in GHz, or bandpasses.
     draw
         This simulation's amplitudes and spectral offsets.
     nside
@@ -209,13 +130,100 @@ def pysm_maps(
     ValueError
         Where a preset is unknown or unfit, or its templates are not on this machine.
     """
-    for preset in presets:
-        _check_preset(preset)
-    require_templates(presets, nside)
-    return np.sum(
-        [
-            pysm_component_maps(preset, freqs_ghz, draw, nside, n_stokes=n_stokes, threads=threads)
-            for preset in presets
-        ],
-        axis=0,
-    )
+    _check(presets, nside)
+    parts = [
+        pysm_component_maps(preset, bands, draw, nside, n_stokes=n_stokes, threads=threads)
+        for preset in presets
+    ]
+    return np.sum(parts, axis=0)
+
+
+def _preset_alm(
+    preset: str, bands: tuple[Band, ...], draw: ForegroundDraw, lmax: int, n_stokes: int, threads: int
+) -> Alm:
+    """One preset with its offsets, amplitude 1: ``(n_freq, n_stokes, nalm)`` or ``(n_freq, nalm)``."""
+    grid = GaussGrid(lmax + GRID_MARGIN, threads)
+    leaves = grid_leaves(preset, grid, n_stokes)
+    check_draw(preset, leaves, draw)
+    if leaves is None:
+        nside = int(np.ceil(lmax / PIXEL_LMAX))
+        maps = [_native_map(preset, band, draw, nside, n_stokes) for band in bands]
+        return squeeze([resize_alm(map2alm(sky, _carried(sky), threads=threads), lmax) for sky in maps])
+    parts = [component(leaf, draw) for leaf in leaves]
+    return squeeze([band_alm(parts, band, n_stokes, grid, lmax) for band in bands])
+
+
+def _carried(sky: Map) -> int:
+    return int(PIXEL_LMAX * nside_of(sky))
+
+
+@lru_cache(maxsize=8)
+def _plain_alm(
+    preset: str,
+    bands: tuple[Band, ...],
+    lmax: int,
+    n_stokes: int,
+    threads: int,
+    data_folder: str,  # noqa: ARG001
+) -> Alm:
+    """Coefficients without spectral offsets, kept per process: only amplitudes are left to vary."""
+    return _preset_alm(preset, bands, ForegroundDraw(), lmax, n_stokes, threads)
+
+
+def pysm_component_alm(
+    preset: str,
+    bands: Sequence[Band],
+    draw: ForegroundDraw,
+    lmax: int,
+    *,
+    n_stokes: int = 1,
+    threads: int = 1,
+) -> Alm:
+    """Coefficients of one preset, ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)`` in uK_CMB (see `pysm_alm`)."""
+    _check((preset,), int(np.ceil(lmax / PIXEL_LMAX)))
+    offsets = _offsets_only(preset, draw)
+    if offsets == ForegroundDraw():
+        folder = os.environ.get("PYSM_LOCAL_DATA", "")
+        alm = _plain_alm(preset, tuple(bands), lmax, n_stokes, threads, folder)
+    else:
+        alm = _preset_alm(preset, tuple(bands), offsets, lmax, n_stokes, threads)
+    return _amplitude(preset, draw) * alm
+
+
+def pysm_alm(
+    presets: tuple[str, ...],
+    bands: Sequence[Band],
+    draw: ForegroundDraw,
+    lmax: int,
+    *,
+    n_stokes: int = 1,
+    threads: int = 1,
+) -> Alm:
+    """Simulate foregrounds with PySM 3, band-limited.
+
+    Templates are brought to a Gauss-Legendre grid once per process; a simulation evaluates their spectra
+    there and analyses every band once.  Without spectral offsets even that is done once per process.
+
+    Parameters
+    ----------
+    presets, bands, draw, n_stokes, threads
+        As for `pysm_maps`.
+    lmax
+        Band-limit of the result.
+
+    Returns
+    -------
+    Alm
+        Unbeamed, Galactic, uK_CMB: ``(n_freq, nalm)``, or ``(n_freq, 3, nalm)`` of T, E, B.
+
+    Raises
+    ------
+    ValueError
+        Where a preset is unknown or unfit, or its templates are not on this machine.
+    """
+    _check(presets, int(np.ceil(lmax / PIXEL_LMAX)))
+    parts = [
+        pysm_component_alm(preset, bands, draw, lmax, n_stokes=n_stokes, threads=threads)
+        for preset in presets
+    ]
+    return np.sum(parts, axis=0)
