@@ -157,7 +157,7 @@ def remove_dipole(sky: Map, mask: Map) -> Map:
         raise ValueError(
             f"the mask has {np.size(mask)} pixels and the map {sky.shape[-1]}: give a mask at the map's nside"
         )
-    basis = _dipole_basis(nside_of(sky))
+    basis = dipole_basis(nside_of(sky))
     normal = (basis * mask) @ basis.T
     if np.linalg.matrix_rank(normal) < len(basis):
         raise ValueError("the mask leaves too little sky to fit monopole and dipole: open it")
@@ -167,7 +167,7 @@ def remove_dipole(sky: Map, mask: Map) -> Map:
 
 
 @lru_cache(maxsize=1)
-def _dipole_basis(nside: int) -> NDArray[np.float64]:
+def dipole_basis(nside: int) -> NDArray[np.float64]:
     """Monopole and the three dipoles, ``(4, npix)``."""
     return np.vstack([np.ones(12 * nside**2), hp.pix2vec(nside, np.arange(12 * nside**2))])
 

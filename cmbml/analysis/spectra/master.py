@@ -1,5 +1,8 @@
 """Band powers of masked skies: the MASTER estimator.
 
+Analyses here are plain sums over pixels, of the skies and of the mask alike.  The coupling of such sums is
+exact whatever the grid, so that band powers are unbiased to rounding where D_l is constant within bands.
+
 Spectra travel as dictionaries: ``{"TT": ...}`` for temperature, ``{"TT", "EE", "BB", "TE"}`` for T, Q, U.
 """
 
@@ -11,12 +14,13 @@ import numpy as np
 
 from cmbml.analysis.spectra.bands import Bands
 from cmbml.analysis.spectra.coupling import Coupling, Matrix, mode_coupling
-from cmbml.sky.sht import Alm, Cl, Map, alm2cl, map2alm, nside_of
+from cmbml.analysis.spectra.projection import projection_response
+from cmbml.sky.sht import Alm, Cl, Map, alm2cl, map2alm
 
 Spectra = Mapping[str, Cl]
 
 
-def masked_alm(sky: Map, mask: Map, lmax: int, *, iterations: int = 1, threads: int = 1) -> Alm:
+def masked_alm(sky: Map, mask: Map, lmax: int, *, iterations: int = 0, threads: int = 1) -> Alm:
     """Analyse a sky under a mask: the a_lm of which pseudo-spectra are made.
 
     Parameters
@@ -28,8 +32,8 @@ def masked_alm(sky: Map, mask: Map, lmax: int, *, iterations: int = 1, threads: 
     lmax
         Band-limit.
     iterations
-        Jacobi iterations of the quadrature.  A mask gives the product power beyond any band-limit, which
-        more of them do not remove.
+        Jacobi iterations of the quadrature.  Decoupling wants none: sums over pixels obey the algebra of the
+        coupling matrix exactly, whatever the quadrature, and iterations break it near the band-limit.
     threads
         Number of threads.
 
@@ -52,7 +56,13 @@ def pseudo_spectra(a: Alm, b: Alm | None = None) -> dict[str, Cl]:
 
 
 def master(
-    mask: Map, bands: Bands, *, window: Cl | None = None, polarised: bool = False, threads: int = 1
+    mask: Map,
+    bands: Bands,
+    *,
+    window: Cl | None = None,
+    polarised: bool = False,
+    dipole_removed: bool = True,
+    threads: int = 1,
 ) -> "Master":
     """Prepare the decoupling of a mask, once for all skies under it.
 
@@ -66,6 +76,9 @@ def master(
         Beam times pixel window of the skies, ``(lmax + 1,)`` or longer; 1 where it is None.
     polarised
         Whether EE, BB and TE are wanted too.
+    dipole_removed
+        Whether monopole and dipole of T have been fitted under this mask and removed, as
+        `cmbml.analysis.postprocess` does; what the fit takes from TT is given back.
     threads
         Number of threads of the transforms of the mask.
 
@@ -80,14 +93,21 @@ def master(
         raise ValueError(f"the window must be positive up to l = {bands.lmax}: lower lmax")
     if not np.any(mask > 0):
         raise ValueError("the mask is zero everywhere: there is no sky to take spectra of")
-    limit = min(2 * bands.lmax, 3 * nside_of(mask) - 1)
     couplings = [
-        mode_coupling(alm2cl(map2alm(weights, limit, threads=threads)), bands.lmax, polarised=with_spin)
+        mode_coupling(_power(weights, 2 * bands.lmax, threads), bands.lmax, polarised=with_spin)
         for weights, with_spin in ((mask, polarised), (mask**2, False))
     ]
-    prepared = Master(bands, beam, couplings[0], couplings[1].tt, float(np.mean(mask**2)))
+    fit: Matrix = np.zeros((bands.lmax + 1, len(bands)))
+    if dipole_removed:
+        fit = projection_response(mask, bands, beam, threads=threads)
+    prepared = Master(bands, beam, couplings[0], fit, couplings[1].tt, float(np.mean(mask**2)))
     prepared.check()
     return prepared
+
+
+def _power(mask: Map, lmax: int, threads: int) -> Cl:
+    """Spectrum of a mask, by sums over pixels; l may be beyond what the grid resolves."""
+    return alm2cl(map2alm(mask, lmax, iterations=0, threads=threads))
 
 
 @dataclass(frozen=True)
@@ -102,6 +122,9 @@ class Master:
         Beam times pixel window of the skies, ``(lmax + 1,)``; its square is divided out.
     coupling
         Mode coupling of the mask.
+    fit
+        Change of the TT pseudo-spectrum by the fit of monopole and dipole, per band power:
+        ``(lmax + 1, n_bands)``.
     coupling_of_square
         Mode coupling of TT by the square of the mask, for the covariance.
     mean_square
@@ -111,6 +134,7 @@ class Master:
     bands: Bands
     window: Cl
     coupling: Coupling
+    fit: Matrix
     coupling_of_square: Matrix
     mean_square: float
 
@@ -125,7 +149,10 @@ class Master:
     def pseudo(self, theory: Spectra) -> dict[str, Cl]:
         """Mean pseudo-spectra of skies of spectra C_l, ``(lmax + 1,)`` each."""
         seen = {name: cl[: self.bands.lmax + 1] * self.window**2 for name, cl in theory.items()}
-        return _by_kernel(seen, lambda kernel, cl: self._matrices[kernel] @ cl)
+        pseudo = _by_kernel(seen, lambda kernel, cl: self._matrices[kernel] @ cl)
+        if "TT" in pseudo:
+            pseudo["TT"] = pseudo["TT"] + self.fit @ self.bands.average(theory["TT"])
+        return pseudo
 
     def expected(self, theory: Spectra) -> dict[str, Cl]:
         """Mean band powers of skies of spectra C_l, ``(lmax + 1,)`` each: theory through band windows."""
@@ -178,9 +205,9 @@ class Master:
         return {name: np.linalg.solve(self._band_matrix(name), self.bands.binning) for name in self._matrices}
 
     def _band_matrix(self, kernel: str) -> Matrix:
-        return (
-            self.bands.binning @ self._matrices[kernel] @ (self.window[:, None] ** 2 * self.bands.unbinning)
-        )
+        """Response of binned pseudo-spectra to band powers: ``(n_bands, n_bands)``."""
+        coupled = self._matrices[kernel] @ (self.window[:, None] ** 2 * self.bands.unbinning)
+        return self.bands.binning @ (coupled + self.fit if kernel == "tt" else coupled)
 
     def _response_to(self, name: str) -> Matrix:
         if name in ("EE", "BB"):

@@ -1,0 +1,72 @@
+"""What the fit of monopole and dipole takes from the spectra of a masked sky.
+
+Under a mask the fit also takes some of the power at l >= 2, and gives it back in the shape of the mask:
+a percent of the spectrum at nside 64 and 20 degrees of cut.  The change of the mean spectrum is linear in
+the sky's spectrum and follows from the mask alone.
+"""
+
+import numpy as np
+
+from cmbml.analysis.postprocess import dipole_basis
+from cmbml.analysis.spectra.bands import Bands
+from cmbml.analysis.spectra.coupling import Matrix
+from cmbml.sky.sht import Alm, Cl, Map, alm2cl, alm2map, almxfl, lmax_of, map2alm, nside_of
+
+_NEGLIGIBLE = 1e-6
+"""Bands that give the fit less than this share of its variance are passed over."""
+
+
+def projection_response(mask: Map, bands: Bands, window: Cl, *, threads: int = 1) -> Matrix:
+    """Change of the mean TT pseudo-spectrum by `remove_dipole`, per unit of every band power.
+
+    With w the mask, t_i the four templates and N their normal matrix, the fit turns the masked sky w s into
+    w s - sum_ij w t_i N^-1_ij <w t_j, s>; both terms beyond w s are taken on average over s.
+
+    Parameters
+    ----------
+    mask
+        Weights in [0, 1] of the fit and of the spectra: ``(npix,)``.
+    bands
+        Bands of the sky's power.
+    window
+        Beam times pixel window of the sky: ``(lmax + 1,)``.
+    threads
+        Number of threads of the transforms.
+
+    Returns
+    -------
+    ndarray
+        ``(lmax + 1, n_bands)``
+
+    References
+    ----------
+    Leistedt et al. 2013 (arXiv:1306.0005) and Alonso et al. 2019 (arXiv:1809.09603), section 2.1.4, on the
+    deprojection of templates.
+    """
+    basis = dipole_basis(nside_of(mask))
+    normal = (basis * mask) @ basis.T * (4 * np.pi / len(mask))
+    masked = np.stack([_analyse(mask * row, bands.lmax, threads) for row in basis])
+    inverse = np.linalg.inv(normal)
+    solved = inverse @ masked
+    spectra = np.array([[alm2cl(a, b) for b in masked] for a in masked])
+    spectra_solved = np.einsum("ia,abl,bj->ijl", inverse, spectra, inverse)
+    modes = 2 * np.arange(bands.lmax + 1) + 1
+    # Covariance, per band power, of the products of the templates with the sky: (n_bands, 4, 4).
+    taken = np.einsum("ijl,lb->bij", spectra * modes * window**2, bands.unbinning)
+    shares = np.einsum("bij,ij->b", taken, inverse)
+    response = np.zeros((bands.lmax + 1, len(bands)))
+    for band in np.flatnonzero(shares > _NEGLIGIBLE * shares.sum()):
+        power = window**2 * bands.unbinning[:, band]
+        through = [_couple(almxfl(row, power), mask, threads) for row in masked]
+        cross = sum(alm2cl(a, b) for a, b in zip(solved, through, strict=True))
+        response[:, band] = np.einsum("ij,ijl->l", taken[band], spectra_solved) - 2 * cross
+    return response
+
+
+def _analyse(sky: Map, lmax: int, threads: int) -> Alm:
+    return map2alm(sky, lmax, iterations=0, threads=threads)
+
+
+def _couple(alm: Alm, mask: Map, threads: int) -> Alm:
+    sky = alm2map(alm, nside_of(mask), threads=threads)
+    return _analyse(mask * sky, lmax_of(alm), threads)
