@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,18 +27,21 @@ class Component:
         Brightness at the reference frequencies, T or T, Q, U: ``(n_stokes, n_points)`` in uK_RJ.
     laws
         Factor from the reference to another frequency: given the points and GHz, that of T and that of Q, U.
+    amplitude
+        Factor on everything.
     """
 
     templates: Map
     laws: tuple[Law, Law]
+    amplitude: float = 1.0
 
     def add_to(self, total: Map, points: slice, band: Band) -> None:
         """Add this component's band average in uK_CMB on some points to ``(n_stokes, n_points)``."""
         passband = as_bandpass(band)
-        total[0] += self.templates[0, points] * passband.average(lambda freq: self.laws[0](points, freq))
-        if len(total) == 3 and len(self.templates) == 3:
-            factor = passband.average(lambda freq: self.laws[1](points, freq))
-            total[1:] += self.templates[1:, points] * factor
+        for law, rows in zip(self.laws, (slice(0, 1), slice(1, len(total))), strict=True):
+            if len(self.templates[rows]):
+                factor = self.amplitude * passband.average(partial(law, points))
+                total[rows] += self.templates[rows, points] * factor
 
 
 def band_map(components: Iterable[Component], band: Band, n_stokes: int, *, threads: int = 1) -> Map:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cmbml.sky.bandpass import Band, as_bandpass
-from cmbml.sky.emission import band_alm, band_map, squeeze
+from cmbml.sky.emission import Component, band_alm, band_map, squeeze
 from cmbml.sky.foregrounds import ForegroundDraw
 from cmbml.sky.grid import GaussGrid
 from cmbml.sky.instrument import PIXEL_LMAX
@@ -25,9 +25,10 @@ from cmbml.sky.pysm_models import (
     grid_leaves,
     load_model,
     native_leaves,
+    native_nside,
 )
 from cmbml.sky.pysm_templates import require_templates
-from cmbml.sky.sht import Alm, Map, alm2map, map2alm, nside_of, resize_alm
+from cmbml.sky.sht import Alm, Map, alm2map, alm_size, map2alm, nside_of, resize_alm
 
 GRID_MARGIN = 160  # multipoles beyond the band whose products reach into it
 
@@ -51,13 +52,17 @@ def _offsets_only(preset: str, draw: ForegroundDraw) -> ForegroundDraw:
     return ForegroundDraw(**{key: getattr(draw, key) for key in OFFSETS.get(preset[0], ())})
 
 
-def _native_map(preset: str, band: Band, draw: ForegroundDraw, nside: int, n_stokes: int) -> Map:
-    """One preset in one band on the pixels of its templates: ``(n_stokes, npix)``, amplitude 1."""
+def _native_map(
+    preset: str, band: Band, draw: ForegroundDraw, nside: int, n_stokes: int, threads: int
+) -> Map:
+    """One preset in one band on the pixels of its templates: ``(n_stokes, npix)`` in uK_CMB."""
     leaves = native_leaves(preset, nside, n_stokes)
     check_draw(preset, leaves, draw)
+    amplitude = _amplitude(preset, draw)
     if leaves is None:
-        return _own_emission(load_model(preset, nside), band, n_stokes)
-    return band_map([component(leaf, draw) for leaf in leaves], band, n_stokes)
+        return amplitude * _own_emission(load_model(preset, nside), band, n_stokes)
+    offsets = _offsets_only(preset, draw)
+    return band_map([component(leaf, offsets, amplitude) for leaf in leaves], band, n_stokes, threads=threads)
 
 
 def _regrade(sky: Map, nside: int, threads: int) -> Map:
@@ -71,6 +76,8 @@ def _regrade(sky: Map, nside: int, threads: int) -> Map:
 
 
 def _check(presets: tuple[str, ...], nside: int) -> None:
+    if not presets:
+        raise ValueError("foregrounds: no PySM preset is named; name at least one, such as d1")
     for preset in presets:
         check_preset(preset)
     require_templates(presets, nside)
@@ -87,10 +94,8 @@ def pysm_component_maps(
 ) -> Map:
     """Maps of one preset: ``(n_freq, npix)``, or ``(n_freq, 3, npix)``, in uK_CMB (see `pysm_maps`)."""
     _check((preset,), nside)
-    offsets = _offsets_only(preset, draw)
-    return _amplitude(preset, draw) * squeeze(
-        [_regrade(_native_map(preset, band, offsets, nside, n_stokes), nside, threads) for band in bands]
-    )
+    maps = (_native_map(preset, band, draw, nside, n_stokes, threads) for band in bands)
+    return squeeze([_regrade(sky, nside, threads) for sky in maps])
 
 
 def pysm_maps(
@@ -131,30 +136,60 @@ def pysm_maps(
         Where a preset is unknown or unfit, or its templates are not on this machine.
     """
     _check(presets, nside)
-    parts = [
-        pysm_component_maps(preset, bands, draw, nside, n_stokes=n_stokes, threads=threads)
-        for preset in presets
-    ]
-    return np.sum(parts, axis=0)
+    total = pysm_component_maps(presets[0], bands, draw, nside, n_stokes=n_stokes, threads=threads)
+    for preset in presets[1:]:
+        total += pysm_component_maps(preset, bands, draw, nside, n_stokes=n_stokes, threads=threads)
+    return total
 
 
-def _preset_alm(
-    preset: str, bands: tuple[Band, ...], draw: ForegroundDraw, lmax: int, n_stokes: int, threads: int
+def _grid_parts(
+    presets: tuple[str, ...], draw: ForegroundDraw, grid: GaussGrid, nside: int, n_stokes: int
+) -> tuple[list[Component], list[str]]:
+    """Parts that are evaluated on the grid, and presets that are evaluated on the pixels of their templates.
+
+    The latter have a law of their own, or templates too coarse for the band: these have structure in every
+    pixel, which only their own pixels hold.
+    """
+    parts, others = [], []
+    for preset in presets:
+        fine = PIXEL_LMAX * native_nside(preset, nside) >= grid.lmax
+        leaves = grid_leaves(preset, grid, n_stokes) if fine else None
+        if leaves is None:
+            others.append(preset)
+            continue
+        offsets, amplitude = _offsets_only(preset, draw), _amplitude(preset, draw)
+        parts += [component(leaf, offsets, amplitude) for leaf in leaves]
+    return parts, others
+
+
+def _evaluated_alm(
+    presets: tuple[str, ...],
+    bands: tuple[Band, ...],
+    draw: ForegroundDraw,
+    lmax: int,
+    n_stokes: int,
+    threads: int,
 ) -> Alm:
-    """One preset with its offsets, amplitude 1: ``(n_freq, n_stokes, nalm)`` or ``(n_freq, nalm)``."""
+    """Presets of one simulation, with one analysis a band: ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)``."""
+    nside = int(np.ceil(lmax / PIXEL_LMAX))
     grid = GaussGrid(lmax + GRID_MARGIN, threads)
-    leaves = grid_leaves(preset, grid, n_stokes)
-    check_draw(preset, leaves, draw)
-    if leaves is None:
-        nside = int(np.ceil(lmax / PIXEL_LMAX))
-        maps = [_native_map(preset, band, draw, nside, n_stokes) for band in bands]
-        return squeeze([resize_alm(map2alm(sky, _carried(sky), threads=threads), lmax) for sky in maps])
-    parts = [component(leaf, draw) for leaf in leaves]
-    return squeeze([band_alm(parts, band, n_stokes, grid, lmax) for band in bands])
+    parts, others = _grid_parts(presets, draw, grid, nside, n_stokes)
+    alms = []
+    for band in bands:
+        terms = [band_alm(parts, band, n_stokes, grid, lmax)] if parts else []
+        maps = [_native_map(each, band, draw, nside, n_stokes, threads) for each in others]
+        terms += [
+            resize_alm(map2alm(sky, int(PIXEL_LMAX * nside_of(sky)), threads=threads), lmax)
+            for sky in _sums_by_nside(maps)
+        ]
+        alms.append(np.sum(terms, axis=0))
+    return squeeze(alms)
 
 
-def _carried(sky: Map) -> int:
-    return int(PIXEL_LMAX * nside_of(sky))
+def _sums_by_nside(maps: list[Map]) -> list[Map]:
+    """Maps of equal resolution added up, so that each resolution is analysed once."""
+    sizes = {sky.shape for sky in maps}
+    return [np.sum([sky for sky in maps if sky.shape == size], axis=0) for size in sizes]
 
 
 @lru_cache(maxsize=8)
@@ -164,10 +199,10 @@ def _plain_alm(
     lmax: int,
     n_stokes: int,
     threads: int,
-    data_folder: str,  # noqa: ARG001
+    data_folder: str,  # noqa: ARG001  (part of the key)
 ) -> Alm:
     """Coefficients without spectral offsets, kept per process: only amplitudes are left to vary."""
-    return _preset_alm(preset, bands, ForegroundDraw(), lmax, n_stokes, threads)
+    return _evaluated_alm((preset,), bands, ForegroundDraw(), lmax, n_stokes, threads)
 
 
 def pysm_component_alm(
@@ -180,14 +215,7 @@ def pysm_component_alm(
     threads: int = 1,
 ) -> Alm:
     """Coefficients of one preset, ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)`` in uK_CMB (see `pysm_alm`)."""
-    _check((preset,), int(np.ceil(lmax / PIXEL_LMAX)))
-    offsets = _offsets_only(preset, draw)
-    if offsets == ForegroundDraw():
-        folder = os.environ.get("PYSM_LOCAL_DATA", "")
-        alm = _plain_alm(preset, tuple(bands), lmax, n_stokes, threads, folder)
-    else:
-        alm = _preset_alm(preset, tuple(bands), offsets, lmax, n_stokes, threads)
-    return _amplitude(preset, draw) * alm
+    return pysm_alm((preset,), bands, draw, lmax, n_stokes=n_stokes, threads=threads)
 
 
 def pysm_alm(
@@ -201,8 +229,8 @@ def pysm_alm(
 ) -> Alm:
     """Simulate foregrounds with PySM 3, band-limited.
 
-    Templates are brought to a Gauss-Legendre grid once per process; a simulation evaluates their spectra
-    there and analyses every band once.  Without spectral offsets even that is done once per process.
+    Fine templates are brought to a Gauss-Legendre grid once per process; a simulation evaluates their spectra
+    there and analyses every band once.  Presets without spectral offsets are analysed once per process.
 
     Parameters
     ----------
@@ -222,8 +250,15 @@ def pysm_alm(
         Where a preset is unknown or unfit, or its templates are not on this machine.
     """
     _check(presets, int(np.ceil(lmax / PIXEL_LMAX)))
-    parts = [
-        pysm_component_alm(preset, bands, draw, lmax, n_stokes=n_stokes, threads=threads)
-        for preset in presets
-    ]
-    return np.sum(parts, axis=0)
+    plain = [preset for preset in presets if _offsets_only(preset, draw) == ForegroundDraw()]
+    varied = tuple(preset for preset in presets if preset not in plain)
+    passbands, folder = tuple(bands), os.environ.get("PYSM_LOCAL_DATA", "")
+    shape = (len(bands), n_stokes, alm_size(lmax))
+    total = np.zeros(shape if n_stokes == 3 else shape[::2], dtype=np.complex128)
+    if varied:
+        total += _evaluated_alm(varied, passbands, draw, lmax, n_stokes, threads)
+    for preset in plain:
+        alm = _plain_alm(preset, passbands, lmax, n_stokes, threads, folder)
+        for band in range(len(bands)):
+            total[band] += _amplitude(preset, draw) * alm[band]
+    return total

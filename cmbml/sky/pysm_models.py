@@ -19,6 +19,7 @@ from cmbml.sky.units import power_law
 PEAK_REFERENCE_GHZ = 30.0  # PySM keeps the peak of spinning dust in units of this
 AMPLITUDES = {"d": "dust_amplitude", "s": "sync_amplitude", "f": "freefree_amplitude", "a": "ame_amplitude"}
 OFFSETS = {"d": ("dust_beta", "dust_temp"), "s": ("sync_beta",), "f": (), "a": ("ame_peak",)}
+PEAKS = 4096  # leaves 1e-6 of the emission, at the kinks of PySM's table
 _CMB = ("c1", "c2", "c3", "c4")
 _RANDOM = ("d6", "d11", "s6")  # these draw from numpy's global generator
 
@@ -116,13 +117,22 @@ def _curved_laws(leaf: Leaf, draw: ForegroundDraw) -> tuple[Law, Law]:
 
 
 def _spinning_laws(leaf: Leaf, draw: ForegroundDraw) -> tuple[Law, Law]:
+    """The law depends on the peak alone: it is worked out for PEAKS of them, and points interpolate."""
     peak = leaf.parameters["freq_peak"] + draw.ame_peak / PEAK_REFERENCE_GHZ
     table, reference = leaf.parameters["emissivity"], leaf.references[0]
+    peaks = np.linspace(peak.min(), peak.max() * (1 + 1e-9), PEAKS)
+    position = (peak - peaks[0]) / (peaks[1] - peaks[0])
+
+    @lru_cache(maxsize=64)
+    def of_peak(freq: float) -> Map:
+        ratio = np.interp(freq / peaks, *table) / np.interp(reference / peaks, *table)
+        return (reference / freq) ** 2 * ratio
 
     def law(points: slice, freq: float) -> Map:
-        here = _at(peak, points)
-        ratio = np.interp(freq / here, *table) / np.interp(reference / here, *table)
-        return (reference / freq) ** 2 * ratio
+        here = _at(position, points)
+        below = here.astype(np.intp)
+        values = of_peak(freq)[below]
+        return values + (here - below) * (of_peak(freq)[below + 1] - values)
 
     return law, law
 
@@ -135,9 +145,9 @@ _LAWS: dict[str, Callable[[Leaf, ForegroundDraw], tuple[Law, Law]]] = {
 }
 
 
-def component(leaf: Leaf, draw: ForegroundDraw) -> Component:
-    """Emission of a part with this simulation's spectral offsets; amplitudes are left to the caller."""
-    return Component(leaf.templates, _LAWS[leaf.kind](leaf, draw))
+def component(leaf: Leaf, draw: ForegroundDraw, amplitude: float) -> Component:
+    """Emission of a part with this simulation's spectral offsets."""
+    return Component(leaf.templates, _LAWS[leaf.kind](leaf, draw), amplitude)
 
 
 def _resampled(leaf: Leaf, grid: GaussGrid) -> Leaf:
