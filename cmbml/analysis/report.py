@@ -253,7 +253,7 @@ def _label(method: str) -> str:
 def _best(methods: Mapping[str, Mapping[str, Interval]], name: str) -> str | None:
     """The method, reference rows apart, with the best mean of a known metric."""
     means = {m: row[name].mean for m, row in methods.items() if m not in REFERENCE_LABELS and name in row}
-    if name not in tables.KNOWN_METRICS or not means:
+    if not tables.metric(name).definition or not means:
         return None
     choose = max if tables.metric(name).higher_is_better else min
     return choose(means, key=lambda method: means[method])

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cmbml.analysis.metric import Metric
@@ -17,6 +18,9 @@ Row = Mapping[str, Interval]
 
 KNOWN_METRICS: dict[str, Metric] = METRICS | SPECTRAL_METRICS
 """Every metric that cmbml computes, in the order of columns."""
+
+FIELDS = ("Q", "U", "EE", "BB", "TE")
+"""Fields and spectra of polarisation, by which `field_name` extends a metric's name."""
 
 
 def to_dict(scores: Scores) -> dict[str, Any]:
@@ -91,8 +95,14 @@ def to_latex(scores: Scores, split: str) -> str:
 
 def metric_names(methods: Mapping[str, Row]) -> list[str]:
     """Metrics that any method of a split has: known ones first, in the order of `KNOWN_METRICS`."""
+    order = [field_name(name, field) for field in ("T", *FIELDS) for name in KNOWN_METRICS]
     present = {name for row in methods.values() for name in row}
-    return [name for name in KNOWN_METRICS if name in present] + sorted(present - set(KNOWN_METRICS))
+    return [name for name in order if name in present] + sorted(present - set(order))
+
+
+def field_name(name: str, field: str) -> str:
+    """Name of a metric of one field or spectrum: ``rmse`` for T and TT, ``rmse_Q`` for Q."""
+    return name if field in ("T", "TT") else f"{name}_{field}"
 
 
 def ordered_methods(methods: Mapping[str, Row]) -> list[str]:
@@ -105,6 +115,10 @@ def ordered_methods(methods: Mapping[str, Row]) -> list[str]:
 
 def metric(name: str) -> Metric:
     """What a metric means; one that is not known (from other tables) has its name and no unit."""
+    base, _, field = name.rpartition("_")
+    if field in FIELDS and base in KNOWN_METRICS:
+        known = KNOWN_METRICS[base]
+        return replace(known, label=f"{known.label} {field}")
     return KNOWN_METRICS.get(name, Metric(name, "", False, ""))
 
 

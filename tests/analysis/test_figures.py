@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from cmbml.analysis import figures, score_figures, spectrum_figures, zoom_figures
+from cmbml.analysis import figures, score_figures, spectrum_figures, training_figures, zoom_figures
 from cmbml.analysis.spectra.comparison import Comparison
 from cmbml.analysis.statistics import Interval
 from cmbml.analysis.subcategories import ParameterBin
@@ -28,6 +28,9 @@ COMPARED = {"nilc": Comparison(np.arange(5) * 10.0 + 5, *(np.arange(1, 6) * k fo
 BINS = [ParameterBin(1, 1, 1, Interval(4, None, None)), ParameterBin(2, 2, 2, Interval(5, 4.9, 5.1))]
 GAPS = {"test_dust": {"nilc": Interval(0.3, 0.2, 0.4)}, "test_sync": {"net": Interval(0.1, None, None)}}
 UNITLESS = {
+    "training": lambda: training_figures.training_figure(
+        {"train": ([1, 2], [0.5, 0.1]), "valid": ([1, 2], [0.6, 0.2])}, label="loss", best=2
+    ),
     "transfer": lambda: spectrum_figures.transfer_figure(COMPARED),
     "gap": lambda: score_figures.gap_figure(GAPS, "rmse", home="test"),
 }

@@ -68,3 +68,16 @@ def test_latex_escapes_and_closes():
 )
 def test_digits_follow_the_interval(interval, text):
     assert tables.format_interval(interval) == text
+
+
+def test_metrics_of_polarisation_keep_their_meaning():
+    assert tables.field_name("rmse", "T") == tables.field_name("rmse", "TT") == "rmse"
+    name = tables.field_name("rmse", "Q")
+    assert tables.header(name) == "RMSE Q [µK]"
+    assert tables.metric("psnr_U").higher_is_better
+    assert tables.header("my_own") == "my_own"
+
+
+def test_columns_are_ordered_by_field():
+    row = dict.fromkeys(["own", "rmse_U", "coherence_EE", "psnr", "rmse", "rmse_Q"], Interval(1, None, None))
+    assert tables.metric_names({"nilc": row}) == ["rmse", "psnr", "rmse_Q", "rmse_U", "coherence_EE", "own"]
