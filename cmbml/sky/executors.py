@@ -9,14 +9,14 @@ from cmbml.core.errors import ConfigError
 from cmbml.sky.cmb import draw_cmb
 from cmbml.sky.cosmology import Cosmology, draw_gaussian, fixed, theory_spectra
 from cmbml.sky.foregrounds import FOREGROUND_KEYS, ForegroundDraw, draw_foregrounds
-from cmbml.sky.galaxy import galaxy_maps
+from cmbml.sky.galaxy import galaxy_alm
 from cmbml.sky.instrument import beam_warnings
 from cmbml.sky.mask import galactic_mask
 from cmbml.sky.noise import draw_white_noise
-from cmbml.sky.observe import observe_alm
-from cmbml.sky.pysm import pysm_maps
+from cmbml.sky.observe import combine_alm
+from cmbml.sky.pysm import pysm_alm
 from cmbml.sky.pysm_templates import require_templates
-from cmbml.sky.sht import Alm, Map, alm2map
+from cmbml.sky.sht import Alm, alm2map
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
 N_STOKES = {"T": 1, "TQU": 3}
@@ -124,25 +124,24 @@ class ObservationsExecutor(BaseStageExecutor):
         """Observe one simulation in all bands."""
         draw = self.in_draw.read()
         level = draw.pop("noise_level")
-        alms = observe_alm(
+        alms = combine_alm(
             self.in_cmb.read().values,
             self._foregrounds(ForegroundDraw(**draw), split, sim),
             self._noise(level, split, sim),
             self.instrument.fwhm_arcmin,
             self.instrument.lmax,
-            threads=self.threads,
         )
         for freq, fwhm, alm in zip(self.instrument.freqs, self.instrument.fwhm_arcmin, alms, strict=True):
             sky = alm2map(np.atleast_2d(alm), self.instrument.nside, threads=self.threads)
             with self.name_tracker.set_context("freq", freq):
                 self.out_obs.write(SkyMap(sky, "uK_CMB", fwhm, self.instrument.lmax))
 
-    def _foregrounds(self, draw: ForegroundDraw, split: Split, sim: int) -> Map:
-        freqs, nside = self.instrument.freq_ghz, self.instrument.nside
+    def _foregrounds(self, draw: ForegroundDraw, split: Split, sim: int) -> Alm:
+        freqs, lmax = self.instrument.freq_ghz, self.instrument.lmax
         if self.model == "pysm3":
-            return pysm_maps(self.presets, freqs, draw, nside, threads=self.threads)
+            return pysm_alm(self.presets, freqs, draw, lmax, threads=self.threads)
         rng = generator(self.seed, split.stream, sim, "galaxy")
-        return galaxy_maps(freqs, draw, rng, nside, threads=self.threads)
+        return galaxy_alm(freqs, draw, rng, lmax, threads=self.threads)
 
     def _noise(self, level: float, split: Split, sim: int) -> Alm:
         bands = zip(self.instrument.freqs, self.instrument.depth_uk_arcmin, strict=True)

@@ -1,7 +1,7 @@
 """Builds the report from finished data, and scores maps that were made elsewhere."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,14 +79,14 @@ def build_report(plan: Plan) -> Path:
     config = plan.config
     ground = Ground(plan)
     ours = from_dict(json.loads(ground.data["scores"].scores.at().read()))
-    scores = _merge(ours, _submissions(plan))
+    scores = _merge(config.splits, ours, _submissions(plan))
     context = ReportContext(
         title=f"Cleaning the CMB: {config.dataset}",
         dataset=config.dataset,
         run=_run_facts(plan),
         scores=scores,
         n_sims={name: split.n_sims for name, split in config.splits.items()},
-        maps=list(_maps(ground, config.estimates)),
+        maps=list(_maps(ground, config.params.methods)),
         figures=[
             *_score_figures(scores),
             *_latitude_figures(ground),
@@ -124,25 +124,19 @@ def _notes(plan: Plan) -> list[str]:
     return [f"Split {name} has one simulation, so its scores have no interval." for name in single]
 
 
-def _maps(ground: Ground, estimates: tuple[str, ...]) -> Iterator[Flip]:
-    """The first simulation of every split: truth, estimate and difference of every method."""
+def _maps(ground: Ground, methods: tuple[str, ...]) -> Iterator[Flip]:
+    """The first simulation of every split: the truth, and every method's estimate and difference."""
     for split in ground.data.splits:
         truth = ground.truth(split, 0)
         span = figures.map_span(truth, ground.mask)
-        for method in estimates:
+        frames = {"truth": _map_picture(truth, "truth", span)}
+        for method in methods:
             estimate = ground.estimate(method, split, 0)
-            title = f"{method}, {split} {sim_tag(0)}"
             difference = estimate - truth
-            yield Flip(
-                title,
-                {
-                    "truth": _map_picture(truth, f"truth: {title}", span),
-                    "estimate": _map_picture(estimate, f"estimate: {title}", span),
-                    "difference": _map_picture(
-                        difference, f"estimate - truth: {title}", figures.map_span(difference, ground.mask)
-                    ),
-                },
-            )
+            frames[method] = _map_picture(estimate, method, span)
+            name = f"{method} - truth"
+            frames[name] = _map_picture(difference, name, figures.map_span(difference, ground.mask))
+        yield Flip(f"{split} {sim_tag(0)}", frames)
 
 
 def _map_picture(sky: Map, title: str, span: float) -> Picture:
@@ -276,7 +270,7 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> str:
     kept = get_handler("Config").read(path) if path.is_file() else {}
     get_handler("Config").write(path, kept | {submission.split: values})
     ours = from_dict(json.loads(ground.data["scores"].scores.at().read()))
-    return to_markdown(_merge(ours, _submissions(plan)), submission.split)
+    return to_markdown(_merge(config.splits, ours, _submissions(plan)), submission.split)
 
 
 def _score_one(ground: Ground, submission: Submission, folder: Path, sim: int) -> dict[str, float]:
@@ -306,5 +300,5 @@ def _submissions(plan: Plan) -> Scores:
     return summarise(values, lambda split: generator(seed, split, 0, "bootstrap"))
 
 
-def _merge(ours: Scores, theirs: Scores) -> Scores:
-    return {split: {**methods, **theirs.get(split, {})} for split, methods in ours.items()}
+def _merge(order: Iterable[str], ours: Scores, theirs: Scores) -> Scores:
+    return {split: {**ours[split], **theirs.get(split, {})} for split in order}

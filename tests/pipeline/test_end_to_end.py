@@ -1,0 +1,207 @@
+"""The whole chain at low resolution: simulate, clean, score, report, and maps made elsewhere."""
+
+import json
+import os
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import healpy as hp
+import numpy as np
+import pytest
+
+import cmbml
+from cmbml.analysis.reference import combine, noise_floor_weights
+from cmbml.core.config import load_config
+from cmbml.core.context import run_stage
+from cmbml.core.dataset import Dataset
+from cmbml.core.engine import Engine
+from cmbml.core.handlers import get_handler
+from cmbml.core.plan import Plan
+from cmbml.core.profile import apply_profile
+from cmbml.sky.instrument import white_noise_cl
+from cmbml.sky.sht import alm2map, map2alm
+from cmbml.sky.skymap import SkyMap
+from tests.conftest import ROOT
+
+
+def command(folder, *arguments, ok=True, **environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "cmbml", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A finished run of the demo profile."""
+    folder = tmp_path_factory.mktemp("demo") / "repository"
+    command(ROOT, "profile", "demo", "--into", str(folder))
+    command(folder, "run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(demo):
+    return cmbml.open(demo)
+
+
+def test_a_second_run_makes_nothing(demo):
+    assert command(demo, "run").stderr == ""
+    assert command(demo, "status").stdout == "everything is complete\n"
+
+
+def test_maps_say_what_they_are(data):
+    obs = data["observations"].obs.at(split="test", sim=2, freq="143").read(nside=32)
+    assert (obs.unit, obs.fwhm_arcmin, obs.lmax, obs.pixwin) == ("uK_CMB", 97.2, 80, False)
+    cleaned = data["nilc"].cleaned.at(split="test", sim=2).read()
+    assert (cleaned.unit, cleaned.fwhm_arcmin, cleaned.lmax) == ("uK_CMB", 160.0, 80)
+    truth = data["cmb"].cmb.at(split="test", sim=2).read()
+    assert (truth.unit, truth.fwhm_arcmin, truth.lmax) == ("uK_CMB", 0.0, 80)
+
+
+def test_no_two_skies_share_random_numbers(data):
+    """Truths, and the spectra drawn for them, differ between all simulations of all splits."""
+    truths = [
+        data["cmb"].cmb.at(split=split.name, sim=sim).read().values[0]
+        for split in data.splits.values()
+        for sim in split.iter_sims()
+    ]
+    normalised = [alm / np.linalg.norm(alm) for alm in truths]
+    overlap = abs(np.array([[np.vdot(a, b).real for a in normalised] for b in normalised]) - np.eye(len(truths)))
+    # The dipole-free power sits in few low multipoles: about 40 modes count, so chance stays well below 0.9.
+    assert overlap.max() < 0.9
+
+
+def test_the_scores_lie_between_the_references(demo):
+    scores = json.loads((demo / "metrics/scores.json").read_text())
+    assert set(scores) == {"train", "valid", "test", "shifted"}
+    for methods in scores.values():
+        rmse = {name: metrics["rmse"]["mean"] for name, metrics in methods.items()}
+        # float32 maps of 70 uK carry 1e-5 of rounding.
+        assert rmse["perfect_estimate"] < 1e-4
+        assert rmse["perfect_estimate"] < rmse["noise_floor"] < rmse["nilc"] < 10
+    assert scores["valid"]["nilc"]["rmse"]["lo"] is None, "one simulation has no interval"
+
+
+def test_without_foregrounds_the_noise_floor_is_the_best_combination_of_the_observations(tmp_path):
+    """The reference row adds the very noise of the observations, and the best linear weights, to the truth."""
+    apply_profile(ROOT, "demo", tmp_path)
+    none = {"mean": 1e-12, "sd": 0.0}
+    overrides = {f"populations.nominal.{name}_amplitude": none for name in ("dust", "sync", "freefree", "ame")}
+    overrides |= {f"splits.{split}.n_sims": 1 for split in ("train", "valid", "test", "shifted")}
+    config = load_config(tmp_path, overrides=overrides)
+    engine = Engine(Plan(config))
+    for key in ("cosmology", "theory", "cmb", "draws", "observations", "noise_floor"):
+        run_stage(engine, engine.plan.stages[key])
+    data, instrument = Dataset(config), config.params.instrument
+    lmax, beams = instrument.lmax, instrument.fwhm_arcmin
+    weights = noise_floor_weights(np.array([white_noise_cl(d, lmax) for d in instrument.depth_uk_arcmin]), beams, lmax)
+    bands = [data["observations"].obs.at(split="test", sim=0, freq=f).read().values[0] for f in instrument.freqs]
+    floor = data["noise_floor"].cleaned.at(split="test", sim=0).read()
+    observed = alm2map(combine(np.array([map2alm(b, lmax, iterations=12) for b in bands]), weights, beams, floor.fwhm_arcmin), 32)
+    # Maps are float32, of up to 1e4 uK at 857 GHz; enough iterations leave nothing else.
+    np.testing.assert_allclose(observed, floor.values[0], rtol=0, atol=1e-4 * observed.std())
+
+
+class Links(HTMLParser):
+    """Collects what a page would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.loads = []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.loads += [values[key] for key in ("src", "href") if key in values and tag != "a"]
+
+
+def test_the_report_is_one_page_that_loads_nothing(demo):
+    assert "index.html" in command(demo, "report").stdout
+    page = (demo / "reports/index.html").read_text()
+    links = Links()
+    links.feed(page)
+    assert links.loads
+    assert all(link.startswith("data:") for link in links.loads)
+    for word in ("nilc", "noise floor", "perfect estimate", "shifted"):
+        assert word in page
+
+
+def write_predictions(folder, data, scale=1.0, **facts):
+    folder.mkdir(exist_ok=True)
+    for sim in data.splits["test"].iter_sims():
+        sky = data["nilc"].cleaned.at(split="test", sim=sim).read()
+        get_handler("HealpyMap").write(folder / f"pred_{sim}.fits", SkyMap(sky.values * scale, **{"unit": "uK_CMB", **facts}))
+
+
+def test_maps_made_elsewhere_get_the_score_they_deserve(demo, data, tmp_path):
+    """Our own maps, handed in as a stranger's, score as ours."""
+    write_predictions(tmp_path / "mine", data, scale=1e-3, unit="mK_CMB")
+    ask = ["score", "--maps", str(tmp_path / "mine/pred_{sim}.fits"), "--split", "test", "--fwhm", "160", "--lmax", "80"]
+    table = command(demo, *ask, "--name", "mine").stdout
+    rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in table.splitlines() if line.startswith("| ")}
+    assert rows["mine"] == rows["nilc"]
+    command(demo, "report")
+    assert ">mine<" in (demo / "reports/index.html").read_text().replace("\n", "").replace(" ", "")
+    for change, expected in (
+        (["--name", "nilc"], "is one of our own rows"),
+        (["--name", "x", "--split", "tset"], "did you mean 'test'"),
+        (["--name", "x", "--fwhm", "200"], "blunter"),
+        (["--name", "x", "--maps", "pred.fits"], "lacks {sim}"),
+        (["--name", "x", "--maps", "gone_{sim}.fits"], "no such file"),
+    ):
+        done = command(demo, *ask, *change, ok=False)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert expected in done.stderr
+
+
+def test_the_same_pipeline_on_the_templates_of_the_field(demo, tmp_path, shared):
+    """PySM 3's templates by one parameter; without them one line says what to fetch."""
+    import shutil
+
+    folder = tmp_path / "pysm"
+    folder.mkdir()
+    for name in ("params.yaml", "dvc.yaml", "luigi.cfg"):
+        if (demo / name).exists():
+            shutil.copy(demo / name, folder)
+    shutil.copytree(demo / "pipeline", folder / "pipeline")
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("model: galaxy", "model: pysm3"))
+    absent = command(folder, "check", ok=False, PYSM_LOCAL_DATA=str(tmp_path / "nowhere"), HOME=str(tmp_path))
+    assert "PYSM_LOCAL_DATA" in absent.stderr
+    assert "Traceback" not in absent.stderr
+    command(folder, "run", PYSM_LOCAL_DATA=str(shared / "sky64"))
+    ours, theirs = (cmbml.open(f)["observations"].obs.at(split="test", sim=0, freq="857").read() for f in (demo, folder))
+    assert np.corrcoef(ours.values[0], theirs.values[0])[0, 1] > 0.5, "both are the Milky Way at 857 GHz"
+    rmse = json.loads((folder / "metrics/scores.json").read_text())["test"]["nilc"]["rmse"]["mean"]
+    assert 0.3 < rmse < 15
+
+
+def test_real_maps_are_read_masked_and_brought_to_common_ground(shared):
+    """WMAP's V and W see the same CMB: outside the mask their difference is small against either."""
+    from cmbml.analysis.postprocess import common_from_map
+
+    folder = shared / "wmap"
+    handler = get_handler("HealpyMap")
+    mask = handler.read(folder / "wmap_temperature_analysis_mask_r9_7yr_v4_udgraded32.fits", unit="1", field=0).values[0]
+    skies = [
+        handler.read(folder / f"wmap_band_iqumap_r9_7yr_{band}_v4_udgraded32.fits", unit="mK_CMB", field=0).to("uK_CMB")
+        for band in "VW"
+    ]
+    v, w = (
+        common_from_map(
+            SkyMap(sky.values, sky.unit, fwhm_arcmin=fwhm),
+            fwhm_arcmin=300, lmax=60, nside=32, mask=mask,
+        )[0]
+        for sky, fwhm in zip(skies, (21.0, 13.2), strict=True)
+    )  # fmt: skip
+    seen = mask > 0.5
+    assert hp.npix2nside(len(seen)) == 32
+    assert 40 < v[seen].std() < 90, "the CMB at 5 degrees, uK"
+    assert (v - w)[seen].std() < 0.25 * v[seen].std()
