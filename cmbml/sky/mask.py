@@ -31,6 +31,52 @@ def galactic_mask_fsky(nside: int, fsky: float) -> Map:
     return galactic_mask(nside, float(np.degrees(np.arcsin(1 - fsky))))
 
 
+def threshold_mask(weights: Map, nside: int, threshold: float) -> Map:
+    """Mask from a map column: kept where the mean weight of a pixel's area is at least `threshold`.
+
+    Parameters
+    ----------
+    weights
+        Column of any resolution, RING, such as a confidence mask; UNSEEN counts as 0.
+    nside
+        Resolution of the mask.
+    threshold
+        Least weight that is kept, such as 0.9.
+
+    Returns
+    -------
+    Map
+        ``(npix,)`` of 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        Where nothing is kept.
+    """
+    mask = (_regrade_weights(np.where(weights == hp.UNSEEN, 0.0, weights), nside) >= threshold).astype(float)
+    if not mask.any():
+        raise ValueError(
+            f"mask: no pixel reaches the threshold {threshold:g}; the largest is {weights.max():g}"
+        )
+    return mask
+
+
+def _regrade_weights(weights: Map, nside: int) -> Map:
+    """Mean of the pixels inside each larger one, or the value of the pixel around each smaller one."""
+    native = nside_of(weights)
+    nested = hp.reorder(weights, r2n=True)
+    if nside <= native:
+        nested = nested.reshape(12 * nside**2, -1).mean(axis=1)
+    else:
+        nested = np.repeat(nested, (nside // native) ** 2)
+    return np.asarray(hp.reorder(nested, n2r=True))
+
+
+def combine_masks(*masks: Map) -> Map:
+    """Product of masks of one resolution: what all of them keep."""
+    return np.prod(masks, axis=0)
+
+
 def _chord_to_masked(mask: Map, reach: float) -> Map:
     """Straight distance on the unit sphere to the nearest masked pixel centre; infinite beyond `reach`.
 

@@ -1,13 +1,14 @@
 import numpy as np
 import pysm3.units as u
 import pytest
-from conftest import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pysm3.utils import bandpass_unit_conversion
 
 from cmbml.sky.bandpass import as_bandpass, tabulated, top_hat
 from cmbml.sky.units import modified_blackbody, power_law, rj_to_cmb, spinning_dust
+
+from .conftest import SHARED
 
 LAWS = {
     "dust": lambda freq: modified_blackbody(freq, 545.0, 1.55, 19.6),

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbml.sky.mask import apodise, galactic_mask, galactic_mask_fsky
+from cmbml.sky.mask import apodise, combine_masks, galactic_mask, galactic_mask_fsky, threshold_mask
+
+from .conftest import SHARED
 
 
 def brute_force(mask, scale_arcmin, kind):
@@ -92,3 +94,37 @@ def test_bad_apodisations_are_refused(patchy, scale, kind, message):
 def test_bad_sky_fractions_are_refused(fsky):
     with pytest.raises(ValueError, match="fsky"):
         galactic_mask_fsky(8, fsky)
+
+
+@pytest.mark.parametrize("nside", [4, 8, 16])
+def test_threshold_on_the_mean_of_the_area(nside):
+    """Healpy's own regrading of weights, on random columns."""
+    weights = np.random.default_rng(1).random(12 * 8**2)
+    expected = hp.ud_grade(weights, nside) >= 0.5  # noqa: TID251  (the independent code)
+    np.testing.assert_array_equal(threshold_mask(weights, nside, 0.5), expected)
+
+
+def test_unseen_is_masked():
+    weights = np.ones(12 * 4**2)
+    weights[7] = hp.UNSEEN
+    assert np.flatnonzero(threshold_mask(weights, 4, 0.9) == 0).tolist() == [7]
+
+
+def test_a_threshold_that_nothing_reaches_is_refused():
+    with pytest.raises(ValueError, match="no pixel reaches the threshold 2; the largest is 1"):
+        threshold_mask(np.ones(12 * 4**2), 4, 2.0)
+
+
+def test_combined_masks_keep_what_all_keep():
+    cut, patchy = galactic_mask(8, 20.0), galactic_mask(8, 0.0)
+    patchy[:100] = 0
+    np.testing.assert_array_equal(combine_masks(cut, patchy), (cut > 0) & (patchy > 0))
+
+
+def test_wmap_mask_is_read_as_it_is():
+    """WMAP's temperature analysis mask at nside 32 keeps about 60 per cent of the sky."""
+    paths = sorted((SHARED / "wmap").glob("wmap_temperature_analysis_mask*.fits"))
+    if not paths:
+        pytest.skip("no WMAP maps beside the repository")
+    column = hp.read_map(paths[0], dtype=np.float64)
+    assert threshold_mask(column, 32, 0.9).mean() == pytest.approx(0.62, abs=0.02)
