@@ -166,3 +166,13 @@ def test_page_stands_without_scripts(site, browser):
     browser.call("Emulation.setScriptExecutionDisabled", value=False)
     metrics = browser.evaluate("[...document.querySelectorAll('.frames img')].map((i) => i.offsetHeight)")
     assert all(height > 0 for height in metrics)
+
+
+def test_arrows_scroll_the_page_until_the_map_is_zoomed(index):
+    taken = (
+        "(() => { const e = new KeyboardEvent('keydown', {key: 'ArrowDown', cancelable: true, bubbles: true});"
+        " document.querySelector('.frames').dispatchEvent(e); return e.defaultPrevented; })()"
+    )
+    assert index.evaluate(taken) is False
+    index.evaluate("document.querySelector('[data-zoom=in]').click()")
+    assert index.evaluate(taken) is True
