@@ -130,6 +130,7 @@ class AnalysisParams(Block):
 
     fwhm_arcmin: float = Field(gt=0, description="common Gaussian beam, arcmin")
     lmax: int = Field(ge=2, description="common band-limit")
+    band_width: int = Field(ge=1, description="width of the bands of power spectra, in multipoles")
     n_bootstrap: int = Field(ge=100, description="resamples of a bootstrap interval")
 
 

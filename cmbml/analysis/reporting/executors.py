@@ -1,7 +1,7 @@
 """Builds the report from finished data, and scores maps that were made elsewhere."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from cmbml.analysis import figures
-from cmbml.analysis.executors import LATITUDE_EDGES_DEG
+from cmbml.analysis.executors import BAND_COLUMNS, LATITUDE_EDGES_DEG, by_metric
+from cmbml.analysis.map_images import map_picture
+from cmbml.analysis.pages import SplitResults, median_sim, method_page
 from cmbml.analysis.pixel import pixel_metrics
 from cmbml.analysis.postprocess import common_from_alm, common_from_map
-from cmbml.analysis.report import Flip, Picture, ReportContext, Table, render
-from cmbml.analysis.statistics import Scores, summarise
+from cmbml.analysis.report import Flip, Picture, ReportContext, Table, render, render_pages
+from cmbml.analysis.spectra.comparison import Comparison
+from cmbml.analysis.statistics import Scores, differences, summarise
 from cmbml.analysis.tables import from_dict, to_markdown
 from cmbml.core import generator
 from cmbml.core.dataset import Dataset
@@ -25,10 +28,10 @@ from cmbml.core.plan import Plan
 from cmbml.core.provenance import commit
 from cmbml.core.repository import LOCAL
 from cmbml.core.schema import Params
-from cmbml.sky.sht import Cl, Map, alm2cl, map2alm
+from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyMap
 
-MAP_WIDTH = 640
+MAP_WIDTH = 1000
 
 
 class Ground:
@@ -65,7 +68,7 @@ class Ground:
 
 
 def build_report(plan: Plan) -> Path:
-    """Write reports/index.html and return its path.
+    """Write reports/index.html with a page for every method and split beside it; return its path.
 
     Raises
     ------
@@ -76,29 +79,79 @@ def build_report(plan: Plan) -> Path:
         for portion in plan.portions(stage):
             if not Ledger(plan, portion).complete():
                 raise DataError(f"{portion} is not complete: finish the run first, with `dvc repro`")
+    context = _context(plan, Ground(plan))
+    folder = plan.config.root / "reports"
+    for name, page in render_pages(context).items():
+        get_handler("Text").write(folder / name, page)
+    get_handler("Text").write(folder / "index.html", render(context))
+    return folder / "index.html"
+
+
+def _context(plan: Plan, ground: Ground) -> ReportContext:
     config = plan.config
-    ground = Ground(plan)
-    ours = from_dict(json.loads(ground.data["scores"].scores.at().read()))
-    scores = _merge(config.splits, ours, _submissions(plan))
-    context = ReportContext(
+    results = _results(ground)
+    values = {split: found.values for split, found in results.items()}
+    scores = _merge(config.splits, _own_scores(ground), _submissions(plan))
+    flips = {
+        (method, split): _flip(ground, method, split, found)
+        for split, found in results.items()
+        for method in config.params.methods
+    }
+    return ReportContext(
         title=f"Cleaning the CMB: {config.dataset}",
         dataset=config.dataset,
         run=_run_facts(plan),
         scores=scores,
         n_sims={name: split.n_sims for name, split in config.splits.items()},
-        maps=list(_maps(ground, config.params.methods)),
-        figures=[
-            *_score_figures(scores),
-            *_latitude_figures(ground),
-            *_spectra(ground, config.params.methods),
-        ],
+        maps=[flip for (method, _), flip in flips.items() if method in config.params.methods[:1]],
+        figures=[*_score_figures(scores), *_latitude_figures(ground)],
         parameters=dict(_flat(config.params.model_dump(mode="json"))),
+        differences=differences(values, "rmse", _rng_of(config.params.seed)),
         tables=[_stage_table(plan)],
         notes=_notes(plan),
+        pages=[
+            method_page(method, results[split], [flip], _rng_of(config.params.seed))
+            for (method, split), flip in flips.items()
+        ],
     )
-    path = config.root / "reports" / "index.html"
-    get_handler("Text").write(path, render(context))
-    return path
+
+
+def _rng_of(seed: int) -> Callable[[str], np.random.Generator]:
+    return lambda name: generator(seed, name, 0, "bootstrap")
+
+
+def _own_scores(ground: Ground) -> Scores:
+    return from_dict(json.loads(ground.data["scores"].scores.at().read()))
+
+
+def _results(ground: Ground) -> dict[str, SplitResults]:
+    """All numbers of every split, from the tables of the last stage."""
+    values = by_metric(ground.data["scores"].table.at().read())
+    bands = ground.data["scores"].spectra.at().read()
+    results = {}
+    for name, split in ground.data.splits.items():
+        draws = ground.data["draw_table"].table.at(split=name).read()
+        spectra = _comparisons([row for row in bands if row["split"] == name])
+        sigma = [row["sigma"] for row in bands if (row["split"], row["method"]) == (name, bands[0]["method"])]
+        results[name] = SplitResults(
+            split=name,
+            sims=[sim_tag(sim) for sim in split.iter_sims()],
+            values=values[name],
+            draws={key: [row[key] for row in draws] for key in draws[0] if key != "sim"},
+            spectra={"TT": spectra},
+            sigma={"TT": np.array(sigma)},
+        )
+    return results
+
+
+def _comparisons(rows: list[dict[str, Any]]) -> dict[str, Comparison]:
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return {
+        method: Comparison(
+            *(np.array([row[name] for row in rows if row["method"] == method]) for name in BAND_COLUMNS)
+        )
+        for method in methods
+    }
 
 
 def _run_facts(plan: Plan) -> dict[str, str]:
@@ -124,25 +177,24 @@ def _notes(plan: Plan) -> list[str]:
     return [f"Split {name} has one simulation, so its scores have no interval." for name in single]
 
 
-def _maps(ground: Ground, methods: tuple[str, ...]) -> Iterator[Flip]:
-    """The first simulation of every split: the truth, and every method's estimate and difference."""
-    for split in ground.data.splits:
-        truth = ground.truth(split, 0)
-        span = figures.map_span(truth, ground.mask)
-        frames = {"truth": _map_picture(truth, "truth", span)}
-        for method in methods:
-            estimate = ground.estimate(method, split, 0)
-            difference = estimate - truth
-            frames[method] = _map_picture(estimate, method, span)
-            name = f"{method} - truth"
-            frames[name] = _map_picture(difference, name, figures.map_span(difference, ground.mask))
-        yield Flip(f"{split} {sim_tag(0)}", frames)
-
-
-def _map_picture(sky: Map, title: str, span: float) -> Picture:
-    figure = figures.sky_map(sky, title=title, span=span, width=MAP_WIDTH)
-    return Picture(
-        figures.to_png(figure, dpi=80), f"Mollweide map, {title}, from {-span:.3g} to {span:.3g} µK"
+def _flip(ground: Ground, method: str, split: str, results: SplitResults) -> Flip:
+    """Truth, estimate and difference of the simulation whose score is the median."""
+    sim = median_sim(results.values[method]["rmse"])
+    truth, estimate = ground.truth(split, sim), ground.estimate(method, split, sim)
+    frames = {"truth": truth, "estimate": estimate, "difference": estimate - truth}
+    spans = {
+        name: figures.map_span(truth if name != "difference" else sky, ground.mask)
+        for name, sky in frames.items()
+    }
+    title = f"{method}, {split} {sim_tag(sim)}"
+    return Flip(
+        title,
+        {
+            name: map_picture(
+                sky, f"{name}, {title}, Mollweide projection", span=spans[name], width=MAP_WIDTH
+            )
+            for name, sky in frames.items()
+        },
     )
 
 
@@ -162,27 +214,6 @@ def _latitude_figures(ground: Ground) -> Iterator[Picture]:
         lines = {method: np.array(values) for method, values in profiles.items()}
         figure = figures.latitude_figure(edges, lines, title=f"split {split}")
         yield Picture(figures.to_png(figure), f"Residual by Galactic latitude, split {split}")
-
-
-def _spectra(ground: Ground, methods: tuple[str, ...]) -> Iterator[Picture]:
-    """Spectra of the first simulation of every split, outside the mask."""
-    ell = np.arange(2.0, ground.params.analysis.lmax + 1)
-    for split in ground.data.splits:
-        truth = ground.truth(split, 0)
-        estimates = {method: ground.estimate(method, split, 0) for method in methods}
-        lines = {
-            name: (_masked_cl(ground, sky), _masked_cl(ground, sky - truth))
-            for name, sky in estimates.items()
-        }
-        title = f"{split} {sim_tag(0)}"
-        figure = figures.spectrum_figure(ell, _masked_cl(ground, truth), lines, title=title)
-        yield Picture(figures.to_png(figure), f"Spectra of truth, estimates and residuals, split {split}")
-
-
-def _masked_cl(ground: Ground, sky: Map) -> Cl:
-    """Spectrum of the masked sky over the sky's fraction, from l = 2; for the eye, not for scores."""
-    cl = alm2cl(map2alm(sky * ground.mask, ground.params.analysis.lmax))
-    return cl[2:] / np.mean(ground.mask**2)
 
 
 def _stage_table(plan: Plan) -> Table:
@@ -269,8 +300,8 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> str:
     path = _submission_folder(plan) / f"{submission.name}.yaml"
     kept = get_handler("Config").read(path) if path.is_file() else {}
     get_handler("Config").write(path, kept | {submission.split: values})
-    ours = from_dict(json.loads(ground.data["scores"].scores.at().read()))
-    return to_markdown(_merge(config.splits, ours, _submissions(plan)), submission.split)
+    scores = _merge(config.splits, _own_scores(ground), _submissions(plan))
+    return to_markdown(scores, submission.split)
 
 
 def _score_one(ground: Ground, submission: Submission, folder: Path, sim: int) -> dict[str, float]:
@@ -296,8 +327,7 @@ def _submissions(plan: Plan) -> Scores:
     for path in sorted(_submission_folder(plan).glob("*.yaml")):
         for split, metrics in get_handler("Config").read(path).items():
             values.setdefault(split, {})[path.stem] = metrics
-    seed = plan.config.params.seed
-    return summarise(values, lambda split: generator(seed, split, 0, "bootstrap"))
+    return summarise(values, _rng_of(plan.config.params.seed))
 
 
 def _merge(order: Iterable[str], ours: Scores, theirs: Scores) -> Scores:
