@@ -60,7 +60,8 @@ def alm2map(alm: Alm, nside: int, *, threads: int = 1) -> Map:
     Parameters
     ----------
     alm
-        a_lm of T or T, E, B: ``(n_stokes, nalm)`` or ``(nalm,)``.
+        a_lm of T or T, E, B: ``(nalm,)``, ``(n_stokes, nalm)`` or, for several bands at once, which takes less
+        time than one by one, ``(n_freq, n_stokes, nalm)``.
     nside
         Resolution of the maps.
     threads
@@ -69,16 +70,17 @@ def alm2map(alm: Alm, nside: int, *, threads: int = 1) -> Map:
     Returns
     -------
     Map
-        T or T, Q, U, float64, RING: ``(n_stokes, npix)`` or ``(npix,)``; the unit of `alm`.
+        T or T, Q, U, float64, RING, ``(npix,)``, ``(n_stokes, npix)`` or ``(n_freq, n_stokes, npix)``; the
+        unit of `alm`.
     """
-    rows = np.atleast_2d(alm).astype(np.complex128, copy=False)
-    lmax = lmax_of(rows)
-    sky = np.empty((len(rows), 12 * nside**2))
-    for group, spin in _groups(len(rows)):
+    alms = np.asarray(alm, dtype=np.complex128).reshape((1,) * (3 - np.ndim(alm)) + np.shape(alm))
+    lmax = lmax_of(alms)
+    sky = np.empty((*alms.shape[:2], 12 * nside**2))
+    for group, spin in _groups(alms.shape[1]):
         ducc0.sht.synthesis(
-            alm=rows[group], map=sky[group], spin=spin, lmax=lmax, nthreads=threads, **_geometry(nside)
+            alm=alms[:, group], map=sky[:, group], spin=spin, lmax=lmax, nthreads=threads, **_geometry(nside)
         )
-    return sky if np.ndim(alm) == 2 else sky[0]
+    return sky.reshape(*np.shape(alm)[:-1], sky.shape[-1])
 
 
 def _adjoint(sky: Map, lmax: int, threads: int) -> Alm:

@@ -101,3 +101,12 @@ def test_spectrum_and_filter_agree_with_healpy():
 def test_two_stokes_rows_are_refused():
     with pytest.raises(ValueError, match="1 or 3 rows"):
         sht.alm2map(np.zeros((2, sht.alm_size(4)), dtype=complex), 4)
+
+
+@pytest.mark.parametrize("n_stokes", [1, 3])
+def test_bands_at_once_are_bands_one_by_one(n_stokes):
+    rng = np.random.default_rng(7)
+    alms = np.array([[sht.unit_alm(30, rng) for _ in range(n_stokes)] for _ in range(4)])
+    together = sht.alm2map(alms, 16)
+    assert together.shape == (4, n_stokes, 12 * 16**2)
+    np.testing.assert_array_equal(together, np.stack([sht.alm2map(alm, 16) for alm in alms]))
