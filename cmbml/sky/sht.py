@@ -60,8 +60,8 @@ def alm2map(alm: Alm, nside: int, *, threads: int = 1) -> Map:
     Parameters
     ----------
     alm
-        a_lm of T or T, E, B: ``(nalm,)``, ``(n_stokes, nalm)`` or, for several bands at once, which takes less
-        time than one by one, ``(n_freq, n_stokes, nalm)``.
+        a_lm of T or T, E, B: ``(nalm,)``, ``(n_stokes, nalm)`` or, for several bands at once, which is
+        faster than one by one, ``(n_freq, n_stokes, nalm)``.
     nside
         Resolution of the maps.
     threads
