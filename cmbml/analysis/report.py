@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cmbml.analysis import tables
+from cmbml.analysis.leaderboard import Board, boards, label
 from cmbml.analysis.metric import Metric
 from cmbml.analysis.reference import REFERENCE_LABELS
 from cmbml.analysis.statistics import Interval, Scores
@@ -146,13 +147,6 @@ class ReportContext:
     pages: Sequence[Page] = ()
 
 
-@dataclass(frozen=True)
-class _Cell:
-    mean: str
-    interval: str
-    best: bool
-
-
 def render(context: ReportContext) -> str:
     """Render the report as one HTML page that needs no other file and no network.
 
@@ -167,9 +161,16 @@ def render(context: ReportContext) -> str:
         HTML; the same context gives the same text.
     """
     details = context.tables or context.parameters or context.traces
-    boards = [_board(context, split, list(context.scores[split])) for split in context.scores]
+    splits = [
+        {
+            "name": split,
+            "boards": boards(methods, context.n_sims[split], links=_links(context, split)),
+            "differences": _difference_table(context.differences.get(split, {})),
+        }
+        for split, methods in context.scores.items()
+    ]
     page = _environment().get_template("report.html")
-    return page.render(context=context, boards=boards, metrics=_metrics(context), details=details)
+    return page.render(context=context, splits=splits, metrics=_metrics(context), details=details)
 
 
 def render_pages(context: ReportContext) -> dict[str, str]:
@@ -186,7 +187,7 @@ def render_pages(context: ReportContext) -> dict[str, str]:
         raise ValueError(f"two pages of the report would be {min(double)}: give every method its own name")
     template = _environment().get_template("page.html")
     return {
-        page.file_name: template.render(context=context, page=page, board=_page_board(context, page))
+        page.file_name: template.render(context=context, page=page, boards=_page_boards(context, page))
         for page in context.pages
     }
 
@@ -209,30 +210,14 @@ def _environment() -> Environment:
     )
 
 
-def _page_board(context: ReportContext, page: Page) -> dict[str, object]:
-    shown = [m for m in context.scores[page.split] if m == page.method or m in REFERENCE_LABELS]
-    return _board(context, page.split, shown)
+def _links(context: ReportContext, split: str) -> dict[str, str]:
+    return {page.method: page.file_name for page in context.pages if page.split == split}
 
 
-def _board(context: ReportContext, split: str, shown: Sequence[str]) -> dict[str, object]:
-    """Leaderboard of a split: header cells and the rows of the methods shown."""
-    methods = context.scores[split]
-    names = tables.metric_names(methods)
-    best = {name: _best(methods, name) for name in names}
-    links = {page.method: page.file_name for page in context.pages if page.split == split}
-    rows = [
-        {
-            "label": _label(method),
-            "reference": method in REFERENCE_LABELS,
-            "link": links.get(method) if len(shown) == len(methods) else None,
-            "cells": [_cell(methods[method].get(name), best=best[name] == method) for name in names],
-        }
-        for method in tables.ordered_methods(methods)
-        if method in shown
-    ]
-    header = [(tables.header(name), tables.metric(name)) for name in names]
-    board = {"split": split, "n_sims": context.n_sims[split], "header": header, "rows": rows}
-    return board | {"differences": _difference_table(context.differences.get(split, {}))}
+def _page_boards(context: ReportContext, page: Page) -> list[Board]:
+    """Leaderboards of a page: its method and the references."""
+    shown = [page.method, *REFERENCE_LABELS]
+    return boards(context.scores[page.split], context.n_sims[page.split], shown=shown, links={})
 
 
 def _difference_table(differences: Mapping[str, Mapping[str, Interval]]) -> Table | None:
@@ -240,25 +225,7 @@ def _difference_table(differences: Mapping[str, Mapping[str, Interval]]) -> Tabl
         return None
     names = list(differences)
     rows = [
-        [_label(row), *(tables.format_interval(differences[row].get(column)) for column in names)]
+        [label(row), *(tables.format_interval(differences[row].get(column)) for column in names)]
         for row in names
     ]
-    return Table("Paired differences", ["Method", *map(_label, names)], rows)
-
-
-def _label(method: str) -> str:
-    return REFERENCE_LABELS.get(method, method)
-
-
-def _best(methods: Mapping[str, Mapping[str, Interval]], name: str) -> str | None:
-    """The method, reference rows apart, with the best mean of a known metric."""
-    means = {m: row[name].mean for m, row in methods.items() if m not in REFERENCE_LABELS and name in row}
-    if not tables.metric(name).definition or not means:
-        return None
-    choose = max if tables.metric(name).higher_is_better else min
-    return choose(means, key=lambda method: means[method])
-
-
-def _cell(interval: Interval | None, *, best: bool) -> _Cell:
-    mean, _, ends = tables.format_interval(interval).partition(" ")
-    return _Cell(mean, ends, best)
+    return Table("Paired differences", ["Method", *map(label, names)], rows)

@@ -1,9 +1,9 @@
 """Figures of band powers: spectra with their residuals, transfer function and coherence."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,7 +16,7 @@ from cmbml.sky.sht import Cl
 def power_figure(
     methods: Mapping[str, Comparison], sigma: Cl, *, field: str = "TT", title: str = ""
 ) -> Figure:
-    """Band powers of truth, estimates and residuals; below, the errors against the sample variance.
+    """Band powers of truth, estimates and residuals; below, the errors in units of the sample variance.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def power_figure(
         Comparison of each method, of one simulation or the mean of many; the truth is that of the first.
     sigma
         Standard deviation of the truth's band powers by sample variance, for as many simulations, uK^2:
-        ``(n_bands,)``; drawn as a band.
+        ``(n_bands,)``.
     field
         TT, EE, BB or TE; a spectrum that may be negative is drawn on a linear axis.
     title
@@ -36,24 +36,23 @@ def power_figure(
         power, error = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
         power.plot(truth.ell, truth.truth, color="black", linewidth=3, alpha=0.35, label="truth")
         for index, (method, comparison) in enumerate(methods.items()):
-            _method_lines(power, error, index, REFERENCE_LABELS.get(method, method), comparison)
-        error.fill_between(truth.ell, -sigma, sigma, color="0.85", label=r"sample variance, 1 $\sigma$")
+            style = series(index) | {"markersize": 3}
+            _power_lines(power, REFERENCE_LABELS.get(method, method), comparison, style)
+            error.plot(comparison.ell, comparison.error / sigma, **style)
+        error.axhspan(-1, 1, color="0.9", label="sample variance")
         power.set_xscale("log")
         if field != "TE":
             power.set_yscale("log", nonpositive="mask")
         power.set(ylabel=rf"$D_\ell^{{{field}}}$ [µK²]", title=title)
-        error.set(xlabel=MULTIPOLE, ylabel="estimate - truth [µK²]")
-        error.set_yscale("symlog", linthresh=float(np.min(sigma)))
+        error.set(xlabel=MULTIPOLE, ylabel="(estimate - truth) / $\\sigma$")
         power.legend(fontsize=8, ncols=2)
         error.legend(fontsize=8, loc="upper left")
     return figure
 
 
-def _method_lines(power: Axes, error: Axes, index: int, label: str, comparison: Comparison) -> None:
-    style = series(index) | {"markersize": 3}
-    power.plot(comparison.ell, comparison.estimate, label=label, **style)
-    power.plot(comparison.ell, comparison.residual, label=f"{label}, residual", **style | {"linestyle": ":"})
-    error.plot(comparison.ell, comparison.error, **style)
+def _power_lines(ax: Axes, label: str, comparison: Comparison, style: dict[str, Any]) -> None:
+    ax.plot(comparison.ell, comparison.estimate, label=label, **style)
+    ax.plot(comparison.ell, comparison.residual, label=f"{label}, residual", **style | {"linestyle": ":"})
 
 
 def transfer_figure(methods: Mapping[str, Comparison], *, field: str = "TT", title: str = "") -> Figure:

@@ -85,7 +85,8 @@ def test_links_and_labels_have_their_targets():
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
     targets = [attrs["href"][1:] for attrs in page.all("a")]
-    targets += [attrs["aria-labelledby"] for _, attrs in page.elements if "aria-labelledby" in attrs]
+    labels = [attrs["aria-labelledby"] for _, attrs in page.elements if "aria-labelledby" in attrs]
+    targets += [target for label in labels for target in label.split()]
     assert set(targets) <= set(ids)
 
 
@@ -106,7 +107,7 @@ def test_leaderboard_marks_the_best_method_and_the_references():
 
 
 def test_single_simulation_says_so():
-    assert "1 simulation: too few for an interval" in render(context())
+    assert "Pixels: 1 simulation, too few for an interval" in render(context())
 
 
 def test_text_is_escaped():
@@ -170,3 +171,18 @@ def test_traces_are_preformatted():
     assert Outline(render(context(traces={"scores.json": "stage scores\n  seed 1"}))).text["pre"] == [
         "stage scores\n  seed 1"
     ]
+
+
+def test_pixels_and_spectra_have_their_own_tables():
+    one = Interval(1.0, 0.9, 1.1)
+    row = {"rmse": one, "coherence": one, "rmse_Q": one, "coherence_EE": one, "own": one}
+    page = Outline(render(context(scores={"test": {"nilc": row}})))
+    assert [text for text in page.text["caption"] if text] == [
+        "Pixels: 20 simulations",
+        "Spectra: 20 simulations",
+        "Others: 20 simulations",
+    ]
+    headers = [
+        text for text in page.text["th"] if text in {"RMSE [µK]", "RMSE Q [µK]", "coherence EE", "own"}
+    ]
+    assert headers == ["RMSE [µK]", "RMSE Q [µK]", "coherence EE", "own"]

@@ -1,0 +1,108 @@
+"""Leaderboards: the scores of one split, laid out for a page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cmbml.analysis import tables
+from cmbml.analysis.metric import Metric
+from cmbml.analysis.pixel import METRICS
+from cmbml.analysis.reference import REFERENCE_LABELS
+from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
+from cmbml.analysis.statistics import Interval
+
+Methods = Mapping[str, Mapping[str, Interval]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score as text, and whether it is the best of its column."""
+
+    mean: str
+    interval: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's scores; `link` leads to its page, where there is one."""
+
+    label: str
+    reference: bool
+    link: str | None
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Board:
+    """One table: a caption, columns as header and metric, and rows."""
+
+    caption: str
+    columns: Sequence[tuple[str, Metric]]
+    rows: Sequence[Row]
+
+
+def boards(
+    methods: Methods, n_sims: int, *, shown: Sequence[str] | None = None, links: Mapping[str, str]
+) -> list[Board]:
+    """Leaderboards of one split: of pixels, of spectra and of other metrics, as far as there are any.
+
+    Parameters
+    ----------
+    methods
+        ``{method: {metric: interval}}``
+    n_sims
+        Number of simulations.
+    shown
+        Methods that have a row; all of them by default.  The best of a column is sought among all.
+    links
+        Address of the page of a method.
+    """
+    names = tables.metric_names(methods)
+    pixels = [name for name in names if _base(name) in METRICS]
+    spectra = [name for name in names if _base(name) in SPECTRAL_METRICS]
+    others = [name for name in names if name not in pixels + spectra]
+    rows = [name for name in tables.ordered_methods(methods) if shown is None or name in shown]
+    groups = {"Pixels": pixels, "Spectra": spectra, "Others": others}
+    return [
+        Board(
+            f"{group}: {_count(n_sims)}",
+            [(tables.header(name), tables.metric(name)) for name in columns],
+            [_row(methods, method, columns, links.get(method)) for method in rows],
+        )
+        for group, columns in groups.items()
+        if columns
+    ]
+
+
+def label(method: str) -> str:
+    """Name of a method or reference row, as readers see it."""
+    return REFERENCE_LABELS.get(method, method)
+
+
+def _base(name: str) -> str:
+    """Name of a metric without its field."""
+    base, _, field = name.rpartition("_")
+    return base if field in tables.FIELDS else name
+
+
+def _count(n_sims: int) -> str:
+    return "1 simulation, too few for an interval" if n_sims == 1 else f"{n_sims} simulations"
+
+
+def _row(methods: Methods, method: str, columns: Sequence[str], link: str | None) -> Row:
+    cells = [_cell(methods[method].get(name), best=_best(methods, name) == method) for name in columns]
+    return Row(label(method), method in REFERENCE_LABELS, link, cells)
+
+
+def _best(methods: Methods, name: str) -> str | None:
+    """The method, reference rows apart, with the best mean of a metric whose direction is known."""
+    means = {m: row[name].mean for m, row in methods.items() if m not in REFERENCE_LABELS and name in row}
+    if not tables.metric(name).definition or not means:
+        return None
+    choose = max if tables.metric(name).higher_is_better else min
+    return choose(means, key=lambda method: means[method])
+
+
+def _cell(interval: Interval | None, *, best: bool) -> Cell:
+    mean, _, ends = tables.format_interval(interval).partition(" ")
+    return Cell(mean, ends, best)
