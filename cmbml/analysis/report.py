@@ -95,6 +95,11 @@ class Page:
     notes: Sequence[str] = ()
 
     @property
+    def label(self) -> str:
+        """Name of the method, as readers see it."""
+        return label(self.method)
+
+    @property
     def file_name(self) -> str:
         """Name of the page's file, beside index.html."""
         return re.sub(r"[^A-Za-z0-9_.-]", "_", f"{self.method}--{self.split}.html")

@@ -115,3 +115,30 @@ def gap_figure(gaps: Mapping[str, Mapping[str, Interval]], name: str, *, home: s
         ax.set(xlabel=f"{header(name).split(' [')[0]} against split {home}, change [%]")
         ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def parts_figure(parts: Mapping[str, Mapping[str, float]], *, title: str = "") -> Figure:
+    """What the residuals are made of: rms of every part, per method.
+
+    Parameters
+    ----------
+    parts
+        ``{method: {part: rms in uK}}``, as by `cmbml.analysis.residuals`; ``gain`` is no rms and is left out.
+    title
+        Heading.
+    """
+    names = list(dict.fromkeys(name for row in parts.values() for name in row if name != "gain"))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 1.2 + 0.4 * len(parts)), layout="constrained")
+        ax = figure.add_subplot()
+        for index, name in enumerate(names):
+            shown = [(row, values[name]) for row, values in enumerate(parts.values()) if name in values]
+            rows, rms = zip(*shown, strict=True)
+            style = series(index) | {"linestyle": "none", "markersize": 6}
+            ax.plot(rms, rows, label=name.replace("_", " "), **style)
+        ax.set_yticks(range(len(parts)), [REFERENCE_LABELS.get(method, method) for method in parts])
+        ax.set_ylim(len(parts) - 0.5, -0.5)
+        ax.set_xlim(left=0)
+        ax.set(xlabel="rms of the part [µK]", title=title)
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

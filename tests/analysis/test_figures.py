@@ -45,6 +45,9 @@ MAKERS = {
     "parameter": lambda: score_figures.parameter_figure(
         {"nilc": [4.0, 5]}, [1.0, 2], {"nilc": BINS}, name="rmse", label="dust amplitude"
     ),
+    "parts": lambda: score_figures.parts_figure(
+        {"nilc": {"gain": 0.9, "multiplicative": 1.0, "noise": 2.0}, "net": {"noise": 1.0}}
+    ),
     "zoom": lambda: zoom_figures.zoom_triple(VECTORS[2], VECTORS[1], (20, 40), 10, title="nilc"),
     "spectrum": lambda: figures.spectrum_figure(ELL, 1 / ELL**2, {"nilc": (1.1 / ELL**2, 0.01 / ELL)}),
 }

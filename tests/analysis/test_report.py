@@ -151,6 +151,11 @@ def test_page_shows_its_method_and_the_references():
     assert [text for text in rows if text in {"nilc", "net", "noise floor"}] == ["noise floor", "nilc"]
 
 
+def test_references_keep_their_readable_names():
+    text = render_pages(context(pages=[Page("noise_floor", "test")]))["noise_floor--test.html"]
+    assert Outline(text).text["h1"] == ["noise floor, split test"]
+
+
 def test_methods_of_one_name_are_refused():
     with pytest.raises(ValueError, match=r"two pages of the report would be my_net--test\.html"):
         render_pages(context(pages=[Page("my net", "test"), Page("my/net", "test")]))
