@@ -175,6 +175,14 @@ def test_the_shown_stage_is_the_real_one():
     assert shown.removeprefix("stages:\n") in (ROOT / "pipeline/nilc.yaml").read_text(encoding="utf-8")
 
 
+def test_the_picture_names_real_stages(real_config):
+    picture = (ROOT / "docs/pipeline.svg").read_text(encoding="utf-8")
+    texts = re.findall(r"<text x=\"\d+\" y=\"\d+\">([^<]*)</text>", picture)
+    names = {name for text in texts for name in text.split(", ")}
+    assert len(names) > 10
+    assert names - {"report"} <= set(real_config.pipeline.stages)
+
+
 def test_folders_of_the_readme_exist():
     made_by_runs = {"data/", "metrics/", "plots/", "reports/"}
     places = set(rows(README, "place"))
