@@ -13,11 +13,13 @@ from cmbml.core.context import run_stage
 from cmbml.core.dvcfile import dvc_yaml
 from cmbml.core.engine import Engine
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
+from cmbml.core.freshness import REPORT, report_is_fresh
 from cmbml.core.ledger import Ledger
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan, Portion, Unit
 from cmbml.core.profile import apply_profile
 from cmbml.core.repository import DVC_YAML, PIPELINE, find_root
+from cmbml.core.status import status_lines
 
 _USER_MISTAKE = 2
 
@@ -44,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add(commands, "stages", stages, "list the stages with their splits and numbers of files")
     _add(commands, "graph", graph, "print the graph of stages as Mermaid text")
-    _add(commands, "status", status, "say what would run, and why")
+    state = _add(commands, "status", status, "say what would run, and why")
+    state.add_argument("--verify", action="store_true", help="read all files, to find any that was damaged")
     dvc = _add(commands, "dvc", write_dvc, f"write {DVC_YAML} from {PIPELINE}/ and the parameters")
     dvc.add_argument("--check", action="store_true", help="only say whether it is up to date")
     _add_run(_add(commands, "run", run, "run all stages, or one, or repeat one simulation, in this process"))
@@ -138,22 +141,10 @@ def graph(_: argparse.Namespace) -> None:
             print(f"    {source} --> {stage.key}")
 
 
-def status(_: argparse.Namespace) -> None:
+def status(options: argparse.Namespace) -> None:
     """Print what is not complete, and why."""
-    plan = _plan()
-    engine = Engine(plan)
-    waiting = 0
-    for stage in plan.stages.values():
-        for portion in plan.portions(stage):
-            reasons = [
-                reason for unit in plan.units(portion) if (reason := engine.ledger(portion).stale(unit))
-            ]
-            waiting += len(reasons)
-            for reason in dict.fromkeys(reasons):
-                print(f"{portion}: {reasons.count(reason)} to make: {reason}")
-            if not reasons and not engine.ledger(portion).complete():
-                print(f"{portion}: to be closed: simulations were removed, or a run was interrupted")
-    print(f"{waiting} to make" if waiting else "everything is complete")
+    for line in status_lines(_plan(), verify=options.verify):
+        print(line)
 
 
 def write_dvc(options: argparse.Namespace) -> None:
@@ -232,11 +223,14 @@ def profile(options: argparse.Namespace) -> None:
 
 
 def report(_: argparse.Namespace) -> None:
-    """Build the report."""
+    """Build the report, unless there is one of the same data, code and commit."""
+    plan = _plan()
+    if report_is_fresh(plan):
+        print(f"{REPORT} is up to date")
+        return
     from cmbml.analysis.reporting.executors import build_report
 
-    path = build_report(_plan())
-    print(f"wrote {path}: open it in a browser")
+    print(f"wrote {build_report(plan)}: open it in a browser")
 
 
 def score(options: argparse.Namespace) -> None:

@@ -21,12 +21,12 @@ from cmbml.analysis.tables import from_dict, to_markdown
 from cmbml.core import generator
 from cmbml.core.dataset import Dataset
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
+from cmbml.core.freshness import REPORT, report_mark, submission_folder
 from cmbml.core.handlers import get_handler
 from cmbml.core.ledger import Ledger
 from cmbml.core.namer import sim_tag
 from cmbml.core.plan import Plan
 from cmbml.core.provenance import commit
-from cmbml.core.repository import LOCAL
 from cmbml.core.schema import Params
 from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyMap
@@ -68,7 +68,7 @@ class Ground:
 
 
 def build_report(plan: Plan) -> Path:
-    """Write reports/index.html with a page for every method and split beside it; return its path.
+    """Write reports/index.html, with a page for every method and split beside it; return its path.
 
     Raises
     ------
@@ -79,12 +79,12 @@ def build_report(plan: Plan) -> Path:
         for portion in plan.portions(stage):
             if not Ledger(plan, portion).complete():
                 raise DataError(f"{portion} is not complete: finish the run first, with `dvc repro`")
+    path, text = plan.config.root / REPORT, get_handler("Text")
     context = _context(plan, Ground(plan))
-    folder = plan.config.root / "reports"
     for name, page in render_pages(context).items():
-        get_handler("Text").write(folder / name, page)
-    get_handler("Text").write(folder / "index.html", render(context))
-    return folder / "index.html"
+        text.write(path.with_name(name), page)
+    text.write(path, render(context) + report_mark(plan))
+    return path
 
 
 def _context(plan: Plan, ground: Ground) -> ReportContext:
@@ -297,7 +297,7 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> str:
     for sim in config.splits[submission.split].iter_sims():
         for name, value in _score_one(ground, submission, folder, sim).items():
             values.setdefault(name, []).append(value)
-    path = _submission_folder(plan) / f"{submission.name}.yaml"
+    path = submission_folder(plan) / f"{submission.name}.yaml"
     kept = get_handler("Config").read(path) if path.is_file() else {}
     get_handler("Config").write(path, kept | {submission.split: values})
     scores = _merge(config.splits, _own_scores(ground), _submissions(plan))
@@ -317,14 +317,10 @@ def _score_one(ground: Ground, submission: Submission, folder: Path, sim: int) -
     return pixel_metrics(estimate, ground.truth(submission.split, sim), ground.mask)
 
 
-def _submission_folder(plan: Plan) -> Path:
-    return plan.config.root / LOCAL / "submissions" / plan.config.dataset
-
-
 def _submissions(plan: Plan) -> Scores:
     """Scores of all maps that were made elsewhere."""
     values: dict[str, dict[str, Any]] = {}
-    for path in sorted(_submission_folder(plan).glob("*.yaml")):
+    for path in sorted(submission_folder(plan).glob("*.yaml")):
         for split, metrics in get_handler("Config").read(path).items():
             values.setdefault(split, {})[path.stem] = metrics
     return summarise(values, _rng_of(plan.config.params.seed))
