@@ -24,7 +24,7 @@ from cmbml.analysis.pixel import latitude_rmse, pixel_metrics
 from cmbml.analysis.postprocess import common, common_from_map
 from cmbml.analysis.spectra.bands import Bands
 from cmbml.analysis.spectra.comparison import compare
-from cmbml.analysis.spectra.master import masked_alm, master
+from cmbml.analysis.spectra.master import mask_statistics, masked_alm, master_from
 from cmbml.core.handlers.healpix import HealpyMap
 from cmbml.sky.sht import alm2map, draw_alm, gaussian_beam
 from cmbml.sky.skymap import SkyMap
@@ -67,7 +67,8 @@ def measure(nside: int, folder: Path) -> dict[str, dict[str, float]]:
     per_method: dict[str, float] = {}
     bands = Bands.linear(2, lmax, 30)
     window = gaussian_beam(FWHM_ARCMIN, lmax)
-    prepared = timed(lambda: master(mask, bands, window=window), once, "couple_mask", repeats=1)
+    kept = timed(lambda: mask_statistics(mask, bands, window=window), once, "mask_statistics", repeats=1)
+    prepared = timed(lambda: master_from(kept, bands, window=window), once, "couple_mask", repeats=1)
     truth = timed(lambda: common(truth_alm, 0.0, **ground), per_sim, "common_truth")
     truth_masked = timed(lambda: masked_alm(truth[None], mask, lmax), per_sim, "analyse_truth")
     path = folder / "estimate.fits"

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from cmbml.analysis.postprocess import common, remove_dipole
 from cmbml.analysis.spectra.bands import Bands
 from cmbml.analysis.spectra.comparison import compare, mean_comparison
-from cmbml.analysis.spectra.master import masked_alm, master, pseudo_spectra
+from cmbml.analysis.spectra.master import (
+    mask_statistics,
+    masked_alm,
+    master,
+    master_from,
+    pseudo_spectra,
+)
 from cmbml.sky.mask import galactic_mask
 from cmbml.sky.sht import alm2map, alm_size, almxfl, draw_alm, gaussian_beam, unit_alm
 
@@ -168,6 +174,17 @@ def test_covariance_on_the_full_sky_counts_modes(theory):
     d = BANDS.average(theory["TT"])
     # D_l varies by a tenth within a band: its square has 1 % more than the square of its mean.
     np.testing.assert_allclose(np.diag(covariance), 2 * d**2 / BANDS.modes, rtol=0.03)
+
+
+def test_kept_statistics_make_the_same_estimator(theory, mask):
+    direct = master(mask, BANDS, window=BEAM, polarised=True)
+    kept = master_from(mask_statistics(mask, BANDS, window=BEAM), BANDS, window=BEAM, polarised=True)
+    for name, power in direct.expected(theory).items():
+        np.testing.assert_array_equal(kept.expected(theory)[name], power)
+    np.testing.assert_array_equal(kept.covariance("TT", theory), direct.covariance("TT", theory))
+    assert kept.mean_square == pytest.approx(np.mean(mask**2), rel=1e-12)
+    with pytest.raises(ValueError, match="belong to other bands"):
+        master_from(mask_statistics(mask, BANDS), Bands.linear(2, LMAX, 5))
 
 
 @pytest.mark.parametrize("name", ["TT", "EE", "BB", "TE"])

@@ -88,21 +88,63 @@ def master(
         Where the mask is empty, the window is too short or vanishes within the bands, or the mask leaves too
         little sky for bands as narrow as these.
     """
+    statistics = mask_statistics(mask, bands, window=window, dipole_removed=dipole_removed, threads=threads)
+    return master_from(statistics, bands, window=window, polarised=polarised)
+
+
+def mask_statistics(
+    mask: Map, bands: Bands, *, window: Cl | None = None, dipole_removed: bool = True, threads: int = 1
+) -> Matrix:
+    """Take from a mask what decoupling needs: the costly part of `master`, small enough to be kept.
+
+    Parameters and errors are those of `master`.
+
+    Returns
+    -------
+    ndarray
+        ``(2 lmax + 1, 2 + n_bands)``: spectra of the mask and of its square, then the columns of
+        `cmbml.analysis.spectra.projection.projection_response`, zero above lmax.
+    """
+    beam = _checked_window(bands, window)
+    if not np.any(mask > 0):
+        raise ValueError("the mask is zero everywhere: there is no sky to take spectra of")
+    out = np.zeros((2 * bands.lmax + 1, 2 + len(bands)))
+    out[:, 0] = _power(mask, 2 * bands.lmax, threads)
+    out[:, 1] = _power(mask**2, 2 * bands.lmax, threads)
+    if dipole_removed:
+        out[: bands.lmax + 1, 2:] = projection_response(mask, bands, beam, threads=threads)
+    return out
+
+
+def master_from(
+    statistics: Matrix, bands: Bands, *, window: Cl | None = None, polarised: bool = False
+) -> "Master":
+    """Prepare the decoupling of a mask from its `mask_statistics` of the same bands and window.
+
+    Parameters and errors are those of `master`.
+    """
+    if statistics.shape != (2 * bands.lmax + 1, 2 + len(bands)):
+        raise ValueError(
+            f"mask statistics of shape {statistics.shape} belong to other bands than these: compute them anew"
+        )
+    prepared = Master(
+        bands,
+        _checked_window(bands, window),
+        mode_coupling(statistics[:, 0], bands.lmax, polarised=polarised),
+        statistics[: bands.lmax + 1, 2:],
+        mode_coupling(statistics[:, 1], bands.lmax).tt,
+        # The monopole of the square of the mask.
+        float(np.sqrt(statistics[0, 1] / (4 * np.pi))),
+    )
+    prepared.check()
+    return prepared
+
+
+def _checked_window(bands: Bands, window: Cl | None) -> Cl:
     beam = np.ones(bands.lmax + 1) if window is None else window[: bands.lmax + 1]
     if len(beam) <= bands.lmax or np.any(beam[bands.edges[0] :] <= 0):
         raise ValueError(f"the window must be positive up to l = {bands.lmax}: lower lmax")
-    if not np.any(mask > 0):
-        raise ValueError("the mask is zero everywhere: there is no sky to take spectra of")
-    couplings = [
-        mode_coupling(_power(weights, 2 * bands.lmax, threads), bands.lmax, polarised=with_spin)
-        for weights, with_spin in ((mask, polarised), (mask**2, False))
-    ]
-    fit: Matrix = np.zeros((bands.lmax + 1, len(bands)))
-    if dipole_removed:
-        fit = projection_response(mask, bands, beam, threads=threads)
-    prepared = Master(bands, beam, couplings[0], fit, couplings[1].tt, float(np.mean(mask**2)))
-    prepared.check()
-    return prepared
+    return beam
 
 
 def _power(mask: Map, lmax: int, threads: int) -> Cl:

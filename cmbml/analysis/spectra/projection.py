@@ -10,7 +10,7 @@ import numpy as np
 from cmbml.analysis.postprocess import dipole_basis
 from cmbml.analysis.spectra.bands import Bands
 from cmbml.analysis.spectra.coupling import Matrix
-from cmbml.sky.sht import Alm, Cl, Map, alm2cl, alm2map, almxfl, lmax_of, map2alm, nside_of
+from cmbml.sky.sht import Alm, Cl, Map, alm2cl, alm2map, almxfl, map2alm, nside_of, resize_alm
 
 _NEGLIGIBLE = 1e-6
 """Bands that give the fit less than this share of its variance are passed over."""
@@ -56,8 +56,8 @@ def projection_response(mask: Map, bands: Bands, window: Cl, *, threads: int = 1
     shares = np.einsum("bij,ij->b", taken, inverse)
     response = np.zeros((bands.lmax + 1, len(bands)))
     for band in np.flatnonzero(shares > _NEGLIGIBLE * shares.sum()):
-        power = window**2 * bands.unbinning[:, band]
-        through = [_couple(almxfl(row, power), mask, threads) for row in masked]
+        power = (window**2 * bands.unbinning[:, band])[: bands.edges[band + 1]]
+        through = [_couple(_filter(row, power), mask, bands.lmax, threads) for row in masked]
         cross = sum(alm2cl(a, b) for a, b in zip(solved, through, strict=True))
         response[:, band] = np.einsum("ij,ijl->l", taken[band], spectra_solved) - 2 * cross
     return response
@@ -67,6 +67,11 @@ def _analyse(sky: Map, lmax: int, threads: int) -> Alm:
     return map2alm(sky, lmax, iterations=0, threads=threads)
 
 
-def _couple(alm: Alm, mask: Map, threads: int) -> Alm:
-    sky = alm2map(alm, nside_of(mask), threads=threads)
-    return _analyse(mask * sky, lmax_of(alm), threads)
+def _filter(alm: Alm, power: Cl) -> Alm:
+    """Multiply a_lm by a function of l, and cut them where it ends."""
+    return almxfl(resize_alm(alm, len(power) - 1), power)
+
+
+def _couple(alm: Alm, mask: Map, lmax: int, threads: int) -> Alm:
+    """Pass a_lm through the mask."""
+    return _analyse(mask * alm2map(alm, nside_of(mask), threads=threads), lmax, threads)
