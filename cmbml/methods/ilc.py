@@ -46,14 +46,50 @@ def weights(covariance: Array, mixing: Array) -> Array:
         raise ValueError(
             f"{n_channels} channels cannot keep 1 and null {n_components - 1} components: null fewer"
         )
-    sigma = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
-    correlation = covariance / (sigma[..., :, None] * sigma[..., None, :])
-    scaled = mixing / np.max(np.abs(mixing), axis=0) / sigma[..., :, None]
-    inverse_scaled = np.linalg.solve(correlation + RIDGE * np.eye(n_channels), scaled)
+    sigma, correlation, scaled = _normalise(covariance, mixing)
+    inverse_scaled = np.linalg.solve(correlation, scaled)
     gram = np.swapaxes(scaled, -1, -2) @ inverse_scaled
     kept = np.zeros((n_components, 1))
     kept[0] = 1 / np.max(np.abs(mixing[:, 0]))
     return (inverse_scaled @ np.linalg.solve(gram, kept))[..., 0] / sigma
+
+
+def unexpected_power(covariance: Array, expected: Array, mixing: Array) -> Array:
+    """Power of the data in units of what is expected, where no component of `mixing` can be seen.
+
+    Combinations of channels that cancel the CMB show foregrounds and noise alone.  This is the mean over all
+    of them of observed by expected power: tr(Q C) / (n_channels - n_components), with
+    Q = N^-1 - N^-1 A (A^T N^-1 A)^-1 A^T N^-1.
+
+    Parameters
+    ----------
+    covariance
+        Covariances of the data, ``(..., n_channels, n_channels)``, uK_CMB^2.
+    expected
+        Covariances of foregrounds and noise that are expected, the same shape and unit.
+    mixing
+        As for `weights`, with fewer components than channels.
+
+    Returns
+    -------
+    Array
+        1 where the data are as expected, ``(...)``.
+    """
+    sigma, correlation, scaled = _normalise(expected, mixing)
+    inverse_scaled = np.linalg.solve(correlation, scaled)
+    gram = np.swapaxes(scaled, -1, -2) @ inverse_scaled
+    seen = inverse_scaled @ np.linalg.solve(gram, np.swapaxes(inverse_scaled, -1, -2))
+    observed = covariance / (sigma[..., :, None] * sigma[..., None, :])
+    total = np.sum((np.linalg.inv(correlation) - seen) * observed, axis=(-2, -1))
+    return total / (mixing.shape[0] - mixing.shape[1])
+
+
+def _normalise(covariance: Array, mixing: Array) -> tuple[Array, Array, Array]:
+    """Standard deviations, correlation with its ridge, and mixing in units of the standard deviations."""
+    sigma = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    correlation = covariance / (sigma[..., :, None] * sigma[..., None, :])
+    scaled = mixing / np.max(np.abs(mixing), axis=0) / sigma[..., :, None]
+    return sigma, correlation + RIDGE * np.eye(len(mixing)), scaled
 
 
 def known_beams(fwhm_arcmin: Sequence[float | None], n_channels: int) -> list[float]:

@@ -60,3 +60,19 @@ def test_a_foreground_without_noise_is_removed():
 def test_more_components_than_channels_are_refused():
     with pytest.raises(ValueError, match="null fewer"):
         ilc.weights(np.eye(2), np.ones((2, 3)))
+
+
+def test_unexpected_power_is_the_mean_ratio_where_the_cmb_cannot_be_seen():
+    known = covariance(7)
+    ones = np.ones((4, 1))
+    assert ilc.unexpected_power(3 * known, known, ones) == pytest.approx(3)
+    with_cmb = ilc.unexpected_power(known + 1e4 * np.ones((4, 4)), known, ones)
+    # what the ridge leaves of 1e4
+    assert with_cmb == pytest.approx(1, abs=1e-5)
+
+
+def test_unexpected_power_by_an_explicit_basis():
+    known, data = covariance(8), covariance(9)
+    contrasts = np.array([[1.0, -1, 0, 0], [0, 1, -1, 0], [0, 0, 1, -1]])
+    ratio = np.linalg.solve(contrasts @ known @ contrasts.T, contrasts @ data @ contrasts.T)
+    assert ilc.unexpected_power(data, known, np.ones((4, 1))) == pytest.approx(np.trace(ratio) / 3)

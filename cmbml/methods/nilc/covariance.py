@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cmbml.methods.nilc.grid import Grid
 from cmbml.methods.nilc.scales import Scale
-from cmbml.sky.sht import Alm, Map, alm_size, almxfl, resize_alm
+from cmbml.sky.sht import Alm, Map, alm_size, almxfl, lmax_of
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -62,15 +62,19 @@ def kernel_lmax(sigma: float, scale: Scale) -> int:
     return int(np.flatnonzero(ell * (ell + 1) * sigma**2 < -2 * np.log(KERNEL_FLOOR))[-1])
 
 
-def smoothed_products(needlets: Map, grid: Grid, sigma: float, lmax: int, threads: int) -> Alm:
-    """Harmonics of the covariance in a Gaussian domain around each point, ``(n_pairs, nalm)``."""
-    ell = np.arange(lmax + 1)
-    kernel = np.exp(-0.5 * ell * (ell + 1) * sigma**2)
+def products(needlets: Map, grid: Grid, lmax: int, threads: int) -> Alm:
+    """Harmonics of the products of all pairs of channels, ``(n_pairs, nalm)``."""
     rows, columns = np.triu_indices(len(needlets))
     alms = np.empty((len(rows), alm_size(lmax)), dtype=np.complex128)
     for alm, i, j in zip(alms, rows, columns, strict=True):
-        alm[:] = almxfl(grid.analysis((needlets[i] * needlets[j])[None], lmax, threads)[0], kernel)
+        alm[:] = grid.analysis((needlets[i] * needlets[j])[None], lmax, threads)[0]
     return alms
+
+
+def smooth(alms: Alm, sigma: float) -> Alm:
+    """Average over a Gaussian domain of `sigma` radians around each point: products become covariances."""
+    ell = np.arange(lmax_of(alms) + 1)
+    return almxfl(alms, np.exp(-0.5 * ell * (ell + 1) * sigma**2))
 
 
 def covariance_maps(alms: Alm, grid: Grid, threads: int) -> FloatArray:
@@ -88,10 +92,3 @@ def pairs_of(channels: NDArray[np.intp], n_channels: int) -> NDArray[np.intp]:
     rows, columns = np.triu_indices(n_channels)
     index[rows, columns] = np.arange(len(rows))
     return index[np.ix_(channels, channels)][np.triu_indices(len(channels))]
-
-
-def add_covariances(one: Alm, two: Alm, weight: float) -> Alm:
-    """(1 - weight) times `one` plus weight times `two`, at the higher of the band-limits."""
-    size = max(one.shape[-1], two.shape[-1])
-    lmax = int(np.sqrt(2 * size + 0.25) - 1.5)
-    return (1 - weight) * resize_alm(one, lmax) + weight * resize_alm(two, lmax)

@@ -23,9 +23,42 @@ from cmbml.methods import ilc
 from cmbml.methods.nilc import covariance as cov
 from cmbml.methods.nilc.grid import Grid
 from cmbml.methods.nilc.scales import Scale, needlet_scales
-from cmbml.sky.sht import Alm, Map, alm_size, lmax_of, resize_alm
+from cmbml.sky.sht import FWHM_PER_SIGMA, Alm, Map, alm_size, lmax_of, resize_alm
 
 FloatArray = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class NeedletPrior:
+    """Covariance of foregrounds and noise that is known beforehand.
+
+    The covariance that gives the weights is (1 - shrinkage) u C + shrinkage N: C of the data, N the prior,
+    and u the power of the data in units of the prior, at least 1 (see `cmbml.methods.ilc.unexpected_power`).
+    On a sky unlike those of the prior u is large, and what is left is the plain needlet ILC.
+
+    Attributes
+    ----------
+    covariance
+        Mean of `nuisance_covariance` over simulations, ``(n_scales, n_pairs, nalm)``, uK_CMB^2.
+    domain_deg
+        FWHM of the Gaussian domain it was made with, degrees.
+    shrinkage
+        Weight of the prior, from 0 to 1.  At 1 the weights do not depend on the data.
+    """
+
+    covariance: Alm
+    domain_deg: float
+    shrinkage: float
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the domain, radians."""
+        return domain_sigma(self.domain_deg)
+
+
+def domain_sigma(domain_deg: float) -> float:
+    """Standard deviation in radians of a Gaussian domain, from its FWHM in degrees."""
+    return float(np.radians(domain_deg) / FWHM_PER_SIGMA)
 
 
 @dataclass(frozen=True)
@@ -40,15 +73,12 @@ class NilcOptions:
         Response of the channels to the components that are nulled, ``(n_freq, n_nulled)``, uK_CMB at any
         amplitude (see `cmbml.methods.nilc.seds`).
     prior
-        Covariance of foregrounds and noise that is known beforehand, from `nuisance_covariance`.
-    shrinkage
-        Weight of the prior in the covariance, at least 0 and below 1; the data's own has the rest.
+        Known covariance, for the regularised variant.
     """
 
     needlets: str = "cosine"
     nulled: FloatArray | None = None
-    prior: Alm | None = None
-    shrinkage: float = 0.0
+    prior: NeedletPrior | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +92,8 @@ class ScaleWeights:
     alm
         Harmonics of the weight maps, ``(n_used, nalm)``, no unit; their sum is one everywhere.
     covariance
-        Harmonics of the covariance that gave the weights, upper triangle row by row, ``(n_pairs, nalm)``,
-        uK_CMB^2 (see `cmbml.methods.nilc.covariance.covariance_maps`).
+        Harmonics of the covariance of the data, upper triangle row by row, ``(n_pairs, nalm)``, uK_CMB^2 (see
+        `cmbml.methods.nilc.covariance.covariance_maps`).
     """
 
     scale: Scale
@@ -152,6 +182,8 @@ def nilc(
         fwhm_arcmin=ilc.known_beams(fwhm_arcmin, len(alms)),
         fwhm_out=fwhm_out,
     )
+    if chosen.prior is not None:
+        _check_prior(chosen.prior, len(scales), len(alms))
     parts = [_clean_scale(alms, scale, ilc_bias, chosen, threads) for scale in scales]
     alm = np.sum([resize_alm(part, lmax) for part, _ in parts], axis=0)
     return NilcResult(alm, tuple(weights for _, weights in parts))
@@ -193,7 +225,7 @@ def nuisance_covariance(
     needlets: str = "cosine",
     threads: int = 1,
 ) -> Alm:
-    """Covariance of foregrounds and noise of one simulation, for `NilcOptions.prior`.
+    """Covariance of foregrounds and noise of one simulation, for a `NeedletPrior`.
 
     There is no CMB in it, so the domain may be small: averaged over many simulations (a plain mean of
     what this returns) it describes the foregrounds in detail.
@@ -215,17 +247,26 @@ def nuisance_covariance(
     """
     ilc.check_alms(alms, lmax)
     scales = needlet_scales(lmax, peaks=peaks, needlets=needlets, fwhm_arcmin=fwhm_arcmin, fwhm_out=fwhm_out)
-    sigma = np.radians(domain_deg) / np.sqrt(8 * np.log(2))
+    sigma = domain_sigma(domain_deg)
     lmax_out = max(cov.kernel_lmax(sigma, scale) for scale in scales)
     return np.array([_nuisance_of_scale(alms, scale, sigma, lmax_out, threads) for scale in scales])
+
+
+def _check_prior(prior: NeedletPrior, n_scales: int, n_channels: int) -> None:
+    expected = (n_scales, n_channels * (n_channels + 1) // 2)
+    if prior.covariance.shape[:2] != expected:
+        raise ValueError(
+            f"the known covariance has {prior.covariance.shape[:2]} scales and pairs of channels, this run "
+            f"{expected}: make it with the same peaks and channels"
+        )
 
 
 def _nuisance_of_scale(alms: Alm, scale: Scale, sigma: float, lmax_out: int, threads: int) -> Alm:
     lmax = cov.kernel_lmax(sigma, scale)
     grid = scale.grid(lmax)
-    products = cov.smoothed_products(scale.needlets(alms, grid, threads), grid, sigma, lmax, threads)
+    products = cov.products(scale.needlets(alms, grid, threads), grid, lmax, threads)
     out = np.zeros((len(alms) * (len(alms) + 1) // 2, alm_size(lmax_out)), dtype=np.complex128)
-    out[cov.pairs_of(scale.channels, len(alms))] = resize_alm(products, lmax_out)
+    out[cov.pairs_of(scale.channels, len(alms))] = resize_alm(cov.smooth(products, sigma), lmax_out)
     return out
 
 
@@ -235,15 +276,39 @@ def _clean_scale(
     mixing = _mixing(scale, options.nulled)
     sigma = cov.domain_size(scale, mixing.shape[1], ilc_bias)
     lmax_cov = cov.kernel_lmax(sigma, scale)
-    lmax_weights = lmax_cov if options.prior is None else max(lmax_cov, lmax_of(options.prior))
-    grid = scale.grid(lmax_weights)
+    lmax = lmax_cov if options.prior is None else max(lmax_cov, cov.kernel_lmax(options.prior.sigma, scale))
+    grid = scale.grid(lmax)
     needlets = scale.needlets(alms, grid, threads)
-    covariance = cov.smoothed_products(needlets, grid, sigma, lmax_cov, threads)
+    products = cov.products(needlets, grid, lmax, threads)
+    coarse = Grid(3 * lmax)
+    covariance = cov.covariance_maps(cov.smooth(products, sigma), coarse, threads)
     if options.prior is not None:
-        prior = options.prior[scale.number, cov.pairs_of(scale.channels, len(alms))]
-        covariance = cov.add_covariances(covariance, prior, options.shrinkage)
-    weights = ScaleWeights(scale, _weight_alm(covariance, mixing, threads), covariance)
+        covariance = _regularise(covariance, products, scale, mixing, options.prior, threads)
+    # weights are no polynomials: the coarse grid is finer than their band-limit
+    maps = np.ascontiguousarray(np.moveaxis(ilc.weights(covariance, mixing), -1, 0))
+    weights = ScaleWeights(scale, coarse.analysis(maps, lmax, threads), cov.smooth(products, sigma))
     return weights.combine(needlets, threads), weights
+
+
+def _regularise(
+    covariance: FloatArray,
+    products: Alm,
+    scale: Scale,
+    mixing: FloatArray,
+    prior: NeedletPrior,
+    threads: int,
+) -> FloatArray:
+    """Covariance shrunk towards the prior, less where the data have power that the prior does not know."""
+    if len(mixing) == mixing.shape[1]:
+        return covariance  # the constraints leave no freedom
+    lmax = lmax_of(products)
+    coarse = Grid(3 * lmax)
+    n_channels = round(np.sqrt(2 * prior.covariance.shape[1] + 0.25) - 0.5)
+    rows = cov.pairs_of(scale.channels, n_channels)
+    known = cov.covariance_maps(resize_alm(prior.covariance[scale.number, rows], lmax), coarse, threads)
+    local = cov.covariance_maps(cov.smooth(products, prior.sigma), coarse, threads)
+    unexpected = np.maximum(ilc.unexpected_power(local, known, mixing), 1.0)[..., None, None]
+    return (1 - prior.shrinkage) * unexpected * covariance + prior.shrinkage * known
 
 
 def _mixing(scale: Scale, nulled: FloatArray | None) -> FloatArray:
@@ -255,11 +320,3 @@ def _mixing(scale: Scale, nulled: FloatArray | None) -> FloatArray:
             "components: null fewer, or lower lmax"
         )
     return np.column_stack([np.ones(len(scale.channels)), *columns])
-
-
-def _weight_alm(covariance: Alm, mixing: FloatArray, threads: int) -> Alm:
-    """Weights on a grid finer than their band-limit (they are no polynomials), as a_lm."""
-    lmax = lmax_of(covariance)
-    coarse = Grid(3 * lmax)
-    weights = ilc.weights(cov.covariance_maps(covariance, coarse, threads), mixing)
-    return coarse.analysis(np.ascontiguousarray(np.moveaxis(weights, -1, 0)), lmax, threads)

@@ -17,3 +17,10 @@ class NilcParams(BaseModel):
     )
     peaks: Peaks
     fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the cleaned map, arcmin")
+
+
+class RegularisedNilcParams(NilcParams):
+    """Settings of the needlet ILC whose covariance is shrunk towards that of the train nuisance."""
+
+    domain_deg: float = Field(gt=0, le=180, description="FWHM of the learned covariance's domain, degrees")
+    shrinkage: float = Field(ge=0, le=1, description="weight of the learned covariance, from 0 (none) to 1")
