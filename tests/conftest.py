@@ -126,7 +126,8 @@ class ToyRepository:
         self.write("toy_math.py", TOY_MATH)
         self.write("pipeline/toy.yaml", TOY_PIPELINE)
         params = (ROOT / "params.yaml").read_text(encoding="utf-8")
-        params = params.replace("methods: [nilc]", "methods: []").replace("dataset: mini", "dataset: toy")
+        params = params.replace("methods: [nilc, hilc]", "methods: []").replace("dataset: mini", "dataset: toy")
+        # The blocks of the methods come last.
         params = params[: params.index("\nnilc:")] + "\n"
         for split, count in (("train", 24), ("valid", 4), ("test", 6), ("shifted", 4)):
             params = params.replace(f"{split}: {{n_sims: {count}", f"{split}: {{n_sims: 3")

@@ -6,7 +6,8 @@ from cmbml.core import load_config
 from cmbml.core.errors import PipelineError
 from cmbml.core.plan import Plan, Portion, Unit
 
-SKY = {"observations", "nilc", "pixel_metrics", "scores"}
+SCORES = {"pixel_metrics", "spectra", "scores"}
+SKY = {"observations", "nilc", "hilc_covariance", "hilc"} | SCORES
 FROM_CMB = {"cmb", "noise_floor", "perfect_estimate"} | SKY
 FROM_THEORY = {"theory"} | FROM_CMB
 
@@ -32,20 +33,23 @@ def changed(real_config, **overrides):
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [
-        ("nilc__ilc_bias", 0.02, {"nilc", "pixel_metrics", "scores"}),
-        ("nilc__peaks", [60, 120, 161], {"nilc", "pixel_metrics", "scores"}),
+        ("nilc__ilc_bias", 0.02, {"nilc"} | SCORES),
+        ("nilc__peaks", [60, 120, 161], {"nilc"} | SCORES),
+        ("hilc__shrinkage", 0.5, {"hilc"} | SCORES),
+        ("hilc__bin_width", 10, {"hilc_covariance", "hilc"} | SCORES),
         ("analysis__n_bootstrap", 500, {"scores"}),
-        ("analysis__fwhm_arcmin", 90.0, {"noise_floor", "perfect_estimate", "pixel_metrics", "scores"}),
-        ("analysis__lmax", 150, {"perfect_estimate", "pixel_metrics", "scores"}),
-        ("mask__latitude_deg", 25.0, {"mask", "pixel_metrics", "scores"}),
+        ("analysis__band_width", 20, {"spectra", "scores"}),
+        ("analysis__fwhm_arcmin", 90.0, {"noise_floor", "perfect_estimate"} | SCORES),
+        ("analysis__lmax", 150, {"perfect_estimate"} | SCORES),
+        ("mask__latitude_deg", 25.0, {"mask"} | SCORES),
         ("foregrounds__model", "pysm3", SKY),
         ("instrument__bands__100__depth_uk_arcmin", 50.0, {"noise_floor"} | SKY),
         ("instrument__bands__545__fwhm_arcmin", 60.0, {"noise_floor"} | SKY),
         ("instrument__lmax", 165, FROM_THEORY),
         ("instrument__nside", 128, {"mask", "noise_floor", "perfect_estimate"} | SKY),
-        ("cosmology__scatter", False, {"cosmology"} | FROM_THEORY),
-        ("cosmology__source", "wmap9", {"cosmology"} | FROM_THEORY),
-        ("seed", 5, {"cosmology", "draws"} | FROM_THEORY),
+        ("cosmology__scatter", False, {"cosmology", "draw_table"} | FROM_THEORY),
+        ("cosmology__source", "wmap9", {"cosmology", "draw_table"} | FROM_THEORY),
+        ("seed", 5, {"cosmology", "draws", "draw_table"} | FROM_THEORY),
     ],
 )
 def test_exactly_the_dependents_go_stale(real_config, key, value, stages):
@@ -55,7 +59,8 @@ def test_exactly_the_dependents_go_stale(real_config, key, value, stages):
 def test_a_population_stales_its_own_split_only(real_config):
     found = changed(real_config, populations__dusty__dust_beta={"mean": 0.1, "sd": 0.05})
     assert {unit.portion.split for unit in found} == {"shifted", None}
-    assert {unit.portion.stage for unit in found} == {"draws", "noise_floor"} | SKY
+    # The learned covariance reads the train split only, which is of another population.
+    assert {unit.portion.stage for unit in found} == {"draws", "draw_table", "noise_floor"} | SKY - {"hilc_covariance"}
 
 
 def test_growing_a_split_adds_simulations_and_touches_no_other(real_config):
@@ -63,7 +68,7 @@ def test_growing_a_split_adds_simulations_and_touches_no_other(real_config):
     alone = {unit for unit in found if unit.sim is not None}
     assert {unit.sim for unit in alone} == {6, 7}
     assert {unit.portion.split for unit in alone} == {"test"}
-    assert {unit.portion.stage for unit in found - alone} == {"scores"}
+    assert {str(unit) for unit in found - alone} == {"scores", "draw_table/test"}
 
 
 def test_a_random_stream_is_part_of_a_simulation(real_config):
@@ -120,7 +125,7 @@ def test_files_follow_bands_and_simulations(real_config):
 
 def test_a_method_that_is_off_takes_its_own_stages_with_it(real_config):
     plan = Plan(load_config(real_config.root, overrides={"methods": []}))
-    assert "nilc" not in plan.stages
+    assert not {"nilc", "hilc", "hilc_covariance"} & set(plan.stages)
     assert "noise_floor" in plan.stages
     assert {portion.method for portion in plan.portions(plan.stages["pixel_metrics"])} == {
         "noise_floor",
