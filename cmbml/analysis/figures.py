@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from cmbml.analysis.reference import REFERENCE_LABELS
 from cmbml.analysis.statistics import Interval, Scores
 from cmbml.analysis.tables import header, metric, ordered_methods
-from cmbml.sky.sht import Cl, Map, nside_of
+from cmbml.sky.sht import Map, nside_of
 
 PLANCK = LinearSegmentedColormap.from_list(
     "planck",
@@ -280,41 +280,3 @@ def interval_bars(intervals: Sequence[Interval]) -> NDArray[np.float64]:
     above = [0 if one.hi is None else one.hi - one.mean for one in intervals]
     # A percentile interval may leave its mean out by rounding.
     return np.clip([below, above], 0, None)
-
-
-def spectrum_figure(
-    ell: NDArray[np.floating],
-    truth: Cl,
-    methods: Mapping[str, tuple[Cl, Cl]],
-    *,
-    title: str = "",
-    field: str = "TT",
-) -> Figure:
-    """Spectra of truth, estimates and residuals, as D_l on logarithmic axes.
-
-    Parameters
-    ----------
-    ell
-        Multipoles, none of them 0: ``(n,)``.
-    truth
-        C_l of the truth in uK^2: ``(n,)``.
-    methods
-        C_l of the estimate and of the residual (estimate - truth) for each method, uK^2.
-    field
-        Spectrum's name, on the axis.
-    """
-    scale = ell * (ell + 1) / (2 * np.pi)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-        ax = figure.add_subplot()
-        ax.loglog(ell, scale * truth, color="black", linewidth=2.2, alpha=0.5, label="truth")
-        for index, (method, (estimate, residual)) in enumerate(methods.items()):
-            colour = PALETTE[index % len(PALETTE)]
-            label = REFERENCE_LABELS.get(method, method)
-            ax.loglog(ell, scale * estimate, color=colour, linewidth=1.2, label=label)
-            ax.loglog(
-                ell, scale * residual, color=colour, linewidth=1.2, linestyle=":", label=f"{label}, residual"
-            )
-        ax.set(xlabel=MULTIPOLE, ylabel=rf"$D_\ell^{{{field}}}$ [µK²]", title=title)
-        ax.legend(fontsize=8)
-    return figure

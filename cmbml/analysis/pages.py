@@ -53,7 +53,12 @@ class SplitResults:
 
 
 def method_page(
-    method: str, results: SplitResults, maps: Sequence[Flip], rng_of: Callable[[str], np.random.Generator]
+    method: str,
+    results: SplitResults,
+    maps: Sequence[Flip],
+    rng_of: Callable[[str], np.random.Generator],
+    *,
+    figures: Sequence[Picture] = (),
 ) -> Page:
     """Page of one method on one split.
 
@@ -67,6 +72,8 @@ def method_page(
         Maps to show, for instance of the simulation with the median score.
     rng_of
         Gives a fresh generator for a name, as in `cmbml.analysis.statistics.summarise`.
+    figures
+        More pictures, shown last: zooms, parts of the residual, training curves.
 
     Returns
     -------
@@ -83,8 +90,10 @@ def method_page(
             *_spectra(method, results),
             _distribution(method, results),
             *(_by_parameter(method, results, name, rng_of) for name in list(trends)[:MAX_PARAMETERS]),
+            *figures,
         ],
         tables=[*_trend_table(trends), _simulations(method, results)],
+        notes=_notes(trends),
     )
 
 
@@ -104,6 +113,15 @@ def _trends(
         return {}
     found = {name: trend(scores, column, rng_of(name)) for name, column in varying(draws).items()}
     return dict(sorted(found.items(), key=lambda item: -abs(item[1].mean)))
+
+
+def _notes(trends: Mapping[str, Interval]) -> list[str]:
+    count = len(trends)
+    text = (
+        f"The score is compared with {count} parameters of the skies, the most correlated first: of {count} "
+        f"that do not matter, {0.05 * count:.1f} would seem to at 95 %."
+    )
+    return [text] if count else []
 
 
 def _trend_table(trends: Mapping[str, Interval]) -> list[Table]:

@@ -23,7 +23,6 @@ SCORES = {
 
 
 EDGES = np.linspace(-90, 90, 7)
-ELL = np.arange(2.0, 40)
 COMPARED = {"nilc": Comparison(np.arange(5) * 10.0 + 5, *(np.arange(1, 6) * k for k in (9.0, 8, 7, -1)))}
 BINS = [ParameterBin(1, 1, 1, Interval(4, None, None)), ParameterBin(2, 2, 2, Interval(5, 4.9, 5.1))]
 GAPS = {"test_dust": {"nilc": Interval(0.3, 0.2, 0.4)}, "test_sync": {"net": Interval(0.1, None, None)}}
@@ -49,7 +48,6 @@ MAKERS = {
         {"nilc": {"gain": 0.9, "multiplicative": 1.0, "noise": 2.0}, "net": {"noise": 1.0}}
     ),
     "zoom": lambda: zoom_figures.zoom_triple(VECTORS[2], VECTORS[1], (20, 40), 10, title="nilc"),
-    "spectrum": lambda: figures.spectrum_figure(ELL, 1 / ELL**2, {"nilc": (1.1 / ELL**2, 0.01 / ELL)}),
 }
 
 

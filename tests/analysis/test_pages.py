@@ -37,6 +37,9 @@ def test_page_holds_all_and_can_be_rendered(results):
     page = method_page("nilc", results, [], fresh)
     # Spectra, transfer, distribution, and the two parameters that vary.
     assert len(page.figures) == 5
+    assert "with 2 parameters" in page.notes[0]
+    more = method_page("nilc", results, [], fresh, figures=page.figures[:1])
+    assert more.figures[-1] == page.figures[0]
     scores = summarise({"test": results.values}, fresh)
     context = ReportContext("title", "mini", {}, scores, {"test": N_SIMS}, pages=[page])
     assert "sim0011" in render_pages(context)["nilc--test.html"]
