@@ -72,15 +72,16 @@ class GaussGrid:
 
     def gradient(self, alm: Alm) -> Map:
         """Derivatives of a scalar along colatitude and longitude: ``(1, nalm)`` to ``(2, size)``."""
-        sky = ducc0.sht.synthesis_2d_deriv1(
+        # Both derivatives of a point lie side by side: that is how lensing reads them.
+        pairs = np.empty((*self.shape, 2))
+        ducc0.sht.synthesis_2d_deriv1(
             alm=alm,
+            map=np.moveaxis(pairs, 2, 0),
             lmax=lmax_of(alm),
-            ntheta=self.shape[0],
-            nphi=self.shape[1],
             geometry="GL",
             nthreads=self.threads,
         )
-        return np.asarray(sky).reshape(2, -1)
+        return pairs.reshape(-1, 2).T
 
     def analyse(self, sky: Map, lmax: int, spin: int = 0) -> Alm:
         """Harmonic coefficients of maps of one spin: the inverse of `synthesise` up to the grid's band."""

@@ -16,9 +16,9 @@ from cmbml.sky.sht import Alm, Cl, Map, almxfl, lmax_of, unit_alm
 # Multipoles beyond the lensed band that lensing brings into it.  Cut off, by CAMB's own lensing of cut
 # spectra: 1e-3 of TT and EE at l up to 1280, and 2 per cent of BB, which comes from E modes at all l < 3000.
 MARGIN_T, MARGIN_P, LEAST_P = 500, 1200, 2200
-# Half of what lensing adds to the unlensed band and the grid must resolve.  600 leaves 1e-3 of the rms at
-# l = 1280 and 1e-5 at l = 200; 100 would alias E modes into 9 per cent of BB.
-GRID_MARGIN = 600
+# Half of what lensing adds to the unlensed band and the grid must resolve.  For T 250 + lmax / 4 leaves 4e-4
+# of the rms at lmax 200 and 7e-4 at 1280; for B modes 600 leaves 3e-3 of BB where 100 aliases in 9 per cent.
+GRID_MARGIN_T, GRID_MARGIN_P = 250, 600
 PRECISION = 1e-6  # of the non-uniform transform, relative to the sky
 
 
@@ -104,7 +104,7 @@ def _deflected(grid: GaussGrid, phi_alm: Alm) -> Map:
             phi0=np.zeros(n_rings),
             nphi=np.full(n_rings, n_points, dtype=np.uint64),
             ringstart=np.arange(n_rings, dtype=np.uint64) * n_points,
-            deflect=np.ascontiguousarray(grid.gradient(phi_alm[np.newaxis]).T),
+            deflect=grid.gradient(phi_alm[np.newaxis]).T,
             calc_rotation=True,
             nthreads=grid.threads,
         )
@@ -147,7 +147,8 @@ def lens_alm(alm: Alm, phi_alm: Alm, lmax: int, *, threads: int = 1) -> Alm:
         ``(n_stokes, nalm)`` up to `lmax`, in the unit of `alm`: T(n) is the unlensed T at n + grad phi.
     """
     # Power up to l' is aliased to l = 2 grid.lmax - l' and above: keep that beyond the wanted band.
-    grid = GaussGrid((lmax_of(alm) + lmax) // 2 + GRID_MARGIN, threads)
+    margin = GRID_MARGIN_T + lmax // 4 if len(alm) == 1 else GRID_MARGIN_P
+    grid = GaussGrid((lmax_of(alm) + lmax) // 2 + margin, threads)
     places = _deflected(grid, phi_alm)
     groups = [(slice(0, 1), 0)] if len(alm) == 1 else [(slice(0, 1), 0), (slice(1, 3), 2)]
     return np.concatenate(

@@ -177,17 +177,21 @@ def draw_alm(cl: Cl, rng: np.random.Generator) -> Alm:
     return unit_alm(len(cl) - 1, rng) * np.sqrt(cl)[_degrees(len(cl) - 1)]
 
 
+@lru_cache(maxsize=4)
+def _deviate_order(lmax: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Places of every a_lm's real and imaginary deviates among those taken l by l; m = 0 is real."""
+    degrees = _degrees(lmax)
+    orders = np.concatenate([np.full(lmax + 1 - m, m) for m in range(lmax + 1)])
+    return (degrees**2 + np.maximum(2 * orders - 1, 0)).astype(np.int32), (degrees**2 + 2 * orders).astype(
+        np.int32
+    )
+
+
 def unit_alm(lmax: int, rng: np.random.Generator) -> Alm:
     """Draw a_lm of unit variance up to `lmax`, deviates taken l by l (see `draw_alm`)."""
     deviates = rng.standard_normal((lmax + 1) ** 2)
     alm = np.empty(alm_size(lmax), dtype=np.complex128)
-    ell = np.arange(lmax + 1)
-    for m in range(lmax + 1):
-        first = m * (2 * lmax + 1 - m) // 2
-        block = slice(first + m, first + lmax + 1)
-        start = ell[m:] ** 2
-        if m == 0:
-            alm[block] = deviates[start]
-        else:
-            alm[block] = (deviates[start + 2 * m - 1] + 1j * deviates[start + 2 * m]) / np.sqrt(2)
+    alm.real, alm.imag = (deviates[places] for places in _deviate_order(lmax))
+    alm[: lmax + 1].imag = 0
+    alm[lmax + 1 :] /= np.sqrt(2)
     return alm
