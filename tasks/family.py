@@ -1,7 +1,9 @@
 """The Luigi task family, built from the pipeline."""
 
 import importlib.util
+import multiprocessing
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,11 +14,16 @@ from cmbml.core.config import load_config
 from cmbml.core.console import Progress, open_log
 from cmbml.core.engine import Engine
 from cmbml.core.errors import ConfigError, SkippedError
+from cmbml.core.locks import die_with_parent
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan, Portion, Unit
 
 # Luigi's scheduler takes quadratic time; up to about this many tasks it takes none.
 MAX_TASKS = 500
+# A block pays once for its imports and its executor; several for each worker balance the load.
+_BLOCKS_PER_WORKER = 4
+# Luigi takes priorities below zero for zero.
+_FIRST_COME = 10**9
 
 
 class Workshop:
@@ -32,16 +39,21 @@ class Workshop:
         self.progress = Progress(plan.stages)
         self.engine = Engine(plan, self.progress)
         self.plan = plan
-        units = sum(len(plan.units(p)) for stage in plan.stages.values() for p in plan.portions(stage))
-        self.block_size = -(-units // MAX_TASKS)
+        # Stages of which a block failed: the same fault would only be told again for every other.
+        self.failed = {key: multiprocessing.Value("b", 0) for key in plan.stages}
 
-    def blocks(self, portion: Portion) -> Iterator[int]:
-        """Numbers of the blocks of a portion."""
-        return iter(range(-(-len(self.plan.units(portion)) // self.block_size)))
+    @cached_property
+    def _blocks_per_portion(self) -> int:
+        portions = sum(len(self.plan.portions(stage)) for stage in self.plan.stages.values())
+        default = _BLOCKS_PER_WORKER * luigi.interface.core().workers
+        wanted = luigi.configuration.get_config().getint("cmbml", "blocks_per_split", default)
+        return max(1, min(wanted, MAX_TASKS // portions))
 
-    def units(self, portion: Portion, block: int) -> list[Unit]:
-        """Units of a block."""
-        return self.plan.units(portion)[block * self.block_size : (block + 1) * self.block_size]
+    def blocks(self, portion: Portion) -> Iterator[tuple[int, int]]:
+        """First unit and number of units of every block of a portion."""
+        units = len(self.plan.units(portion))
+        size = -(-units // self._blocks_per_portion)
+        return ((first, min(size, units - first)) for first in range(0, units, size))
 
 
 def _expect_own_code(root: Path) -> None:
@@ -90,11 +102,12 @@ class _PortionTask(luigi.Task):
 class Block(_PortionTask):
     """Makes a block of simulations of one stage."""
 
-    block = luigi.IntParameter()
+    first = luigi.IntParameter()
+    count = luigi.IntParameter()
 
     @property
     def units(self) -> list[Unit]:
-        return self.workshop.units(self.portion, self.block)
+        return self.workshop.plan.units(self.portion)[self.first : self.first + self.count]
 
     @property
     def resources(self) -> dict[str, int]:
@@ -119,16 +132,18 @@ class Block(_PortionTask):
 
     @property
     def priority(self) -> int:
-        return -self.block
+        return _FIRST_COME - self.first
 
     def run(self) -> None:
-        if self.stage.key in _FAILED:
+        failed = self.workshop.failed[self.stage.key]
+        if failed.value:
             raise SkippedError(f"{self.portion}: not tried, since the stage has failed")
+        die_with_parent()
         self.workshop.progress.start(self.stage.key)
         try:
-            self.workshop.engine.run_block(self.units, f"block{self.block:05d}")
+            self.workshop.engine.run_block(self.units)
         except BaseException:
-            _FAILED.add(self.stage.key)
+            failed.value = 1
             raise
 
 
@@ -137,8 +152,9 @@ class Finalise(_PortionTask):
 
     def requires(self) -> Iterator[luigi.Task]:
         block = _TASKS[f"{self.stage.class_name}Block"]
-        for number in self.workshop.blocks(self.portion):
-            yield block(block=number, method=self.method, split=self.split, alone=self.alone, **self.place)
+        shared = {"method": self.method, "split": self.split, "alone": self.alone, **self.place}
+        for first, count in self.workshop.blocks(self.portion):
+            yield block(first=first, count=count, **shared)
 
     def complete(self) -> bool:
         return self.workshop.engine.ledger(self.portion).complete()
@@ -173,8 +189,6 @@ class EveryStage(luigi.WrapperTask):
 
 
 _TASKS: dict[str, Any] = {}
-# Stages of which a block failed in this process: the same fault would only be told again for every other.
-_FAILED: set[str] = set()
 
 
 def place_of(workshop: Workshop) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from cmbml.core.config import resolve
 from cmbml.core.errors import CmbmlError, DataError, StageError
 from cmbml.core.executor import BaseStageExecutor
 from cmbml.core.handlers.base import AssetHandler, stage_file, temporary_path
-from cmbml.core.ledger import Entry, Ledger
+from cmbml.core.journal import Entry
+from cmbml.core.ledger import Ledger
 from cmbml.core.locks import hold
 from cmbml.core.plan import Plan, Portion, Unit
-from cmbml.core.raw import fsync_file, md5_of
+from cmbml.core.raw import md5_of, sync_disk
 from cmbml.core.stageconfig import Access, StageConfig
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -42,7 +43,7 @@ class _Staging:
     files: dict[str, Path] = field(default_factory=dict)
 
     def __call__(self, handler: AssetHandler, path: Path, data: Any, options: dict[str, Any]) -> None:
-        name = str(path.relative_to(self.root))
+        name = str(path).removeprefix(f"{self.root}/")
         if name in self.files:
             raise StageError(
                 f"{name}: written twice for one simulation: set a context that tells the two apart"
@@ -88,44 +89,44 @@ class Engine:
             )
         return executor
 
-    def run_block(self, units: Sequence[Unit], block: str | None = None, *, force: bool = False) -> None:
-        """Make those of `units`, all of one portion, that are not complete.
+    def run_block(self, units: Sequence[Unit], *, force: bool = False) -> None:
+        """Make those of `units`, neighbours in one portion, that are not complete.
 
         Parameters
         ----------
         units
-            What to make.
-        block
-            Name of their lock, which lets other blocks of the portion be made at the same time; None keeps
-            the portion to this process alone.
+            What to make; other blocks of the portion may be made at the same time.
         force
             Make them even where they are complete.
         """
         ledger = self.ledger(units[0].portion)
-        with self._hold(ledger, block):
+        with self._hold(ledger, units[0].sim or 0, len(units)):
             entries = ledger.entries
             wanted = [unit for unit in units if force or ledger.stale(unit, entries)]
+            if wanted:
+                with ledger.journal.writing():
+                    self._fill(ledger, wanted, force=force)
+
+    def _fill(self, ledger: Ledger, wanted: list[Unit], *, force: bool) -> None:
+        """Restore or make units, and let them all reach the disk at once."""
+        try:
             missing = wanted if force else self._without_restored(ledger, wanted)
             if missing:
                 self._make(ledger, missing)
+        finally:
+            if ledger.folder.is_dir():
+                sync_disk(ledger.folder)
 
     def finalise(self, portion: Portion) -> None:
         """Close a portion: prune, and write its manifest."""
         ledger = self.ledger(portion)
-        with self._hold(ledger, None):
+        with self._hold(ledger):
             if not ledger.complete():
                 ledger.finalise()
 
-    @contextmanager
-    def _hold(self, ledger: Ledger, block: str | None) -> Iterator[None]:
-        """Lock a block of a portion, or where `block` is None the whole of it."""
-        what = str(ledger.portion)
-        with ExitStack() as stack:
-            whole = hold(ledger.locks / "portion.lock", what, self.reporter.note, shared=block is not None)
-            stack.enter_context(whole)
-            if block is not None:
-                stack.enter_context(hold(ledger.locks / f"{block}.lock", what, self.reporter.note))
-            yield
+    def _hold(self, ledger: Ledger, first: int = 0, count: int = 0) -> AbstractContextManager[None]:
+        """Lock some units of a portion, or the whole of it."""
+        return hold(ledger.lock, str(ledger.portion), self.reporter.note, first, count)
 
     def require_inputs(self, portion: Portion) -> None:
         """Check that all a portion reads from is complete.
@@ -166,7 +167,6 @@ class Engine:
     def _make(self, ledger: Ledger, units: list[Unit]) -> None:
         portion = units[0].portion
         stage = self.plan.stages[portion.stage]
-        written: list[Path] = []
         with _threads(stage.threads), ExitStack() as stack:
             executor = self.make_executor(portion.stage, portion.method)
             if portion.split:
@@ -177,12 +177,10 @@ class Engine:
                 with _located(unit):
                     if number == 0 and loop != "execute" and portion.split:
                         executor.setup()
-                    written += self._make_unit(ledger, executor, unit, loop)
+                    self._make_unit(ledger, executor, unit, loop)
                 self.reporter.unit(unit, "made")
-        for path in written:
-            fsync_file(path)
 
-    def _make_unit(self, ledger: Ledger, executor: BaseStageExecutor, unit: Unit, loop: str) -> list[Path]:
+    def _make_unit(self, ledger: Ledger, executor: BaseStageExecutor, unit: Unit, loop: str) -> None:
         root = self.plan.config.root
         executor.writer = staging = _Staging(root)
         try:
@@ -196,14 +194,13 @@ class Engine:
         except BaseException:
             staging.discard()
             raise
-        return [root / path for path in files]
 
     def _commit(self, ledger: Ledger, entry: Entry, staging: _Staging) -> None:
         """Let the files take their names, between two lines of the journal."""
-        ledger.journal("intent", entry)
+        ledger.journal.intend(entry)
         for path, unfinished in staging.files.items():
             unfinished.replace(self.plan.config.root / path)
-        ledger.journal("done", entry)
+        ledger.journal.confirm(entry)
 
 
 def _call(executor: BaseStageExecutor, unit: Unit, loop: str) -> None:

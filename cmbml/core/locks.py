@@ -1,46 +1,77 @@
-"""Locks between processes that would make the same files; the kernel frees them when a holder dies."""
+"""Locks between processes that would make the same files; the kernel frees them when a holder dies.
 
+One lock file for a portion, one byte of it for a unit: processes that cut a portion into different blocks
+still exclude each other.  A forked child holds none of its parent's locks.
+"""
+
+import ctypes
 import fcntl
 import json
+import multiprocessing
 import os
+import signal
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+# Length of the note that a holder leaves in the file, at its first byte times this.
+_NOTE = 128
+# The struct flock of fcntl(2): type, whence, start, length, process.
+_FLOCK = struct.Struct("hhqqi0q")
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when the one that forked it dies; nothing in a process of its own."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent.pid:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager
-def hold(path: Path, what: str, on_wait: Callable[[str], None], *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock file `path` inside a ``with`` block, waiting until its holder is done.
+def hold(
+    path: Path, what: str, on_wait: Callable[[str], None], first: int = 0, count: int = 0
+) -> Iterator[None]:
+    """Hold a range of a lock file inside a ``with`` block, waiting until its holder is done.
 
     Parameters
     ----------
     path
-        The lock file; it names its last holder.
+        The lock file.
     what
         What is being made, for the message of others who wait.
     on_wait
         Called once with a line that names the holder, before waiting.
-    shared
-        Let others hold it too who share it.
+    first, count
+        The range: one for each unit; no count means all from the first on.
     """
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
         try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait(f"{what}: waiting for {_holder(path)}")
-            fcntl.flock(file, kind)
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        file.flush()
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, count, first)
+        except (BlockingIOError, PermissionError):
+            on_wait(f"{what}: waiting for {_holder(file, first, count)}")
+            fcntl.lockf(file, fcntl.LOCK_EX, count, first)
+        note = json.dumps({"pid": os.getpid(), "host": socket.gethostname()[:60]})
+        os.pwrite(file.fileno(), note.ljust(_NOTE).encode(), first * _NOTE)
         yield
 
 
-def _holder(path: Path) -> str:
+def _holder(file: BinaryIO, first: int, count: int) -> str:
+    """Who holds a lock in the way, by the note that it left."""
+    question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
+    _, _, start, _, _ = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, question))
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = json.loads(os.pread(file.fileno(), _NOTE, start * _NOTE))
+    except ValueError:
         return "another process"
-    return f"process {holder['pid']} on {holder['host']}, which is making it"
+    return f"process {note['pid']} on {note['host']}, which is making it"

@@ -96,10 +96,15 @@ class Namer:
                 f"tag {{{tag}}} has no value: template '{template}' of stage '{stage}': set it first"
             )
         text = sim_tag(value) if tag == "sim" else str(value)
-        parts = PurePath(text).parts
-        nested = tag in ("root", "src_root", "stage", "working")
-        if not text or PurePath(text).is_absolute() or ".." in parts or (len(parts) > 1 and not nested):
+        if _leaves(text, nested=tag in ("root", "src_root", "stage", "working")):
             raise NamerError(
                 f"tag {{{tag}}}: '{text}' would leave the repository's folders: use a plain name"
             )
         return text
+
+
+@lru_cache(maxsize=4096)
+def _leaves(text: str, *, nested: bool) -> bool:
+    """Whether a tag's value would lead out of its folder."""
+    path = PurePath(text)
+    return not text or path.is_absolute() or ".." in path.parts or (len(path.parts) > 1 and not nested)

@@ -21,9 +21,13 @@ from cmbml.core.config import Config
 from cmbml.core.errors import PipelineError
 from cmbml.core.executor import split_names
 from cmbml.core.handlers import get_handler
-from cmbml.core.namer import Namer, tags_in
+from cmbml.core.namer import Namer, sim_tag, tags_in
 from cmbml.core.pipeline import THE_METHOD, AssetOut, Stage
 from cmbml.core.raw import raw_digest
+
+_ENCODER = json.JSONEncoder(sort_keys=True)
+# Stands for the simulation in a path whose other tags are filled.
+_SIM = "{sim}"
 
 
 class Portion(NamedTuple):
@@ -77,6 +81,13 @@ class Recipe:
         return _digest([self.code, self.packages, self.handlers, self.params, self.settings])
 
 
+class Reading(NamedTuple):
+    """A portion behind an input; `alone` where a simulation reads only its own unit of it."""
+
+    portion: Portion
+    alone: bool
+
+
 @dataclass
 class Plan:
     """All portions and units of a dataset, with their wanted fingerprints.
@@ -94,6 +105,11 @@ class Plan:
     _recipes: dict[Portion, Recipe] = field(default_factory=dict)
     _prints: dict[Unit, str] = field(default_factory=dict)
     _wholes: dict[Portion, str] = field(default_factory=dict)
+    # What the units of a portion share is worked out once: there may be 50,000.
+    _units: dict[Portion, list[Unit]] = field(default_factory=dict)
+    _readings: dict[Portion, dict[str, list[Reading]]] = field(default_factory=dict)
+    _shared_inputs: dict[tuple[Portion, str], str] = field(default_factory=dict)
+    _templates: dict[Portion, list[str]] = field(default_factory=dict)
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -138,22 +154,30 @@ class Plan:
 
     def units(self, portion: Portion) -> list[Unit]:
         """Units of a portion."""
-        sims = self.sims(portion)
-        return [Unit(portion, None)] if sims is None else [Unit(portion, sim) for sim in sims]
+        if portion not in self._units:
+            sims = self.sims(portion)
+            self._units[portion] = [Unit(portion, sim) for sim in ((None,) if sims is None else sims)]
+        return self._units[portion]
+
+    def readings(self, portion: Portion) -> dict[str, list[Reading]]:
+        """What the units of a portion read from, by name of the input; science assets are not among it."""
+        if portion not in self._readings:
+            stage = self.stages[portion.stage]
+            self._readings[portion] = {
+                name: [
+                    reading
+                    for producer in self._producers(stage, name, portion.method)
+                    for reading in self._read_of(producer, portion, asset.split)
+                ]
+                for name, asset in stage.assets_in.items()
+            }
+        return self._readings[portion]
 
     def inputs(self, unit: Unit) -> dict[str, list[Portion | Unit]]:
-        """What a unit reads from, by name of the input: a portion is read whole, a unit alone.
-
-        Science assets are not among them.
-        """
-        stage = self.stages[unit.portion.stage]
+        """What a unit reads from, by name of the input: a portion is read whole, a unit alone."""
         return {
-            name: [
-                source
-                for producer in self._producers(stage, name, unit.portion.method)
-                for source in self._sources(producer, unit, asset.split)
-            ]
-            for name, asset in stage.assets_in.items()
+            name: [Unit(portion, unit.sim) if alone else portion for portion, alone in readings]
+            for name, readings in self.readings(unit.portion).items()
         }
 
     def _producers(self, stage: Stage, name: str, method: str | None) -> list[Stage]:
@@ -174,17 +198,17 @@ class Plan:
             )
         return producer
 
-    def _sources(self, producer: Stage, unit: Unit, pinned: str | None) -> Iterator[Portion | Unit]:
-        portion, sim = unit
+    def _read_of(self, producer: Stage, portion: Portion, pinned: str | None) -> Iterator[Reading]:
         consumer = self.stages[portion.stage]
+        by_sim = self.sims(portion) is not None and pinned is None
         for candidate in self.portions(producer):
             other_method = (
                 candidate.method is not None and consumer.for_each and candidate.method != portion.method
             )
             if other_method or not self._readable(consumer, portion, candidate.split, pinned):
                 continue
-            alone = sim is not None and pinned is None and candidate.split is not None
-            yield Unit(candidate, sim) if alone and self.sims(candidate) is not None else candidate
+            alone = by_sim and candidate.split is not None and self.sims(candidate) is not None
+            yield Reading(candidate, alone)
 
     def _readable(self, consumer: Stage, portion: Portion, split: str | None, pinned: str | None) -> bool:
         if split is None:
@@ -230,21 +254,34 @@ class Plan:
 
     def input_digests(self, unit: Unit) -> dict[str, str]:
         """Fingerprints of a unit's inputs by name; of science assets, the hash of the file."""
-        digests = {}
-        for name, sources in self.inputs(unit).items():
-            prints = [self._source_digest(source) for source in sources] or [self._raw(unit, name)]
-            digests[name] = prints[0] if len(prints) == 1 else _digest(prints)
-        return digests
+        return {
+            name: self._own_input(readings, unit)
+            if any(alone for _, alone in readings)
+            else self._shared_input(unit.portion, name)
+            for name, readings in self.readings(unit.portion).items()
+        }
 
-    def _source_digest(self, source: Portion | Unit) -> str:
-        if isinstance(source, Unit):
-            return self.fingerprint(source)
-        if source not in self._wholes:
-            self._wholes[source] = _digest([self.fingerprint(unit) for unit in self.units(source)])
-        return self._wholes[source]
+    def _own_input(self, readings: list[Reading], unit: Unit) -> str:
+        return _joined([
+            self.fingerprint(Unit(portion, unit.sim)) if alone else self._whole(portion)
+            for portion, alone in readings
+        ])  # fmt: skip
 
-    def _raw(self, unit: Unit, name: str) -> str:
-        return _digest([raw_digest(path) for path in self.raw_files(self.stages[unit.portion.stage], name)])
+    def _shared_input(self, portion: Portion, name: str) -> str:
+        """Fingerprint of an input that all units of a portion read whole."""
+        key = (portion, name)
+        if key not in self._shared_inputs:
+            wholes = [self._whole(source) for source, _ in self.readings(portion)[name]]
+            self._shared_inputs[key] = _joined(wholes or [self._raw(portion.stage, name)])
+        return self._shared_inputs[key]
+
+    def _whole(self, portion: Portion) -> str:
+        if portion not in self._wholes:
+            self._wholes[portion] = _digest([self.fingerprint(unit) for unit in self.units(portion)])
+        return self._wholes[portion]
+
+    def _raw(self, stage: str, name: str) -> str:
+        return _digest([raw_digest(path) for path in self.raw_files(self.stages[stage], name)])
 
     def raw_files(self, stage: Stage, name: str) -> list[Path]:
         """Science assets behind an input; none where a stage makes it."""
@@ -258,30 +295,29 @@ class Plan:
 
     def sources(self, portion: Portion) -> list[Portion]:
         """Portions that a portion reads from."""
-        inputs = self.inputs(self.units(portion)[0]).values()
-        found = [
-            source.portion if isinstance(source, Unit) else source for group in inputs for source in group
-        ]
-        return list(dict.fromkeys(found))
+        readings = self.readings(portion).values()
+        return list(dict.fromkeys(source for group in readings for source, _ in group))
 
     def files(self, unit: Unit) -> list[str]:
         """Paths of all files that a unit makes, relative to the repository."""
-        stage = self.stages[unit.portion.stage]
-        return sorted(
-            str(path.relative_to(self.config.root))
-            for asset in stage.assets_out.values()
-            for path in self._asset_files(stage, asset, unit)
-        )
+        templates = self._file_templates(unit.portion)
+        if unit.sim is not None:
+            return sorted([template.replace(_SIM, sim_tag(unit.sim)) for template in templates])
+        split = self.config.splits[unit.portion.split] if unit.portion.split else None
+        tags = [sim_tag(sim) for sim in split.iter_sims()] if split else [_SIM]
+        return sorted({template.replace(_SIM, tag) for template in templates for tag in tags})
 
-    def _asset_files(self, stage: Stage, asset: AssetOut, unit: Unit) -> Iterator[Path]:
-        sims: list[int | None] = [unit.sim]
-        if unit.sim is None and unit.portion.split and "sim" in tags_in(asset.path_template):
-            sims = list(self.config.splits[unit.portion.split].iter_sims())
-        for sim in sims:
-            fixed = {"method": unit.portion.method, "split": unit.portion.split, "sim": sim}
-            yield from self._expand(
-                stage, asset, {tag: value for tag, value in fixed.items() if value is not None}
-            )
+    def _file_templates(self, portion: Portion) -> list[str]:
+        """Paths of the files of a portion, in which only the simulation is left open."""
+        if portion not in self._templates:
+            stage = self.stages[portion.stage]
+            fixed = {**_tags(portion), **({"sim": _SIM} if portion.split else {})}
+            self._templates[portion] = [
+                str(path.relative_to(self.config.root))
+                for asset in stage.assets_out.values()
+                for path in self._expand(stage, asset, fixed)
+            ]
+        return self._templates[portion]
 
     def _expand(self, stage: Stage, asset: AssetOut, fixed: dict[str, Any]) -> list[Path]:
         choices: dict[str, tuple[Any, ...]] = {
@@ -323,5 +359,9 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _joined(digests: list[str]) -> str:
+    return digests[0] if len(digests) == 1 else _digest(digests)
+
+
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()[:32]

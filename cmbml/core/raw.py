@@ -1,5 +1,6 @@
 """Science assets: files that are there from the start, known by the hash of their content."""
 
+import ctypes
 import hashlib
 import os
 from functools import lru_cache
@@ -39,10 +40,19 @@ def md5_of(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def fsync_file(path: Path) -> None:
-    """Make sure that a file has reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def sync_disk(folder: Path) -> None:
+    """Make sure that all that was written to the file system of a folder has reached the disk.
+
+    One call for a whole block: syncing its files one by one takes 20 times as long.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "syncfs"):  # not Linux
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        if libc.syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
     finally:
         os.close(descriptor)

@@ -249,7 +249,11 @@ def journal(toy, state, **change):
     ledger = Ledger(plan, TRAIN)
     entry = ledger.finalised[0]
     files = change.get("files", entry.files)
-    ledger.journal(state, ledger.new_entry(Unit(TRAIN, 0), files))
+    entry = ledger.new_entry(Unit(TRAIN, 0), files)
+    with ledger.journal.writing():
+        ledger.journal.intend(entry)
+        if state == "done":
+            ledger.journal.confirm(entry)
     return plan
 
 
@@ -274,7 +278,7 @@ def test_half_a_journal_line_is_ignored(toy):
     run(toy)
     folder = toy.root / ".cmbml/journal/toy.number.train"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "host-1.jsonl").write_text('{"state": "done", "ti')
+    (folder / "host-1.jsonl").write_text('{"done": 0, "ti')
     assert run(toy) == []
 
 

@@ -1,0 +1,206 @@
+"""What the engine costs beyond the science: trivial outputs by Luigi, no-op runs, status, growth under DVC.
+
+Run as ``python benchmarks/engine.py``; writes benchmarks/results/engine.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cmbml.core.config import load_config
+from cmbml.core.dvcfile import dvc_yaml
+from cmbml.core.plan import Plan
+from cmbml.core.yamlio import dump_yaml, read_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = Path(__file__).parent / "results" / "engine.json"
+BUDGETS = {
+    "overhead_ms_each": 1.0,
+    "no_op_s": 3.0,
+    "status_s": 2.0,
+    "parent_memory_mb": 300,
+    "growth_beyond_computing_s": 5.0,
+}
+
+EXECUTOR = '''\
+"""One trivial output for every simulation."""
+
+from cmbml.core import BaseStageExecutor
+
+PAD = {pad}
+
+
+def sky(sim):
+    """The whole science."""
+    return f"{{sim}}" + "x" * PAD
+
+
+class SkyExecutor(BaseStageExecutor):
+    """Writes it."""
+
+    def __init__(self, cfg):
+        super().__init__(cfg, stage_str="sky")
+        self.out_sky = self.assets_out["sky"]
+
+    def process_sim(self, split, sim):
+        self.out_sky.write(sky(sim))
+'''
+
+PIPELINE = """\
+stages:
+  sky:
+    executor: trivial.SkyExecutor
+    dir_name: sky
+    assets_out:
+      sky: {handler: Text, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/sky.txt"}
+"""
+
+BARE = """\
+import os, sys, time
+from pathlib import Path
+from trivial import sky
+start = time.perf_counter()
+for sim in range(int(sys.argv[1])):
+    path = Path(f"bare/sim{sim:04d}/sky.txt")
+    path.parent.mkdir(parents=True)
+    path.write_text(sky(sim))
+print(time.perf_counter() - start)
+"""
+
+
+def make_repository(root: Path, sims: int, pad: int) -> None:
+    """A repository of one stage and one split."""
+    (root / "pipeline").mkdir(parents=True)
+    (root / "pipeline/sky.yaml").write_text(PIPELINE)
+    (root / "trivial.py").write_text(EXECUTOR.format(pad=pad))
+    (root / "bare.py").write_text(BARE)
+    (root / "luigi.cfg").write_text((ROOT / "luigi.cfg").read_text())
+    set_sims(root, sims)
+    sys.path.insert(0, str(root))
+    (root / "dvc.yaml").write_text(dvc_yaml(Plan(load_config(root))))
+    sys.path.remove(str(root))
+
+
+def set_sims(root: Path, sims: int) -> None:
+    """Write params.yaml with that many simulations."""
+    params = read_yaml(ROOT / "params.yaml")
+    blocks = {name for file in (ROOT / "pipeline").glob("*.yaml") for name in _blocks(file)}
+    values = {key: value for key, value in params.items() if key not in blocks}
+    values |= {
+        "dataset": "trivial",
+        "methods": [],
+        "splits": {"all": {"n_sims": sims, "population": "nominal"}},
+    }
+    (root / "params.yaml").write_text(dump_yaml(values))
+
+
+def _blocks(file: Path) -> dict[str, str]:
+    return read_yaml(file).get("parameters") or {}
+
+
+def run(root: Path, *command: str) -> tuple[float, float]:
+    """Run a module; return its wall time in seconds and its largest memory in MB."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    start = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-m", *command], cwd=root, env=environment) as child:
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"{' '.join(command)} failed in {root}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def measure_luigi(sims: int) -> dict[str, Any]:
+    """Make, look at, and find complete a dataset of trivial outputs."""
+    with TemporaryDirectory() as folder:
+        root = Path(folder) / "repository"
+        make_repository(root, sims, pad=10)
+        bare = float(subprocess.check_output([sys.executable, "bare.py", str(sims)], cwd=root))
+        made, memory = run(root, "luigi", "--module", "tasks", "RunAll")
+        no_op = [run(root, "luigi", "--module", "tasks", "RunAll") for _ in range(3)]
+        status = [run(root, "cmbml", "status")[0] for _ in range(3)]
+    return {
+        "outputs": sims,
+        "bare_s": bare,
+        "luigi_s": made,
+        "overhead_ms_each": (made - bare) / sims * 1e3,
+        "no_op_s": statistics.median(seconds for seconds, _ in no_op),
+        "status_s": statistics.median(status),
+        "parent_memory_mb": max(memory, *(mb for _, mb in no_op)),
+    }
+
+
+def measure_growth(sims: int, new: int, pad: int) -> dict[str, Any]:
+    """Grow a dataset under DVC with the shipped settings; a fresh one of the new size is the yardstick."""
+    with TemporaryDirectory() as folder:
+        fresh, root = Path(folder) / "fresh", Path(folder) / "repository"
+        make_repository(fresh, new, pad)
+        computing, _ = run(fresh, "luigi", "--module", "tasks", "RunAll")
+        make_repository(root, sims, pad)
+        (root / ".gitignore").write_text("/data\n/.cmbml\n")
+        for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+            subprocess.run(command, cwd=root, check=True)
+        (root / ".dvc/config").write_text((ROOT / ".dvc/config").read_text())
+        first, _ = run(root, "dvc", "repro", "-q")
+        no_op, _ = run(root, "dvc", "repro", "-q")
+        set_sims(root, sims + new)
+        grown, _ = run(root, "dvc", "repro", "-q")
+        luigi, _ = run(root, "luigi", "--module", "tasks", "RunAll")
+    return {
+        "outputs": sims,
+        "bytes": sims * pad,
+        "new": new,
+        "first_s": first,
+        "no_op_repro_s": no_op,
+        "computing_the_new_alone_s": computing,
+        "grown_s": grown,
+        "growth_beyond_computing_s": grown - computing,
+        "no_op_luigi_s": luigi,
+    }
+
+
+def within(result: dict[str, Any]) -> bool:
+    """Say which budgets are kept."""
+    for name, limit in BUDGETS.items():
+        if name in result:
+            print(f"{result['outputs']:>7} outputs: {name} {result[name]:.2f} (at most {limit})")
+    return all(result[name] <= limit for name, limit in BUDGETS.items() if name in result)
+
+
+def main() -> None:
+    """Measure, write the result, and fail where a budget is broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--outputs", type=int, nargs="*", default=[10_000, 25_000, 50_000])
+    parser.add_argument("--no-growth", action="store_true")
+    options = parser.parse_args()
+    made = [measure_luigi(sims) for sims in options.outputs]
+    growth = [] if options.no_growth else [measure_growth(10_000, 100, 200_000)]
+    result = {
+        "subject": "engine",
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "load_average": os.getloadavg()[0],
+        },
+        "budgets": BUDGETS,
+        "luigi": made,
+        "dvc_growth": growth,
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    kept = [within(one) for one in [*made, *growth]]
+    if not all(kept):
+        sys.exit("a budget is broken")
+
+
+if __name__ == "__main__":
+    main()
