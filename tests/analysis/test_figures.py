@@ -52,25 +52,20 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("name", [*MAKERS, *UNITLESS])
-def test_bytes_are_deterministic(name):
+def test_figure_is_deterministic_drawn_and_labelled(name):
     first, second = ((MAKERS | UNITLESS)[name]() for _ in range(2))
-    png = figures.to_png(first, dpi=50)
-    assert png == figures.to_png(second, dpi=50)
+    png = figures.to_png(first, dpi=40)
+    assert png == figures.to_png(second, dpi=40)
     assert mpl.image.imread(io.BytesIO(png))[..., :3].std() > 0.01, "the picture is blank"
+    labels = [text for ax in first.axes for text in (ax.get_xlabel(), ax.get_ylabel()) if text]
+    assert labels
+    assert name in UNITLESS or any("µK" in label for label in labels)
 
 
-@pytest.mark.parametrize("name", ["sky_map", "transfer"])
-def test_vector_bytes_are_deterministic(name):
-    first, second = (figures.to_svg((MAKERS | UNITLESS)[name]()) for _ in range(2))
+def test_vector_bytes_are_deterministic():
+    first, second = (figures.to_svg(UNITLESS["transfer"]()) for _ in range(2))
     assert first == second
     assert b"<dc:date>" not in first
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_axes_say_their_unit(name):
-    axes = MAKERS[name]().axes
-    labels = [text for ax in axes for text in (ax.get_xlabel(), ax.get_ylabel()) if text]
-    assert any("µK" in label for label in labels)
 
 
 def test_mollweide_looks_from_inside():

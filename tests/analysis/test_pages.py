@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cmbml.analysis.pages import SplitResults, median_sim, method_page
-from cmbml.analysis.report import ReportContext, render_pages
+from cmbml.analysis.report import Picture, ReportContext, render_pages
 from cmbml.analysis.spectra.comparison import Comparison
 from cmbml.analysis.statistics import summarise
 
@@ -13,8 +13,9 @@ def fresh(name):
     return np.random.default_rng(len(name))
 
 
-@pytest.fixture
-def results(rng):
+@pytest.fixture(scope="module")
+def results():
+    rng = np.random.default_rng(8)
     dust = rng.uniform(0.5, 2, N_SIMS)
     rmse = 3 + dust + 0.01 * rng.normal(size=N_SIMS)
     power = np.linspace(100, 50, 4)
@@ -33,25 +34,27 @@ def results(rng):
     )
 
 
-def test_page_holds_all_and_can_be_rendered(results):
-    page = method_page("nilc", results, [], fresh)
-    # Spectra, transfer, distribution, and the two parameters that vary.
-    assert len(page.figures) == 5
+@pytest.fixture(scope="module")
+def page(results):
+    return method_page("nilc", results, [], fresh, figures=[Picture(b"", "a zoom")])
+
+
+def test_page_holds_all_and_can_be_rendered(page, results):
+    # Spectra, transfer, distribution, the two parameters that vary, and what was given.
+    assert len(page.figures) == 6
+    assert page.figures[-1].alt == "a zoom"
     assert "with 2 parameters" in page.notes[0]
-    more = method_page("nilc", results, [], fresh, figures=page.figures[:1])
-    assert more.figures[-1] == page.figures[0]
     scores = summarise({"test": results.values}, fresh)
     context = ReportContext("title", "mini", {}, scores, {"test": N_SIMS}, pages=[page])
     assert "sim0011" in render_pages(context)["nilc--test.html"]
 
 
-def test_strongest_parameter_comes_first(results):
-    trends = method_page("nilc", results, [], fresh).tables[0]
-    assert [row[0] for row in trends.rows] == ["dust", "beta"]
+def test_strongest_parameter_comes_first(page):
+    assert [row[0] for row in page.tables[0].rows] == ["dust", "beta"]
 
 
-def test_worst_simulation_comes_first(results):
-    rows = method_page("nilc", results, [], fresh).tables[-1].rows
+def test_worst_simulation_comes_first(page, results):
+    rows = page.tables[-1].rows
     rmse = results.values["nilc"]["rmse"]
     assert rows[0][0] == f"sim{np.argmax(rmse):04d}"
     assert rows[-1][0] == f"sim{np.argmin(rmse):04d}"
