@@ -14,7 +14,7 @@ from cmbml.core.cache import cached_file
 from cmbml.core.config import resolve
 from cmbml.core.errors import CmbmlError, DataError, StageError
 from cmbml.core.executor import BaseStageExecutor
-from cmbml.core.handlers.base import AssetHandler, stage_file, temporary_path
+from cmbml.core.handlers.base import AssetHandler, explain_storage, stage_file, temporary_path
 from cmbml.core.journal import Entry
 from cmbml.core.ledger import Ledger
 from cmbml.core.locks import hold
@@ -50,7 +50,21 @@ class _Staging:
             )
         self.files[name] = stage_file(handler, path, data, options)
 
+    def copy_cached(self, name: str, md5: str) -> bool:
+        """Copy a file from the DVC cache; say whether it is there, and sound."""
+        source = cached_file(self.root, md5)
+        if source is None:
+            return False
+        unfinished = self.files[name] = temporary_path(self.root / name)
+        try:
+            unfinished.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, unfinished)
+        except OSError as error:
+            raise explain_storage(self.root / name, error) from error
+        return md5_of(unfinished) == md5
+
     def discard(self) -> None:
+        """Remove what has not taken its name."""
         for path in self.files.values():
             path.unlink(missing_ok=True)
 
@@ -144,23 +158,20 @@ class Engine:
 
     def _without_restored(self, ledger: Ledger, units: list[Unit]) -> list[Unit]:
         """Bring back from the DVC cache what was once made with the same fingerprint; return the others."""
-        remembered = ledger.remembered() if units else {}
+        remembered = {entry.fingerprint: entry for entry in ledger.entries.values()} | ledger.remembered()
         return [unit for unit in units if not self._restore(ledger, unit, remembered)]
 
     def _restore(self, ledger: Ledger, unit: Unit, remembered: dict[str, Entry]) -> bool:
         entry = remembered.get(self.plan.fingerprint(unit))
         if entry is None or sorted(entry.files) != self.plan.files(unit):
             return False
-        root = self.plan.config.root
-        found = {path: cached_file(root, md5) for path, (_, md5) in entry.files.items()}
-        if not all(found.values()):
-            return False
-        staging = _Staging(root)
-        for path, source in found.items():
-            staging.files[path] = temporary_path(root / path)
-            staging.files[path].parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(str(source), staging.files[path])
-        self._commit(ledger, entry, staging)
+        staging = _Staging(self.plan.config.root)
+        try:
+            if not all(staging.copy_cached(path, md5) for path, (_, md5) in entry.files.items()):
+                return False
+            self._commit(ledger, entry, staging)
+        finally:
+            staging.discard()
         self.reporter.unit(unit, "restored")
         return True
 

@@ -1,0 +1,97 @@
+"""Processes are killed at random moments; what follows is right, and nothing that was finished is redone."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+
+COMMANDS = {
+    "worker": ("luigi", "--module", "tasks", "RunAll", "--workers", "2"),
+    "luigi": ("luigi", "--module", "tasks", "RunAll", "--workers", "2"),
+    "dvc": ("dvc", "repro"),
+    "group": ("dvc", "repro"),
+}
+SEEDS = (7, 8)
+N_UNITS = 2 * 4 * 6 + 4
+
+
+def set_seed(repository, seed):
+    text = (repository.root / "params.yaml").read_text().splitlines()
+    lines = [f"seed: {seed}" if line.startswith("seed:") else line for line in text]
+    repository.toy.write("params.yaml", "\n".join(lines) + "\n")
+
+
+def kill_at_random(repository, victim, rng):
+    """Start a run, wait until it has computed some units and a little more, and kill the victim."""
+    # The later stages of DVC start many seconds later.
+    lines = rng.randrange(1, N_UNITS // 2 if "dvc" in COMMANDS[victim] else N_UNITS)
+    process = repository.start(*COMMANDS[victim], pause=rng.choice((0.0, 0.005)))
+    end = time.monotonic() + 120
+    while len(repository.computed()) < lines and process.poll() is None:
+        assert time.monotonic() < end, "it hangs"
+        time.sleep(0.002)
+    time.sleep(rng.uniform(0, rng.choice((0.01, 0.05, 0.3))))
+    if victim == "group":
+        os.killpg(process.pid, signal.SIGKILL)
+    elif victim == "worker":
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(repository.computed()[-1][1], signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait(timeout=120)
+
+
+def expect_files(repository, expected, what):
+    files = repository.toy.files()
+    wrong = [path for path in files.keys() | expected.keys() if files.get(path) != expected.get(path)]
+    assert not wrong, f"{what}: {sorted(wrong)[:3]}"
+
+
+def kill_once(repository, monkeypatch, victim, rng, expected, what):
+    repository.log.unlink(missing_ok=True)
+    kill_at_random(repository, victim, rng)
+    done, before = repository.done(), Counter(repository.names())
+    repository.finish(monkeypatch)
+    after = Counter(repository.names())
+    # Killing dvc alone leaves an orphan that works on; the next run waits for it.
+    redone = (
+        [n for n in after if after[n] > 1] if victim == "dvc" else [n for n in done if after[n] > before[n]]
+    )
+    assert not redone, f"{what}: {redone[:3]} computed again"
+    expect_files(repository, expected, what)
+    repository.expect_sound_cache()
+
+
+def kill_many(repository, monkeypatch, seed, rounds):
+    """Kill again and again, the second half of the times with a filled DVC cache."""
+    rng = random.Random(seed)
+    expected = {}
+    for value in SEEDS:
+        set_seed(repository, value)
+        repository.finish(monkeypatch)
+        expected[value] = repository.toy.files()
+    for number in range(rounds):
+        if number < rounds // 2:
+            shutil.rmtree(repository.root / ".dvc/cache", ignore_errors=True)
+        victim = ("worker", "luigi", "dvc", "luigi", "group")[number % 5]
+        value = SEEDS[number % 2]
+        set_seed(repository, value)
+        what = f"seed {seed}, round {number}: {victim} killed"
+        kill_once(repository, monkeypatch, victim, rng, expected[value], what)
+    repository.run("dvc", "repro")
+    expect_files(repository, expected[value], "at the end")
+    assert repository.run("dvc", "status").startswith("Data and pipelines are up to date")
+
+
+def test_killed_10_times(counted, monkeypatch):
+    kill_many(counted, monkeypatch, seed=1, rounds=10)
+
+
+@pytest.mark.long
+def test_killed_50_times(counted, monkeypatch):
+    kill_many(counted, monkeypatch, seed=2, rounds=50)
