@@ -76,11 +76,12 @@ def unexpected_power(covariance: Array, expected: Array, mixing: Array) -> Array
         1 where the data are as expected, ``(...)``.
     """
     sigma, correlation, scaled = _normalise(expected, mixing)
-    inverse_scaled = np.linalg.solve(correlation, scaled)
+    inverse = np.linalg.inv(correlation)
+    inverse_scaled = inverse @ scaled
     gram = np.swapaxes(scaled, -1, -2) @ inverse_scaled
-    seen = inverse_scaled @ np.linalg.solve(gram, np.swapaxes(inverse_scaled, -1, -2))
     observed = covariance / (sigma[..., :, None] * sigma[..., None, :])
-    total = np.sum((np.linalg.inv(correlation) - seen) * observed, axis=(-2, -1))
+    seen = np.linalg.solve(gram, np.swapaxes(inverse_scaled, -1, -2) @ observed @ inverse_scaled)
+    total = np.einsum("...ij,...ij->...", inverse, observed) - np.trace(seen, axis1=-2, axis2=-1)
     return total / (mixing.shape[0] - mixing.shape[1])
 
 

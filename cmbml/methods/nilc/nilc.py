@@ -280,11 +280,10 @@ def _clean_scale(
     grid = scale.grid(lmax)
     needlets = scale.needlets(alms, grid, threads)
     products = cov.products(needlets, grid, lmax, threads)
-    coarse = Grid(3 * lmax)
+    coarse = Grid(2 * lmax)
     covariance = cov.covariance_maps(cov.smooth(products, sigma), coarse, threads)
     if options.prior is not None:
         covariance = _regularise(covariance, products, scale, mixing, options.prior, threads)
-    # weights are no polynomials: the coarse grid is finer than their band-limit
     maps = np.ascontiguousarray(np.moveaxis(ilc.weights(covariance, mixing), -1, 0))
     weights = ScaleWeights(scale, coarse.analysis(maps, lmax, threads), cov.smooth(products, sigma))
     return weights.combine(needlets, threads), weights
@@ -302,7 +301,7 @@ def _regularise(
     if len(mixing) == mixing.shape[1]:
         return covariance  # the constraints leave no freedom
     lmax = lmax_of(products)
-    coarse = Grid(3 * lmax)
+    coarse = Grid(2 * lmax)
     n_channels = round(np.sqrt(2 * prior.covariance.shape[1] + 0.25) - 0.5)
     rows = cov.pairs_of(scale.channels, n_channels)
     known = cov.covariance_maps(resize_alm(prior.covariance[scale.number, rows], lmax), coarse, threads)
