@@ -18,8 +18,9 @@ from cmbml.core.ledger import Ledger
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan, Portion, Unit
 from cmbml.core.profile import apply_profile
-from cmbml.core.repository import DVC_YAML, PIPELINE, find_root
+from cmbml.core.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
 from cmbml.core.status import status_lines
+from cmbml.core.trace import diff_lines, trace_lines
 
 _USER_MISTAKE = 2
 
@@ -48,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "graph", graph, "print the graph of stages as Mermaid text")
     state = _add(commands, "status", status, "say what would run, and why")
     state.add_argument("--verify", action="store_true", help="read all files, to find any that was damaged")
+    tracing = _add(commands, "trace", trace, "say where a file comes from, or why two files differ")
+    tracing.add_argument("file", type=Path)
+    tracing.add_argument("--diff", type=Path, metavar="OTHER", help="say why it differs from this file")
     dvc = _add(commands, "dvc", write_dvc, f"write {DVC_YAML} from {PIPELINE}/ and the parameters")
     dvc.add_argument("--check", action="store_true", help="only say whether it is up to date")
     _add_run(_add(commands, "run", run, "run all stages, or one, or repeat one simulation, in this process"))
@@ -91,6 +95,7 @@ def _plan() -> Plan:
     root = find_root()
     # The user's own modules lie in the repository; an installed copy of ours must not hide them.
     sys.path.insert(0, str(root))
+    expect_own_code(root, "python -m cmbml")
     return Plan(load_config(root))
 
 
@@ -147,6 +152,12 @@ def status(options: argparse.Namespace) -> None:
         print(line)
 
 
+def trace(options: argparse.Namespace) -> None:
+    """Print where a file comes from, or why two files differ."""
+    for line in diff_lines(options.file, options.diff) if options.diff else trace_lines(options.file):
+        print(line)
+
+
 def write_dvc(options: argparse.Namespace) -> None:
     """Write dvc.yaml, or check it."""
     plan = _plan()
@@ -167,6 +178,8 @@ def run(options: argparse.Namespace) -> None:
     """Run all stages, or one, or force parts of it."""
     plan = _plan()
     check_plan(plan)
+    if options.stage is None and options.sim is not None:
+        raise ConfigError("--sim repeats a simulation of one stage: name the stage")
     if options.stage is not None and options.stage not in plan.stages:
         raise PipelineError(f"no stage '{options.stage}': {did_you_mean(options.stage, plan.stages)}")
     open_log(plan.config.root)
@@ -187,7 +200,8 @@ def run(options: argparse.Namespace) -> None:
 def _run_chosen(engine: Engine, stage: Stage, progress: Progress, options: argparse.Namespace) -> None:
     portions = [portion for portion in engine.plan.portions(stage) if _chosen(portion, options)]
     if not portions:
-        raise ConfigError(f"stage '{stage.key}' has no such split or method: see `cmbml stages`")
+        splits = "/".join(p.split for p in engine.plan.portions(stage) if p.split) or "none"
+        raise ConfigError(f"stage '{stage.key}' has no such split or method: its splits are {splits}")
     progress.start(stage.key)
     if options.sim is None:
         for portion in portions:
@@ -209,6 +223,9 @@ def _repeat(engine: Engine, portion: Portion, units: list[Unit], progress: Progr
     progress.expect(units)
     engine.require_inputs(portion)
     engine.run_block(units, force=True)
+    ledger = engine.ledger(portion)
+    if not any(ledger.stale(unit) for unit in engine.plan.units(portion)):
+        engine.finalise(portion)
 
 
 def profile(options: argparse.Namespace) -> None:

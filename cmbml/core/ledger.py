@@ -186,10 +186,18 @@ class Ledger:
                 raise DataError(f"{unit}: not complete: {reason}: run the stage again")
         wanted = [entries[unit.sim] for unit in units]
         self._remove_unwanted(wanted)
-        recipe = {_HEADER: self.plan.recipe(self.portion).digest, **asdict(self.plan.recipe(self.portion))}
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_lines(self.manifest, [recipe, *(entry._asdict() for entry in wanted)])
+        write_lines(self.manifest, [self._header(), *(entry._asdict() for entry in wanted)])
         self.journal.close()
+
+    def _header(self) -> dict[str, Any]:
+        """What all entries share, with the places that they were made from."""
+        recipe = self.plan.recipe(self.portion)
+        reads = {
+            name: [str(path.relative_to(self.root)) for path in paths]
+            for name, paths in self.plan.places(self.portion).items()
+        }
+        return {_HEADER: recipe.digest, "stage": self.portion.stage, "reads": reads, **asdict(recipe)}
 
     def _remove_unwanted(self, wanted: list[Entry]) -> None:
         journalled = [record.entry for record in self.journal.last.values()]

@@ -293,6 +293,14 @@ class Plan:
             for path in self._expand(source, source.assets_out[asset], {})
         ]
 
+    def places(self, portion: Portion) -> dict[str, list[Path]]:
+        """Out directories, or science assets, behind every input of a portion."""
+        return {
+            name: [self.folder(source) for source, _ in readings]
+            or self.raw_files(self.stages[portion.stage], name)
+            for name, readings in self.readings(portion).items()
+        }
+
     def sources(self, portion: Portion) -> list[Portion]:
         """Portions that a portion reads from."""
         readings = self.readings(portion).values()

@@ -12,6 +12,12 @@ def commit(root: Path) -> str:
     return f"{head} (with changes)" if _git(root, "status", "--porcelain") else head
 
 
+def introduced(root: Path, text: str, file: str) -> str:
+    """First commit whose version of a file holds some text, with its date; empty where there is none."""
+    found = _git(root, "log", "--all", "--reverse", "--format=%h of %as, %s", f"-S{text}", "--", file)
+    return found.partition("\n")[0]
+
+
 def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)

@@ -1,6 +1,5 @@
 """A toy repository whose executors write down every simulation that they compute."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from cmbml.core.context import run_stage
 from cmbml.core.dvcfile import dvc_yaml
 from cmbml.core.engine import Engine
 from cmbml.core.plan import Plan
+from cmbml.core.raw import md5_of
 from tests.conftest import ROOT, git
 
 COUNTED = '''\
@@ -173,7 +173,7 @@ class CountedRepository:
         """Hash the DVC cache again."""
         for path in (self.root / ".dvc/cache/files/md5").glob("*/*"):
             name = path.parent.name + path.name.removesuffix(".dir")
-            assert hashlib.md5(path.read_bytes()).hexdigest() == name, f"{path} is damaged"
+            assert md5_of(path) == name, f"{path} is damaged"
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """Processes are killed at random moments; what follows is right, and nothing that was finished is redone."""
 
 import os
-import random
 import shutil
 import signal
 import time
 from collections import Counter
 from contextlib import suppress
 
+import numpy as np
 import pytest
 
 COMMANDS = {
@@ -29,8 +29,8 @@ def set_seed(repository, seed):
 def kill_at_random(repository, victim, rng):
     """Start a run, wait until it has computed some units and a little more, and kill the victim."""
     # The later stages of DVC start many seconds later.
-    lines = rng.randrange(1, N_UNITS // 2 if "dvc" in COMMANDS[victim] else N_UNITS)
-    process = repository.start(*COMMANDS[victim], pause=rng.choice((0.0, 0.005)))
+    lines = rng.integers(1, N_UNITS // 2 if "dvc" in COMMANDS[victim] else N_UNITS)
+    process = repository.start(*COMMANDS[victim], pause=float(rng.choice((0.0, 0.005))))
     end = time.monotonic() + 120
     while len(repository.computed()) < lines and process.poll() is None:
         assert time.monotonic() < end, "it hangs"
@@ -69,7 +69,7 @@ def kill_once(repository, monkeypatch, victim, rng, expected, what):
 
 def kill_many(repository, monkeypatch, seed, rounds):
     """Kill again and again, the second half of the times with a filled DVC cache."""
-    rng = random.Random(seed)
+    rng = np.random.default_rng(seed)
     expected = {}
     for value in SEEDS:
         set_seed(repository, value)
