@@ -21,7 +21,7 @@ from cmbml.sky.sht import Alm, Map
 from cmbml.sky.units import free_free, power_law, spinning_dust
 
 REFERENCE_GHZ = {"dust": 545.0, "sync": 0.408, "freefree": 30.0, "ame": 22.8}  # as PySM's templates
-GRID_MARGIN = 160  # multipoles beyond the band whose products reach into it; further ones are 1 % of the rms
+GRID_MARGIN = 160  # multipoles beyond the band whose products reach into it; the rest is 1 to 3 % of the rms
 
 DISCS = {
     "dust": Disc(
@@ -51,17 +51,17 @@ DISCS = {
         clouds=1070000.0,
     ),
     "freefree": Disc(
-        plane=200.0,
+        plane=260.0,
         height=0.085,
         length=2.2,
         hole=2.43,
         arms=1.4,
         bubble=0.235,
         flare=0.02,
-        bulge=404.0,
-        floor=2.6,
-        loops=4.5,
-        clouds=582.0,
+        bulge=525.0,
+        floor=3.38,
+        loops=5.85,
+        clouds=757.0,
     ),
     "ame": Disc(
         plane=144.0,
@@ -77,9 +77,10 @@ DISCS = {
         clouds=297.0,
     ),
 }
-SLOPE, TURNOVER = -2.9, 8.0  # of the log-normal fields
+SLOPE = -2.9  # of the log-normal fields
+TURNOVER = {"dust": 6.0, "sync": 2.0, "freefree": 15.0, "ame": 8.0}  # multipole where they flatten
 SMOOTH_SLOPE, SMOOTH_TURNOVER, SMOOTH_LMAX = -2.5, 1.0, 64  # of the spectral parameters' fields
-SIGMA = {"dust": 0.55, "sync": 0.22, "freefree": 0.85, "ame": 0.5}  # of the logarithm
+SIGMA = {"dust": 0.65, "sync": 0.22, "freefree": 1.3, "ame": 0.6}  # of the logarithm
 WITH_DUST = {"freefree": 0.6, "ame": 0.9}  # correlation of a component's logarithm with dust's
 DUST_BETA, DUST_BETA_SD = 1.54, 0.03
 DUST_TEMP_PLANE, DUST_TEMP_RISE, DUST_TEMP_SD = 18.7, 3.9, 1.0  # K; dust is warmer at high latitude
@@ -96,7 +97,7 @@ def _generators(rng: np.random.Generator) -> dict[str, np.random.Generator]:
 
 def _log_fields(generators: dict[str, np.random.Generator], grid: Grid, lmax: int) -> dict[str, Map]:
     """Unit Gaussian fields of the components' logarithms, correlated with dust's."""
-    fields = {name: gaussian_field(SLOPE, TURNOVER, lmax, grid, generators[name]) for name in DISCS}
+    fields = {name: gaussian_field(SLOPE, TURNOVER[name], lmax, grid, generators[name]) for name in DISCS}
     for name, correlation in WITH_DUST.items():
         fields[name] *= np.sqrt(1 - correlation**2)
         fields[name] += correlation * fields["dust"]
@@ -191,7 +192,7 @@ def galaxy_alm(
     rng
         Generator of this simulation's random fields.
     lmax
-        Band-limit of the result.  The same sky at another band-limit differs by 1 per cent of its rms.
+        Band-limit of the result.  The same sky at another band-limit differs by 1 to 3 per cent of its rms.
     n_stokes
         1 for T, 3 for T, E, B; T is the same with both.
     threads

@@ -1,9 +1,11 @@
+# ruff: noqa: INP001  (a script beside its page)
 """Compare the procedural Milky Way with PySM 3's templates: the figures of galaxy.md.
 
 Run as ``PYSM_LOCAL_DATA=... python docs/validation/galaxy.py``, with PySM's nside-64 templates or finer.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ LATITUDE = np.degrees(HealpixGrid(NSIDE).directions()[1])
 HIGH = np.abs(LATITUDE) > 20
 
 
+@lru_cache(maxsize=2 * N_SIMS)
 def skies(freqs: tuple[float, ...], seed: int) -> dict[str, Array]:
     """One simulation of ours, by component: ``(n_freq, npix)`` in uK_RJ."""
     factor = np.array([rj_to_cmb(freq) for freq in freqs])[:, np.newaxis]
@@ -47,8 +50,10 @@ def templates(freqs: tuple[float, ...], name: str) -> Array:
 
 def at_reference(name: str) -> tuple[list[Array], Array]:
     """Our simulations and PySM's template at a component's reference frequency."""
-    freqs = (REFERENCE_GHZ[name],)
-    return [skies(freqs, seed)[name][0] for seed in range(N_SIMS)], templates(freqs, name)[0]
+    freqs = tuple(REFERENCE_GHZ.values())
+    row = freqs.index(REFERENCE_GHZ[name])
+    ours = [skies(freqs, seed)[name][row] for seed in range(N_SIMS)]
+    return ours, templates((REFERENCE_GHZ[name],), name)[0]
 
 
 def spectrum(sky: Array, mask: Array) -> Array:
@@ -70,7 +75,7 @@ def panels(draw: Callable[[Any, str], None], filename: str) -> None:
         draw(axis, name)
         axis.set_title(TITLES[name], fontsize=10)
     axes.flat[0].legend(fontsize=8)
-    figure.savefig(HERE / filename, dpi=80)
+    figure.savefig(HERE / filename, dpi=70, pil_kwargs={"optimize": True})
     plt.close(figure)
 
 
@@ -123,7 +128,7 @@ def draw_seds(axis: Any, name: str) -> None:
 
 def draw_maps() -> None:
     """One simulation beside PySM's templates."""
-    figure = plt.figure(figsize=(8, 9))
+    figure = plt.figure(figsize=(8, 10))
     for row, name in enumerate(PRESETS):
         ours, theirs = at_reference(name)
         low, high = np.percentile(np.log10(np.maximum(theirs, 1e-3)), [5, 99.5])
@@ -132,13 +137,14 @@ def draw_maps() -> None:
                 np.log10(np.maximum(sky, 1e-3)),
                 fig=figure.number,
                 sub=(4, 2, 2 * row + column + 1),
-                title=f"{TITLES[name]}, {who}: log10 uK_RJ",
+                title=f"{TITLES[name]}, {who}",
                 min=low,
                 max=high,
                 cmap="inferno",
-                xsize=400,
+                xsize=300,
+                cbar=False,
             )
-    figure.savefig(HERE / "galaxy_maps.png", dpi=70)
+    figure.savefig(HERE / "galaxy_maps.png", dpi=50, pil_kwargs={"optimize": True})
     plt.close(figure)
 
 

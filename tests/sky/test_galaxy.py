@@ -107,11 +107,11 @@ def test_fields_are_the_same_at_every_resolution():
 
 
 def test_a_realisation_depends_little_on_the_band_limit():
-    """Small scales 160 multipoles beyond the band move the large ones by 1 to 2 per cent of the rms."""
+    """Small scales 160 multipoles beyond the band move the large ones by 1 to 3 per cent of the rms."""
     low, high = (galaxy_alm(FREQS, ForegroundDraw(), np.random.default_rng(0), lmax) for lmax in (60, 150))
     for one, other in zip(low, high, strict=True):
         cut = resize_alm(other, 60)
-        assert np.std(one - cut) < 0.02 * np.std(cut)
+        assert np.std(one - cut) < 0.03 * np.std(cut)
 
 
 def test_coefficients_are_those_of_the_map():
