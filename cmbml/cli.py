@@ -182,8 +182,7 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError("--sim repeats a simulation of one stage: name the stage")
     if options.stage is not None and options.stage not in plan.stages:
         raise PipelineError(f"no stage '{options.stage}': {did_you_mean(options.stage, plan.stages)}")
-    open_log(plan.config.root)
-    progress = Progress(plan.stages)
+    progress = Progress(plan.stages, open_log(plan.config.root))
     engine = Engine(plan, progress)
     chosen = [plan.stages[options.stage]] if options.stage else list(plan.stages.values())
     try:

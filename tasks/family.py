@@ -1,10 +1,9 @@
 """The Luigi task family, built from the pipeline."""
 
-import importlib.util
 import multiprocessing
+import sys
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import luigi
@@ -13,10 +12,11 @@ from cmbml.core.check import check_dvc, check_plan
 from cmbml.core.config import load_config
 from cmbml.core.console import Progress, open_log
 from cmbml.core.engine import Engine
-from cmbml.core.errors import ConfigError, SkippedError
+from cmbml.core.errors import SkippedError
 from cmbml.core.locks import die_with_parent
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.repository import expect_own_code
 
 # Luigi's scheduler takes quadratic time; up to about this many tasks it takes none.
 MAX_TASKS = 500
@@ -31,12 +31,14 @@ class Workshop:
 
     def __init__(self) -> None:
         config = load_config()
-        _expect_own_code(config.root)
+        expect_own_code(config.root, "python -m luigi")
+        # The user's own executors lie in the repository, and its settings apply in all of its folders.
+        sys.path.insert(0, str(config.root))
+        luigi.configuration.add_config_path(str(config.root / "luigi.cfg"))
         plan = Plan(config)
         check_plan(plan)
         check_dvc(plan)
-        open_log(config.root)
-        self.progress = Progress(plan.stages)
+        self.progress = Progress(plan.stages, open_log(config.root))
         self.engine = Engine(plan, self.progress)
         self.plan = plan
         # Stages of which a block failed: the same fault would only be told again for every other.
@@ -54,16 +56,6 @@ class Workshop:
         units = len(self.plan.units(portion))
         size = -(-units // self._blocks_per_portion)
         return ((first, min(size, units - first)) for first in range(0, units, size))
-
-
-def _expect_own_code(root: Path) -> None:
-    """Refuse to run one clone's data with another clone's code."""
-    spec = importlib.util.find_spec("cmbml")
-    code = Path(spec.origin).parent.parent if spec and spec.origin else None
-    if (root / "cmbml").is_dir() and code != root:
-        raise ConfigError(
-            f"{root}: the code in use is that of {code}: run `python -m luigi` in this folder instead"
-        )
 
 
 class AssetTarget(luigi.LocalTarget):

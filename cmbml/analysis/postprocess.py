@@ -179,7 +179,7 @@ def _smoothing(fwhm_in: float | None, fwhm_arcmin: float, lmax: int) -> Cl:
     if fwhm_in > fwhm_arcmin * (1 + BEAM_TOLERANCE):
         raise ValueError(
             f"the estimate has a beam of {fwhm_in:g} arcmin, blunter than the common {fwhm_arcmin:g}: "
-            "deconvolving is refused, raise analysis.fwhm"
+            "deconvolving is refused, raise analysis.fwhm_arcmin"
         )
     return gaussian_beam(float(np.sqrt(max(fwhm_arcmin**2 - fwhm_in**2, 0.0))), lmax)
 

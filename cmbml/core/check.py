@@ -13,6 +13,7 @@ from cmbml.core.errors import (
     UndeclaredError,
 )
 from cmbml.core.executor import BaseStageExecutor, split_names
+from cmbml.core.handlers import get_handler
 from cmbml.core.namer import tags_in
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan
@@ -55,7 +56,7 @@ def check_dvc(plan: Plan) -> None:
     """
     if not is_current(plan):
         raise PipelineError(
-            f"{DVC_YAML}: disagrees with pipeline/ or with the splits or methods: run `cmbml dvc`"
+            f"{DVC_YAML}: disagrees with pipeline/, imports, splits or methods: run `cmbml dvc`"
         )
 
 
@@ -98,6 +99,11 @@ def _stage_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:
     yield from _pinned_problems(plan, stage)
     for name in stage.assets_in:
         yield from _missing_raw(plan, stage, name)
+    for asset in stage.assets_out.values():
+        try:
+            get_handler(asset.handler)
+        except PipelineError as error:
+            yield PipelineError(f"{stage.where}: {error}")
 
 
 def _pinned_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:

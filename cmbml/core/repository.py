@@ -1,5 +1,6 @@
 """Where the repository is, and the names of the places in it."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from cmbml.core.errors import ConfigError
@@ -26,3 +27,19 @@ def find_root(start: Path | None = None) -> Path:
         if (folder / DVC_YAML).is_file():
             return folder
     raise ConfigError(f"{here}: no {DVC_YAML} here or above; change into the repository")
+
+
+def expect_own_code(root: Path, program: str) -> None:
+    """Refuse to run one clone's data with another clone's code.
+
+    Raises
+    ------
+    ConfigError
+        Where the repository has code of its own, and another is in use; `program` is how to run its own.
+    """
+    spec = find_spec("cmbml")
+    code = Path(spec.origin).parent.parent if spec and spec.origin else None
+    if (root / "cmbml").is_dir() and code != root:
+        raise ConfigError(
+            f"{root}: the code in use is that of {code}: run `{program}` in this folder"
+        )

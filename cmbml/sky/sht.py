@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 import ducc0
-import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -161,11 +160,6 @@ def gaussian_beam(fwhm_arcmin: float, lmax: int) -> Cl:
     sigma = fwhm_arcmin * ARCMIN / FWHM_PER_SIGMA
     ell = np.arange(lmax + 1)
     return np.exp(-0.5 * ell * (ell + 1) * sigma**2)
-
-
-def pixel_window(nside: int, lmax: int) -> Cl:
-    """HEALPix pixel window of temperature, ``(lmax + 1,)``, from the tables that healpy ships."""
-    return np.asarray(hp.pixwin(nside, lmax=lmax))
 
 
 def draw_alm(cl: Cl, rng: np.random.Generator) -> Alm:

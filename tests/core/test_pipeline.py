@@ -29,6 +29,7 @@ def check(toy):
         ("dir_name: double", "dir_name: double\n    splits: [trian]", "no split 'trian': did you mean 'train'"),
         ("{stage: number}", "{stage: number, split: tset}", "no split 'tset'"),
         ("dir_name: double", "dir_name: number", None),
+        ("handler: Config", "handler: nowhere.Gone", "handler 'nowhere.Gone': cannot be imported"),
         ("params: [seed]", "params: [sede]", "no parameter 'sede': did you mean 'seed'"),
         ("params: [seed]", "params: [seed, mask]", "'mask' is declared but never read"),
         ("params: [seed]", "params: []", "add 'seed' to 'params' of stage 'number' in pipeline/toy.yaml"),

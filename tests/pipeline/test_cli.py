@@ -49,13 +49,17 @@ def test_run_makes_one_stage_then_repeats_one_simulation(toy):
     done = toy.run("cmbml", "run", "number", "--split", "test", "--sim", "1")
     assert "number/test/sim0001 made" in done.stderr
     assert toy.run("cmbml", "run", "number").stderr == ""
+    # A repeated simulation leaves the stage closed: what reads it can go on.
+    toy.run("cmbml", "run")
+    assert toy.run("cmbml", "status").stdout == "everything is complete\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["run", "nmber"], "did you mean 'number'"),
-        (["run", "number", "--split", "tset"], "no such split or method"),
+        (["run", "number", "--split", "tset"], "its splits are train/valid/test/shifted"),
+        (["run", "--sim", "1"], "name the stage"),
         (["run", "number", "--split", "test", "--sim", "7"], "no such simulation: it has 3"),
         (["run", "double"], "run stage 'number' first"),
         (["profile", "dmeo"], "no profile 'dmeo'"),

@@ -152,6 +152,7 @@ def test_maps_made_elsewhere_get_the_score_they_deserve(demo, data, tmp_path):
     assert ">mine<" in (demo / "reports/index.html").read_text().replace("\n", "").replace(" ", "")
     for change, expected in (
         (["--name", "nilc"], "is one of our own rows"),
+        (["--name", "../x"], "letters, digits"),
         (["--name", "x", "--split", "tset"], "did you mean 'test'"),
         (["--name", "x", "--fwhm", "200"], "blunter"),
         (["--name", "x", "--maps", "pred.fits"], "lacks {sim}"),

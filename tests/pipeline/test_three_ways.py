@@ -167,7 +167,7 @@ def test_another_clones_code_is_refused(repository):
     program = "import sys; sys.path.pop(0); import tasks"
     done = subprocess.run([sys.executable, "-c", program], cwd=repository.root, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "run `python -m luigi` in this folder instead" in done.stderr
+    assert "run `python -m luigi` in this folder" in done.stderr
 
 
 def test_the_scheduling_process_stays_light(repository):

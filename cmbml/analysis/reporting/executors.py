@@ -1,6 +1,7 @@
 """Builds the report from finished data, and scores maps that were made elsewhere."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -283,6 +284,8 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> str:
         Where a map is missing, or cannot be brought to common ground.
     """
     config = plan.config
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", submission.name):
+        raise ConfigError(f"--name {submission.name}: use letters, digits, - and _ only")
     if submission.name in config.estimates:
         raise ConfigError(f"--name {submission.name}: is one of our own rows: choose another")
     if submission.split not in config.splits:
@@ -323,7 +326,8 @@ def _submissions(plan: Plan) -> Scores:
     for path in sorted(submission_folder(plan).glob("*.yaml")):
         for split, metrics in get_handler("Config").read(path).items():
             values.setdefault(split, {})[path.stem] = metrics
-    return summarise(values, _rng_of(plan.config.params.seed))
+    params = plan.config.params
+    return summarise(values, _rng_of(params.seed), n_resamples=params.analysis.n_bootstrap)
 
 
 def _merge(order: Iterable[str], ours: Scores, theirs: Scores) -> Scores:
