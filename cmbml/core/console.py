@@ -1,17 +1,22 @@
 """What a run says: progress and notes on the console, everything in a file of .cmbml/runs."""
 
+import atexit
+import json
 import logging
 import multiprocessing
 import os
+import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from cmbml.core.engine import Reporter
 from cmbml.core.errors import CmbmlError, SkippedError
 from cmbml.core.plan import Unit
+from cmbml.core.provenance import commit
 from cmbml.core.repository import LOCAL
 
 LOG = logging.getLogger("cmbml")
@@ -44,12 +49,18 @@ class _OneLine(logging.Filter):
         return True
 
 
-def open_log(root: Path) -> None:
-    """Send the run's notes to the console and, with all that Luigi says, to a file of its own."""
+def open_log(root: Path) -> "RunRecord":
+    """Send the run's notes to the console and, with all that Luigi says, to a file of its own.
+
+    Returns
+    -------
+    RunRecord
+        The record of the run, which lies beside its log.
+    """
     folder = root / LOCAL / "runs"
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    file = logging.FileHandler(folder / name, encoding="utf-8", delay=True)
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    file = logging.FileHandler(folder / f"{name}.log", encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(logging.Formatter("%(message)s"))
@@ -59,6 +70,46 @@ def open_log(root: Path) -> None:
     luigi = logging.getLogger("luigi-interface")
     luigi.addFilter(_OneLine())
     luigi.addHandler(file)
+    return RunRecord(root, folder / f"{name}.json")
+
+
+class RunRecord:
+    """What a run was: its command, commit, machine, time and what it made; none of a run that makes nothing.
+
+    Parameters
+    ----------
+    root
+        The repository.
+    path
+        Where it is written: when the run starts to make something, and again when it ends.
+    """
+
+    def __init__(self, root: Path, path: Path) -> None:
+        self._root = root
+        self._path = path
+        self._content: dict[str, Any] = {}
+
+    def begin(self, counts: Callable[[], dict[str, int]]) -> None:
+        """Write the first version; at the end of the program, with `counts` of what was made, the last."""
+        if self._content:
+            return
+        self._content = {
+            "command": sys.argv,
+            "commit": commit(self._root),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": time.strftime("%FT%T%z"),
+        }
+        self._write()
+        atexit.register(self._end, counts)
+
+    def _end(self, counts: Callable[[], dict[str, int]]) -> None:
+        if os.getpid() == self._content["pid"]:
+            self._content |= {"ended": time.strftime("%FT%T%z"), "made": counts()}
+            self._write()
+
+    def _write(self) -> None:
+        self._path.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
 
 
 class Progress(Reporter):
@@ -68,9 +119,12 @@ class Progress(Reporter):
     ----------
     stages
         Keys of the stages.
+    record
+        Record of the run.
     """
 
-    def __init__(self, stages: Iterable[str]) -> None:
+    def __init__(self, stages: Iterable[str], record: RunRecord) -> None:
+        self._record = record
         self._pending: dict[str, set[Unit]] = {key: set() for key in stages}
         self._done = {key: multiprocessing.Value("i", 0) for key in self._pending}
         self._started = {key: multiprocessing.Value("d", 0.0) for key in self._pending}
@@ -79,7 +133,11 @@ class Progress(Reporter):
     def expect(self, units: Iterable[Unit]) -> None:
         """Count units that are still to be made."""
         for unit in units:
+            self._record.begin(self._counts)
             self._pending[unit.portion.stage].add(unit)
+
+    def _counts(self) -> dict[str, int]:
+        return {stage: done.value for stage, done in self._done.items() if done.value}
 
     def start(self, stage: str) -> None:
         """Note when the first block of a stage starts."""
