@@ -7,13 +7,12 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from cmbml.core.config import load_config
 from cmbml.core.dvcfile import dvc_yaml
@@ -29,6 +28,8 @@ BUDGETS = {
     "parent_memory_mb": 300,
     "growth_beyond_computing_s": 5.0,
 }
+
+RUN_ALL = ("-m", "luigi", "--module", "tasks", "RunAll")
 
 EXECUTOR = '''\
 """One trivial output for every simulation."""
@@ -64,15 +65,13 @@ stages:
 """
 
 BARE = """\
-import os, sys, time
+import sys
 from pathlib import Path
 from trivial import sky
-start = time.perf_counter()
 for sim in range(int(sys.argv[1])):
     path = Path(f"bare/sim{sim:04d}/sky.txt")
     path.parent.mkdir(parents=True)
     path.write_text(sky(sim))
-print(time.perf_counter() - start)
 """
 
 
@@ -106,16 +105,24 @@ def _blocks(file: Path) -> dict[str, str]:
     return read_yaml(file).get("parameters") or {}
 
 
-def run(root: Path, *command: str) -> tuple[float, float]:
-    """Run a module; return its wall time in seconds and its largest memory in MB."""
+class Cost(NamedTuple):
+    """What a program took: seconds on the wall, seconds of the processors, and memory in MB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+def run(root: Path, *command: str) -> Cost:
+    """Run a program of Python to its end."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     start = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-m", *command], cwd=root, env=environment) as child:
+    with subprocess.Popen([sys.executable, *command], cwd=root, env=environment) as child:
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         sys.exit(f"{' '.join(command)} failed in {root}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def measure_luigi(sims: int) -> dict[str, Any]:
@@ -123,18 +130,21 @@ def measure_luigi(sims: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         root = Path(folder) / "repository"
         make_repository(root, sims, pad=10)
-        bare = float(subprocess.check_output([sys.executable, "bare.py", str(sims)], cwd=root))
-        made, memory = run(root, "luigi", "--module", "tasks", "RunAll")
-        no_op = [run(root, "luigi", "--module", "tasks", "RunAll") for _ in range(3)]
-        status = [run(root, "cmbml", "status")[0] for _ in range(3)]
+        bare = run(root, "bare.py", str(sims))
+        made = run(root, *RUN_ALL)
+        no_op = min(run(root, *RUN_ALL) for _ in range(3))
+        status = min(run(root, "-m", "cmbml", "status") for _ in range(3))
     return {
         "outputs": sims,
-        "bare_s": bare,
-        "luigi_s": made,
-        "overhead_ms_each": (made - bare) / sims * 1e3,
-        "no_op_s": statistics.median(seconds for seconds, _ in no_op),
-        "status_s": statistics.median(status),
-        "parent_memory_mb": max(memory, *(mb for _, mb in no_op)),
+        "bare_s": bare.wall,
+        "luigi_s": made.wall,
+        "overhead_ms_each": (made.wall - bare.wall) / sims * 1e3,
+        "overhead_cpu_ms_each": (made.cpu - bare.cpu) / sims * 1e3,
+        "no_op_s": no_op.wall,
+        "no_op_cpu_s": no_op.cpu,
+        "status_s": status.wall,
+        "status_cpu_s": status.cpu,
+        "parent_memory_mb": max(made.memory, no_op.memory),
     }
 
 
@@ -143,17 +153,18 @@ def measure_growth(sims: int, new: int, pad: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         fresh, root = Path(folder) / "fresh", Path(folder) / "repository"
         make_repository(fresh, new, pad)
-        computing, _ = run(fresh, "luigi", "--module", "tasks", "RunAll")
+        computing = run(fresh, *RUN_ALL).wall
         make_repository(root, sims, pad)
         (root / ".gitignore").write_text("/data\n/.cmbml\n")
         for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
             subprocess.run(command, cwd=root, check=True)
         (root / ".dvc/config").write_text((ROOT / ".dvc/config").read_text())
-        first, _ = run(root, "dvc", "repro", "-q")
-        no_op, _ = run(root, "dvc", "repro", "-q")
+        repro = ("-m", "dvc", "repro", "-q")
+        first = run(root, *repro).wall
+        no_op = run(root, *repro).wall
         set_sims(root, sims + new)
-        grown, _ = run(root, "dvc", "repro", "-q")
-        luigi, _ = run(root, "luigi", "--module", "tasks", "RunAll")
+        grown = run(root, *repro)
+        disk = subprocess.check_output(["du", "-sm", root], text=True)
     return {
         "outputs": sims,
         "bytes": sims * pad,
@@ -161,9 +172,10 @@ def measure_growth(sims: int, new: int, pad: int) -> dict[str, Any]:
         "first_s": first,
         "no_op_repro_s": no_op,
         "computing_the_new_alone_s": computing,
-        "grown_s": grown,
-        "growth_beyond_computing_s": grown - computing,
-        "no_op_luigi_s": luigi,
+        "grown_s": grown.wall,
+        "grown_cpu_s": grown.cpu,
+        "growth_beyond_computing_s": grown.wall - computing,
+        "disk_mb": int(disk.split()[0]),
     }
 
 

@@ -1,6 +1,7 @@
 """The Luigi task family, built from the pipeline."""
 
 import multiprocessing
+import os
 import sys
 from collections.abc import Iterator
 from functools import cached_property
@@ -21,7 +22,7 @@ from cmbml.core.repository import expect_own_code
 # Luigi's scheduler takes quadratic time; up to about this many tasks it takes none.
 MAX_TASKS = 500
 # A block pays once for its imports and its executor; several for each worker balance the load.
-_BLOCKS_PER_WORKER = 4
+_BLOCKS_PER_WORKER = 3
 # Luigi takes priorities below zero for zero.
 _FIRST_COME = 10**9
 
@@ -34,7 +35,8 @@ class Workshop:
         expect_own_code(config.root, "python -m luigi")
         # The user's own executors lie in the repository, and its settings apply in all of its folders.
         sys.path.insert(0, str(config.root))
-        luigi.configuration.add_config_path(str(config.root / "luigi.cfg"))
+        if "LUIGI_CONFIG_PATH" not in os.environ:
+            luigi.configuration.add_config_path(str(config.root / "luigi.cfg"))
         plan = Plan(config)
         check_plan(plan)
         check_dvc(plan)
@@ -45,16 +47,16 @@ class Workshop:
         self.failed = {key: multiprocessing.Value("b", 0) for key in plan.stages}
 
     @cached_property
-    def _blocks_per_portion(self) -> int:
-        portions = sum(len(self.plan.portions(stage)) for stage in self.plan.stages.values())
+    def _blocks_per_stage(self) -> int:
         default = _BLOCKS_PER_WORKER * luigi.interface.core().workers
-        wanted = luigi.configuration.get_config().getint("cmbml", "blocks_per_split", default)
-        return max(1, min(wanted, MAX_TASKS // portions))
+        wanted = luigi.configuration.get_config().getint("cmbml", "blocks_per_stage", default)
+        return max(1, min(wanted, MAX_TASKS // len(self.plan.stages)))
 
     def blocks(self, portion: Portion) -> Iterator[tuple[int, int]]:
         """First unit and number of units of every block of a portion."""
+        portions = self.plan.portions(self.plan.stages[portion.stage])
+        size = -(-sum(len(self.plan.units(other)) for other in portions) // self._blocks_per_stage)
         units = len(self.plan.units(portion))
-        size = -(-units // self._blocks_per_portion)
         return ((first, min(size, units - first)) for first in range(0, units, size))
 
 

@@ -1,5 +1,6 @@
 """Workers that share a folder and a luigid, on loopback; some of them die."""
 
+import json
 import os
 import shutil
 import signal
@@ -59,6 +60,14 @@ class Cluster:
         wait_until(self.answers)
         return process
 
+    def tasks_done(self):
+        """Tasks that luigid knows to be done."""
+        query = "data=%7B%22status%22%3A%22DONE%22%2C%22upstream_status%22%3A%22%22%7D"
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.port}/api/task_list?{query}", timeout=5
+        ) as answer:
+            return json.load(answer)["response"]
+
     def answers(self):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5):
@@ -98,6 +107,7 @@ def test_one_of_two_workers_is_killed(cluster):
     os.killpg(first.pid, signal.SIGKILL)
     assert second.wait(timeout=120) == 0
     expect_all_done(cluster, redone=1)
+    assert len(cluster.tasks_done()) > 20
 
 
 @pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL])
