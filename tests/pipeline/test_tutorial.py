@@ -112,7 +112,7 @@ def tutorial(toy):
     toy.write("pipeline/power.yaml", PIPELINE)
     toy.write("main_power.py", SCRIPT)
     toy.edit("params.yaml", "nside: 64\n  lmax: 160", "nside: 8\n  lmax: 16")
-    toy.edit("params.yaml", "lmax: 160\n  n_bootstrap", "lmax: 16\n  n_bootstrap")
+    toy.edit("params.yaml", "lmax: 160\n  band_width", "lmax: 16\n  band_width")
 
 
 def start(toy, ok=True):
