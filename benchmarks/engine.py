@@ -14,9 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from cmbml.core.config import load_config
-from cmbml.core.dvcfile import dvc_yaml
-from cmbml.core.plan import Plan
 from cmbml.core.yamlio import dump_yaml, read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,9 +80,8 @@ def make_repository(root: Path, sims: int, pad: int) -> None:
     (root / "bare.py").write_text(BARE)
     (root / "luigi.cfg").write_text((ROOT / "luigi.cfg").read_text())
     set_sims(root, sims)
-    sys.path.insert(0, str(root))
-    (root / "dvc.yaml").write_text(dvc_yaml(Plan(load_config(root))))
-    sys.path.remove(str(root))
+    (root / "dvc.yaml").touch()
+    run(root, "-m", "cmbml", "dvc")
 
 
 def set_sims(root: Path, sims: int) -> None:
