@@ -164,6 +164,7 @@ def test_maps_made_elsewhere_get_the_score_they_deserve(demo, data, tmp_path):
         assert expected in done.stderr
 
 
+@pytest.mark.long
 def test_the_same_pipeline_on_the_templates_of_the_field(demo, tmp_path, shared):
     """PySM 3's templates by one parameter; without them one line says what to fetch."""
     import shutil
