@@ -1,7 +1,7 @@
 import pytest
 
 from cmbml.core import CmbmlError, load_config
-from cmbml.core.check import check_executors, check_plan
+from cmbml.core.check import check_dvc, check_executors, check_plan
 from cmbml.core.plan import Plan
 
 
@@ -88,3 +88,4 @@ def test_what_ships_has_no_problem(real_config):
     plan = Plan(real_config)
     check_plan(plan)
     check_executors(plan)
+    check_dvc(plan)
