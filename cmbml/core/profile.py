@@ -12,7 +12,7 @@ PROFILES = "profiles"
 
 
 def apply_profile(root: Path, name: str, folder: Path) -> None:
-    """Write params.yaml, overlaid with a profile, into `folder`; and pipeline/, where that is not `root`.
+    """Write params.yaml, overlaid with a profile, into `folder`; where that is not `root`, pipeline/ and luigi.cfg too.
 
     Raises
     ------
@@ -27,6 +27,7 @@ def apply_profile(root: Path, name: str, folder: Path) -> None:
     if folder != root:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(root / PIPELINE, folder / PIPELINE, dirs_exist_ok=True)
+        shutil.copy(root / "luigi.cfg", folder)
     comment = f"# {PARAMS} overlaid with {PROFILES}/{name}.yaml\n"
     (folder / PARAMS).write_text(comment + dump_yaml(values), encoding="utf-8")
 
