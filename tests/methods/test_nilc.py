@@ -280,3 +280,23 @@ def test_prior_holds_no_channel_that_a_scale_does_not_use():
     assert prior.shape[:2] == (3, 10)
     assert np.all(prior[2, :4] == 0)
     assert np.all(np.any(prior[0] != 0, axis=-1))
+
+
+def test_e_and_b_of_polarisation_maps_are_cleaned_each_on_its_own():
+    """Maps of Q and U to E and B, cleaned, and compared with what went in."""
+    rng = np.random.default_rng(6)
+    ell = np.arange(LMAX + 1)
+    power = np.where(ell < 2, 0, 1e3 / (ell + 2.0) ** 2)
+    truth = np.array([np.zeros(sht.alm_size(LMAX)), *(sht.draw_alm(power * f, rng) for f in (1.0, 0.1))])
+    dust = np.array([np.zeros(sht.alm_size(LMAX)), *(sht.draw_alm(power, rng) for _ in range(2))])
+    bands = []
+    for sed, fwhm in zip(SED, FWHM, strict=True):
+        sky = sht.alm2map(sht.almxfl(truth + sed * dust, sht.gaussian_beam(fwhm, LMAX)), 32)
+        bands.append(sht.map2alm(sky, LMAX))
+    white = [sht.draw_alm(np.full(LMAX + 1, 1e-3), rng) for _ in range(8)]
+    fields = np.moveaxis(bands, 1, 0)[1:] + np.array(white).reshape(2, 4, -1)
+    for field, expected in zip(fields, truth[1:], strict=True):
+        result = nilc(field, **SETTINGS)
+        target = sht.almxfl(expected, sht.gaussian_beam(180.0, LMAX))
+        # noise and chance correlations leave 9 % of E and 17 % of B; the best channel has more dust than signal
+        assert size(result.alm - target) < 0.25 * size(target)
