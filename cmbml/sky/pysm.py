@@ -7,7 +7,6 @@ own for 40 seconds in every process.  The tests compare the two.
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -27,17 +26,19 @@ from cmbml.sky.pysm_models import (
     native_leaves,
     native_nside,
 )
-from cmbml.sky.pysm_templates import require_templates
+from cmbml.sky.pysm_templates import offline, require_templates
 from cmbml.sky.sht import Alm, Map, alm2map, alm_size, map2alm, nside_of, resize_alm
 
 GRID_MARGIN = 160  # multipoles beyond the band whose products reach into it
 
 
-def _own_emission(model: Any, band: Band, n_stokes: int) -> Map:
+def _own_emission(preset: str, band: Band, nside: int, n_stokes: int) -> Map:
     """Emission by PySM's own law, for models whose parameters are not varied: uK_CMB."""
     import pysm3.units as u  # import here: pipelines without PySM do without it
 
-    rows = np.atleast_2d(as_bandpass(band).average(lambda freq: model.get_emission(freq * u.GHz).value))
+    model = load_model(preset, nside)
+    with offline(preset):
+        rows = np.atleast_2d(as_bandpass(band).average(lambda freq: model.get_emission(freq * u.GHz).value))
     sky = np.zeros((n_stokes, rows.shape[-1]))
     sky[: min(n_stokes, len(rows))] = rows[:n_stokes]
     return sky
@@ -60,7 +61,7 @@ def _native_map(
     check_draw(preset, leaves, draw)
     amplitude = _amplitude(preset, draw)
     if leaves is None:
-        return amplitude * _own_emission(load_model(preset, nside), band, n_stokes)
+        return amplitude * _own_emission(preset, band, nside, n_stokes)
     offsets = _offsets_only(preset, draw)
     return band_map([component(leaf, offsets, amplitude) for leaf in leaves], band, n_stokes, threads=threads)
 

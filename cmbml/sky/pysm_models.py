@@ -12,7 +12,7 @@ from cmbml.sky.emission import Component, Law, grey_body
 from cmbml.sky.foregrounds import ForegroundDraw
 from cmbml.sky.grid import GaussGrid
 from cmbml.sky.instrument import PIXEL_LMAX
-from cmbml.sky.pysm_templates import preset_config, require_templates
+from cmbml.sky.pysm_templates import offline, preset_config, require_templates
 from cmbml.sky.sht import Alm, Map, map2alm, nside_of, resize_alm
 from cmbml.sky.units import power_law
 
@@ -202,7 +202,8 @@ def native_nside(preset: str, nside: int) -> int:
 def _load(preset: str, nside: int, data_folder: str) -> Any:  # noqa: ARG001  (part of the key)
     from pysm3.sky import create_components_from_config
 
-    return create_components_from_config({preset: preset_config(preset)}, nside=nside)[0]
+    with offline(preset):
+        return create_components_from_config({preset: preset_config(preset)}, nside=nside)[0]
 
 
 def _data_folder() -> str:

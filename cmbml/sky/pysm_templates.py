@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 _SUFFIXES = (".fits", ".fits.gz", ".txt", ".dat", ".h5")
 
@@ -92,3 +94,25 @@ def require_templates(presets: tuple[str, ...], nside: int = 512) -> list[Path]:
             f"from PySM's data server into a folder and set PYSM_LOCAL_DATA to that folder (now {folder})"
         )
     return [path for path in paths if path is not None]
+
+
+@contextmanager
+def offline(preset: str) -> Iterator[None]:
+    """Keep PySM off the network, for presets that name their templates in code (CIB, radio galaxies, CO).
+
+    Raises
+    ------
+    ValueError
+        Where a template is not on this machine.
+    """
+    from astropy.utils.data import conf
+
+    with conf.set_temp("allow_internet", False):
+        try:
+            yield
+        except (URLError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"PySM preset {preset}: a template is not on this machine ({reason}); fetch it from PySM's "
+                "data server into a folder and set PYSM_LOCAL_DATA to that folder"
+            ) from error

@@ -184,3 +184,9 @@ def test_models_with_a_law_of_their_own_are_passed_through(sky64):
 def test_no_presets_are_refused():
     with pytest.raises(ValueError, match="no PySM preset is named"):
         pysm_maps((), FREQS, ForegroundDraw(), 64)
+
+
+@pytest.mark.parametrize("preset", ["cib1", "rg1", "co1"])
+def test_templates_named_in_code_do_not_ask_the_network_either(sky64, preset):
+    with pytest.raises(ValueError, match=f"{preset}: a template is not on this machine"):
+        pysm_maps((preset,), (142.876,), ForegroundDraw(), 64)
