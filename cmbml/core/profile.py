@@ -12,7 +12,7 @@ PROFILES = "profiles"
 
 
 def apply_profile(root: Path, name: str, folder: Path) -> None:
-    """Write params.yaml, overlaid with a profile, into `folder`; where that is not `root`, pipeline/ and luigi.cfg too.
+    """Write params.yaml, overlaid with a profile, into `folder`; elsewhere also pipeline/ and luigi.cfg.
 
     Raises
     ------
