@@ -9,9 +9,7 @@ export MPLBACKEND := Agg
 .PHONY: run demo test test-all bench lint clean
 
 run: $(INSTALLED)
-	@python -m cmbml check --unfinished
-	@dvc repro
-	@python -m cmbml report
+	@python -m cmbml repro
 
 demo: $(INSTALLED)
 	@python -m cmbml profile demo --into .cmbml/demo

@@ -2,6 +2,7 @@
 
 import argparse
 import pdb  # noqa: T100
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from cmbml.core.console import Progress, open_log
 from cmbml.core.context import run_stage
 from cmbml.core.dvcfile import dvc_yaml
 from cmbml.core.engine import Engine
-from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
+from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_mean
 from cmbml.core.freshness import REPORT, report_is_fresh
 from cmbml.core.ledger import Ledger
 from cmbml.core.pipeline import Stage
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     switch = _add(commands, "profile", profile, "switch to a profile of profiles/")
     switch.add_argument("name", help="name of the profile")
     switch.add_argument("--into", type=Path, help="write a repository of its own there instead")
+    _add(commands, "repro", repro, "check, then `dvc repro`, then the report: what `make run` does")
     _add(commands, "report", report, "build reports/index.html")
     _add_score(_add(commands, "score", score, "score maps made elsewhere, beside ours"))
     return parser
@@ -102,18 +104,15 @@ def _plan() -> Plan:
 def check(options: argparse.Namespace) -> None:
     """Check everything, list all problems."""
     plan = _plan()
-    problems: list[CmbmlError] = []
-    try:
-        check_plan(plan)
-        for line in check_executors(plan, _unfinished(plan) if options.unfinished else None):
-            print(f"warning: {line}")
-    except ProblemsError as error:
-        problems += error.problems
-    if not problems:
-        check_dvc(plan)
-        print(f"{plan.config.dataset}: {len(plan.stages)} stages, no problem found")
-        return
-    raise ProblemsError(problems)
+    _check(plan, _unfinished(plan) if options.unfinished else None)
+
+
+def _check(plan: Plan, stages: list[Stage] | None) -> None:
+    check_plan(plan)
+    for line in check_executors(plan, stages):
+        print(f"warning: {line}")
+    check_dvc(plan)
+    print(f"{plan.config.dataset}: {len(plan.stages)} stages, no problem found", flush=True)
 
 
 def _unfinished(plan: Plan) -> list[Stage]:
@@ -238,9 +237,22 @@ def profile(options: argparse.Namespace) -> None:
     print(f"{folder}: dataset {plan.config.dataset}, {len(plan.stages)} stages")
 
 
+def repro(_: argparse.Namespace) -> None:
+    """Check what is unfinished, let DVC make and record it, and build the report."""
+    plan = _plan()
+    _check(plan, _unfinished(plan))
+    done = subprocess.run(["dvc", "repro"], cwd=plan.config.root, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    _report(plan)
+
+
 def report(_: argparse.Namespace) -> None:
     """Build the report, unless there is one of the same data, code and commit."""
-    plan = _plan()
+    _report(_plan())
+
+
+def _report(plan: Plan) -> None:
     if report_is_fresh(plan):
         print(f"{REPORT} is up to date")
         return

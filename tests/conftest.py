@@ -126,7 +126,9 @@ class ToyRepository:
         self.write("toy_math.py", TOY_MATH)
         self.write("pipeline/toy.yaml", TOY_PIPELINE)
         params = (ROOT / "params.yaml").read_text(encoding="utf-8")
-        params = params.replace("methods: [nilc, hilc]", "methods: []").replace("dataset: mini", "dataset: toy")
+        params = params.replace("methods: [nilc, hilc]", "methods: []").replace(
+            "dataset: mini", "dataset: toy"
+        )
         # The blocks of the methods come last.
         params = params[: params.index("\nnilc:")] + "\n"
         for split, count in (("train", 24), ("valid", 4), ("test", 6), ("shifted", 4)):
@@ -176,7 +178,14 @@ def forget_toy_modules() -> None:
     """Forget what was imported and parsed of the toy modules."""
     from cmbml.core import code
 
-    for cached in (code_of, code._module_file, code._is_beside, code._parse):
+    for cached in (
+        code_of,
+        code._module_file,
+        code._is_beside,
+        code._parse,
+        code._module_digest,
+        code._imports_in,
+    ):
         cached.cache_clear()
     for name in ("toy", "toy_math"):
         sys.modules.pop(name, None)

@@ -180,10 +180,10 @@ class _Closure:
         file = _module_file(name)
         if file is None:
             return
-        tree = _parse(file)
-        self.modules[name] = _digest([tree])
+        self.modules[name] = _module_digest(file)
         self.files.append(file)
-        self._add_imports(name, tree)
+        for node in _imports_in(file):
+            self._add_imported(name, node, None)
 
     def _add_imports(self, module: str, tree: ast.AST) -> None:
         for node in ast.walk(tree):
@@ -202,6 +202,16 @@ class _Closure:
             self.add_module(source)
             if _is_beside(source.partition(".")[0], self.home) and _module_file(inner) is not None:
                 self.add_module(inner)
+
+
+@cache
+def _module_digest(file: Path) -> str:
+    return _digest([_parse(file)])
+
+
+@cache
+def _imports_in(file: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    return tuple(node for node in ast.walk(_parse(file)) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def _absolute(module: str, node: ast.ImportFrom) -> str:
