@@ -60,7 +60,9 @@ def test_a_population_stales_its_own_split_only(real_config):
     found = changed(real_config, populations__dusty__dust_beta={"mean": 0.1, "sd": 0.05})
     assert {unit.portion.split for unit in found} == {"shifted", None}
     # The learned covariance reads the train split only, which is of another population.
-    assert {unit.portion.stage for unit in found} == {"draws", "draw_table", "noise_floor"} | SKY - {"hilc_covariance"}
+    assert {unit.portion.stage for unit in found} == {"draws", "draw_table", "noise_floor"} | SKY - {
+        "hilc_covariance"
+    }
 
 
 def test_growing_a_split_adds_simulations_and_touches_no_other(real_config):

@@ -74,7 +74,9 @@ def test_no_two_skies_share_random_numbers(data):
         for sim in split.iter_sims()
     ]
     normalised = [alm / np.linalg.norm(alm) for alm in truths]
-    overlap = abs(np.array([[np.vdot(a, b).real for a in normalised] for b in normalised]) - np.eye(len(truths)))
+    overlap = abs(
+        np.array([[np.vdot(a, b).real for a in normalised] for b in normalised]) - np.eye(len(truths))
+    )
     # The dipole-free power sits in few low multipoles: about 40 modes count, so chance stays well below 0.9.
     assert overlap.max() < 0.9
 
@@ -95,7 +97,9 @@ def test_without_foregrounds_the_noise_floor_is_the_best_combination_of_the_obse
     """The reference row adds the very noise of the observations, and the best linear weights, to the truth."""
     apply_profile(ROOT, "demo", tmp_path)
     none = {"mean": 1e-12, "sd": 0.0}
-    overrides = {f"populations.nominal.{name}_amplitude": none for name in ("dust", "sync", "freefree", "ame")}
+    overrides = {
+        f"populations.nominal.{name}_amplitude": none for name in ("dust", "sync", "freefree", "ame")
+    }
     overrides |= {f"splits.{split}.n_sims": 1 for split in ("train", "valid", "test", "shifted")}
     config = load_config(tmp_path, overrides=overrides)
     engine = Engine(Plan(config))
@@ -103,10 +107,19 @@ def test_without_foregrounds_the_noise_floor_is_the_best_combination_of_the_obse
         run_stage(engine, engine.plan.stages[key])
     data, instrument = Dataset(config), config.params.instrument
     lmax, beams = instrument.lmax, instrument.fwhm_arcmin
-    weights = noise_floor_weights(np.array([white_noise_cl(d, lmax) for d in instrument.depth_uk_arcmin]), beams, lmax)
-    bands = [data["observations"].obs.at(split="test", sim=0, freq=f).read().values[0] for f in instrument.freqs]
+    weights = noise_floor_weights(
+        np.array([white_noise_cl(d, lmax) for d in instrument.depth_uk_arcmin]), beams, lmax
+    )
+    bands = [
+        data["observations"].obs.at(split="test", sim=0, freq=f).read().values[0] for f in instrument.freqs
+    ]
     floor = data["noise_floor"].cleaned.at(split="test", sim=0).read()
-    observed = alm2map(combine(np.array([map2alm(b, lmax, iterations=12) for b in bands]), weights, beams, floor.fwhm_arcmin), 32)
+    observed = alm2map(
+        combine(
+            np.array([map2alm(b, lmax, iterations=12) for b in bands]), weights, beams, floor.fwhm_arcmin
+        ),
+        32,
+    )
     # Maps are float32, of up to 1e4 uK at 857 GHz; enough iterations leave nothing else.
     np.testing.assert_allclose(observed, floor.values[0], rtol=0, atol=1e-4 * observed.std())
 
@@ -138,15 +151,31 @@ def write_predictions(folder, data, scale=1.0, **facts):
     folder.mkdir(exist_ok=True)
     for sim in data.splits["test"].iter_sims():
         sky = data["nilc"].cleaned.at(split="test", sim=sim).read()
-        get_handler("HealpyMap").write(folder / f"pred_{sim}.fits", SkyMap(sky.values * scale, **{"unit": "uK_CMB", **facts}))
+        get_handler("HealpyMap").write(
+            folder / f"pred_{sim}.fits", SkyMap(sky.values * scale, **{"unit": "uK_CMB", **facts})
+        )
 
 
 def test_maps_made_elsewhere_get_the_score_they_deserve(demo, data, tmp_path):
     """Our own maps, handed in as a stranger's, score as ours."""
     write_predictions(tmp_path / "mine", data, scale=1e-3, unit="mK_CMB")
-    ask = ["score", "--maps", str(tmp_path / "mine/pred_{sim}.fits"), "--split", "test", "--fwhm", "160", "--lmax", "80"]
+    ask = [
+        "score",
+        "--maps",
+        str(tmp_path / "mine/pred_{sim}.fits"),
+        "--split",
+        "test",
+        "--fwhm",
+        "160",
+        "--lmax",
+        "80",
+    ]
     table = command(demo, *ask, "--name", "mine").stdout
-    rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in table.splitlines() if line.startswith("| ")}
+    rows = {
+        line.split("|")[1].strip(): line.split("|")[2:]
+        for line in table.splitlines()
+        if line.startswith("| ")
+    }
     n_pixel_metrics = 6  # of maps from elsewhere, spectra are not taken
     assert rows["mine"][:n_pixel_metrics] == rows["nilc"][:n_pixel_metrics]
     command(demo, "report")
@@ -181,7 +210,9 @@ def test_the_same_pipeline_on_the_templates_of_the_field(demo, tmp_path, shared)
     assert "PYSM_LOCAL_DATA" in absent.stderr
     assert "Traceback" not in absent.stderr
     command(folder, "run", PYSM_LOCAL_DATA=str(shared / "sky64"))
-    ours, theirs = (cmbml.open(f)["observations"].obs.at(split="test", sim=0, freq="857").read() for f in (demo, folder))
+    ours, theirs = (
+        cmbml.open(f)["observations"].obs.at(split="test", sim=0, freq="857").read() for f in (demo, folder)
+    )
     assert np.corrcoef(ours.values[0], theirs.values[0])[0, 1] > 0.5, "both are the Milky Way at 857 GHz"
     rmse = json.loads((folder / "metrics/scores.json").read_text())["test"]["nilc"]["rmse"]["mean"]
     assert 0.3 < rmse < 15
@@ -193,9 +224,13 @@ def test_real_maps_are_read_masked_and_brought_to_common_ground(shared):
 
     folder = shared / "wmap"
     handler = get_handler("HealpyMap")
-    mask = handler.read(folder / "wmap_temperature_analysis_mask_r9_7yr_v4_udgraded32.fits", unit="1", field=0).values[0]
+    mask = handler.read(
+        folder / "wmap_temperature_analysis_mask_r9_7yr_v4_udgraded32.fits", unit="1", field=0
+    ).values[0]
     skies = [
-        handler.read(folder / f"wmap_band_iqumap_r9_7yr_{band}_v4_udgraded32.fits", unit="mK_CMB", field=0).to("uK_CMB")
+        handler.read(
+            folder / f"wmap_band_iqumap_r9_7yr_{band}_v4_udgraded32.fits", unit="mK_CMB", field=0
+        ).to("uK_CMB")
         for band in "VW"
     ]
     v, w = (

@@ -165,14 +165,20 @@ def test_another_clones_code_is_refused(repository):
     (repository.root / "cmbml").mkdir()
     (repository.root / "cmbml/__init__.py").write_text("")
     program = "import sys; sys.path.pop(0); import tasks"
-    done = subprocess.run([sys.executable, "-c", program], cwd=repository.root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository.root, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "run `python -m luigi` in this folder" in done.stderr
 
 
 def test_the_scheduling_process_stays_light(repository):
-    program = (
-        "import sys, tasks; print(sorted({'healpy', 'pysm3', 'camb', 'torch', 'ducc0', 'scipy'} & set(sys.modules)))"
+    program = "import sys, tasks; print(sorted({'healpy', 'pysm3', 'camb', 'torch', 'ducc0', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
