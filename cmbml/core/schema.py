@@ -57,6 +57,14 @@ class CosmologyParams(Block):
     scatter: bool = Field(description="draw every simulation's parameters; false: the published means")
 
 
+class CmbParams(Block):
+    """How a CMB sky is drawn from its spectra."""
+
+    kind: Literal["gaussian", "lensed"] = Field(
+        description="gaussian: drawn from lensed spectra; lensed: an unlensed sky, remapped once"
+    )
+
+
 class ForegroundParams(Block):
     """The model of the Galaxy."""
 
@@ -77,8 +85,15 @@ class InstrumentParams(Block):
 
     nside: int = Field(ge=1, description="HEALPix resolution of the maps, a power of two")
     lmax: int = Field(ge=2, description="band-limit of the maps, at most 3 nside - 1")
-    fields: Literal["T"] = Field(description="Stokes fields of the maps")
+    fields: Literal["T", "TQU"] = Field(
+        description="Stokes fields of the maps: T alone, or T, Q, U in one file a band"
+    )
     bands: dict[Name, Band] = Field(min_length=1, description="bands by name, in order of frequency")
+
+    @property
+    def n_stokes(self) -> int:
+        """Number of Stokes fields: 1 or 3."""
+        return len(self.fields)
 
     @property
     def freqs(self) -> tuple[str, ...]:
@@ -143,6 +158,7 @@ class Params(Block):
     populations: dict[Name, PopulationParams] = Field(description="the populations by name")
     methods: tuple[Name, ...] = Field(description="methods that are switched on")
     cosmology: CosmologyParams
+    cmb: CmbParams
     foregrounds: ForegroundParams
     instrument: InstrumentParams
     noise: NoiseParams

@@ -6,11 +6,13 @@ import numpy as np
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError
-from cmbml.sky.cmb import draw_cmb
+from cmbml.sky.cmb import draw_cmb, draw_lensed_cmb
 from cmbml.sky.cosmology import Cosmology, draw_gaussian, fixed, theory_spectra
+from cmbml.sky.emission import squeeze
 from cmbml.sky.foregrounds import FOREGROUND_KEYS, ForegroundDraw, draw_foregrounds
 from cmbml.sky.galaxy import galaxy_alm
 from cmbml.sky.instrument import beam_warnings
+from cmbml.sky.lensing import lensing_lmax
 from cmbml.sky.mask import galactic_mask
 from cmbml.sky.noise import draw_white_noise
 from cmbml.sky.observe import combine_alm
@@ -18,8 +20,6 @@ from cmbml.sky.pysm import pysm_alm
 from cmbml.sky.pysm_templates import require_templates
 from cmbml.sky.sht import Alm, alm2map
 from cmbml.sky.skymap import SkyAlm, SkyMap
-
-N_STOKES = {"T": 1, "TQU": 3}
 
 
 class CosmologyExecutor(BaseStageExecutor):
@@ -47,7 +47,9 @@ class TheoryExecutor(BaseStageExecutor):
         self.out_spectra = self.assets_out["spectra"]
         self.in_cosmology = self.assets_in["cosmology"]
         self.lmax = cfg.instrument.lmax
-        self.n_stokes = N_STOKES[cfg.instrument.fields]
+        self.n_stokes = len(cfg.instrument.fields)
+        if cfg.cmb.kind == "lensed":
+            self.lmax, self.n_stokes = lensing_lmax(self.lmax, self.n_stokes), 3
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Run CAMB once."""
@@ -65,12 +67,21 @@ class CmbExecutor(BaseStageExecutor):
         self.in_spectra = self.assets_in["spectra"]
         self.seed = cfg.seed
         self.lmax = cfg.instrument.lmax
-        self.n_stokes = N_STOKES[cfg.instrument.fields]
+        self.n_stokes = len(cfg.instrument.fields)
+        self.lensed = cfg.cmb.kind == "lensed"
 
     def process_sim(self, split: Split, sim: int) -> None:
-        """Draw one sky from its lensed spectra."""
-        rng_t, rng_p = (generator(self.seed, split.stream, sim, "cmb", field) for field in ("T", "P"))
-        alm = draw_cmb(self.in_spectra.read(), self.lmax, rng_t, rng_p, n_stokes=self.n_stokes)
+        """Draw one sky: unlensed and then lensed once, or from its lensed spectra."""
+        spectra, lmax, n_stokes = self.in_spectra.read(), self.lmax, self.n_stokes
+        rng_t, rng_p, rng_phi = (
+            generator(self.seed, split.stream, sim, "cmb", field) for field in ("T", "P", "phi")
+        )
+        if self.lensed:
+            alm = draw_lensed_cmb(
+                spectra, lmax, rng_t, rng_phi, rng_p, n_stokes=n_stokes, threads=self.threads
+            )
+        else:
+            alm = draw_cmb(spectra, lmax, rng_t, rng_p, n_stokes=n_stokes)
         self.out_alm.write(SkyAlm(alm, "uK_CMB", fwhm_arcmin=0.0))
 
 
@@ -138,23 +149,24 @@ class ObservationsExecutor(BaseStageExecutor):
 
     def _foregrounds(self, draw: ForegroundDraw, split: Split, sim: int) -> Alm:
         freqs, lmax = self.instrument.freq_ghz, self.instrument.lmax
+        options = {"n_stokes": self.instrument.n_stokes, "threads": self.threads}
         if self.model == "pysm3":
-            return pysm_alm(self.presets, freqs, draw, lmax, threads=self.threads)
+            return pysm_alm(self.presets, freqs, draw, lmax, **options)
         rng = generator(self.seed, split.stream, sim, "galaxy")
-        return galaxy_alm(freqs, draw, rng, lmax, threads=self.threads)
+        return galaxy_alm(freqs, draw, rng, lmax, **options)
 
     def _noise(self, level: float, split: Split, sim: int) -> Alm:
         bands = zip(self.instrument.freqs, self.instrument.depth_uk_arcmin, strict=True)
-        return np.concatenate(
-            [
-                draw_white_noise(
-                    level * depth,
-                    self.instrument.lmax,
-                    generator(self.seed, split.stream, sim, "noise", freq),
-                )
-                for freq, depth in bands
-            ]
-        )
+        alms = [
+            draw_white_noise(
+                level * depth,
+                self.instrument.lmax,
+                generator(self.seed, split.stream, sim, "noise", freq),
+                n_stokes=self.instrument.n_stokes,
+            )
+            for freq, depth in bands
+        ]
+        return squeeze(alms)
 
 
 class MaskExecutor(BaseStageExecutor):
