@@ -9,7 +9,7 @@ import ast
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +19,7 @@ from pathlib import Path
 from cmbml.core.errors import PipelineError, did_you_mean
 
 MACHINERY = ("cmbml.core", "cmbml.cli", "tasks")
+_NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _LOOPS = ("process_sim", "process_split", "execute")
 
 
@@ -67,7 +68,7 @@ def code_of(executor: str | type) -> Code:
         tree = _parse(file)
     closure = _Closure(home=module.partition(".")[0])
     names = _Names(module, tree)
-    if name not in names.definitions:
+    if names.class_named(name) is None:
         raise PipelineError(
             f"executor '{executor}': no class '{name}': {did_you_mean(name, names.definitions)}"
         )
@@ -122,26 +123,40 @@ def _parse(file: Path) -> ast.Module:
 
 
 class _Names:
-    """The top-level names of a module: what defines them, and what they import."""
+    """The top-level names of a module: the statements behind each, and what is imported."""
 
     def __init__(self, module: str, tree: ast.Module) -> None:
         self.module = module
-        self.definitions: dict[str, ast.stmt] = {}
+        self.definitions: dict[str, list[ast.stmt]] = {}
         self.imports: dict[str, ast.Import | ast.ImportFrom] = {}
         for statement in tree.body:
-            for name in _defined(statement):
-                self.definitions[name] = statement
-            for node in ast.walk(statement) if isinstance(statement, ast.If) else [statement]:
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    self.imports |= {a.asname or a.name.partition(".")[0]: node for a in node.names}
+            for name in _touched(statement):
+                self.definitions.setdefault(name, []).append(statement)
+            for node in _imports_of(statement):
+                self.imports |= {a.asname or a.name.partition(".")[0]: node for a in node.names}
+
+    def class_named(self, name: str) -> ast.ClassDef | None:
+        """Find the definition of a class."""
+        classes = (node for node in self.definitions.get(name, []) if isinstance(node, ast.ClassDef))
+        return next(classes, None)
 
 
-def _defined(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-        yield statement.name
-    elif isinstance(statement, ast.Assign | ast.AnnAssign):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        yield from (node.id for t in targets for node in ast.walk(t) if isinstance(node, ast.Name))
+def _touched(statement: ast.stmt) -> set[str]:
+    """Names that a top-level statement defines, or may change: `TABLE.update(...)` belongs to `TABLE`."""
+    if isinstance(statement, _NAMED):
+        return {statement.name}
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return set()
+    simple = isinstance(statement, ast.Assign | ast.AnnAssign)
+    names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+    inner = (node.name for node in ast.walk(statement) if isinstance(node, _NAMED))
+    return {*inner, *(node.id for node in names if isinstance(node.ctx, ast.Store) or not simple)}
+
+
+def _imports_of(statement: ast.stmt) -> list[ast.Import | ast.ImportFrom]:
+    """Imports that run with the module, also those under `if` and `try`."""
+    inside = ast.walk(statement) if not isinstance(statement, _NAMED) else []
+    return [node for node in inside if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 @dataclass
@@ -155,18 +170,21 @@ class _Closure:
 
     def add_definition(self, names: _Names, first: str) -> list[ast.AST]:
         """Collect the definition of `first` and all others of its module that it refers to."""
-        wanted, used = [first], dict[str, ast.AST]()
+        wanted, used = [first], dict[str, list[ast.stmt]]()
+        if "*" in names.imports:
+            self._add_imported(names.module, names.imports["*"], None)
         while wanted:
             name = wanted.pop()
             if name in used:
                 continue
-            if name in names.definitions:
-                node = used[name] = names.definitions[name]
-                wanted += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
-                self._add_imports(names.module, node)
-            elif name in names.imports:
+            if name in names.imports:
                 self._add_imported(names.module, names.imports[name], name)
-        return [used[name] for name in sorted(used)]
+            if name in names.definitions:
+                used[name] = names.definitions[name]
+                for node in used[name]:
+                    wanted += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+                    self._add_imports(names.module, node)
+        return [node for name in sorted(used) for node in used[name]]
 
     def add_module(self, name: str) -> None:
         """Collect a whole module and all that it imports."""
@@ -217,7 +235,11 @@ def _imports_in(file: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
 def _absolute(module: str, node: ast.ImportFrom) -> str:
     if not node.level:
         return node.module or ""
-    parent = module.split(".")[: -node.level]
+    file = _module_file(module)
+    # Seen from a package, one dot is the package itself.
+    depth = node.level - (file is not None and file.name == "__init__.py")
+    parts = module.split(".")
+    parent = parts[: len(parts) - depth]
     return ".".join([*parent, *([node.module] if node.module else [])])
 
 
@@ -251,12 +273,26 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def _loop(names: _Names, name: str) -> str:
-    """Find which method of the walk a class or its bases in the same module override."""
-    node = names.definitions.get(name)
-    if not isinstance(node, ast.ClassDef):
-        return _LOOPS[0]
+    """Find which method of the walk a class or its bases override."""
+    node = names.class_named(name)
+    if node is None:
+        return _imported_loop(names, name)
     own = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
     for method in reversed(_LOOPS):
         if method in own:
             return method
     return next((_loop(names, base.id) for base in node.bases if isinstance(base, ast.Name)), _LOOPS[0])
+
+
+def _imported_loop(names: _Names, name: str) -> str:
+    """The same for a base class from another module; what the machinery's own does is the default."""
+    node = names.imports.get(name)
+    source = _absolute(names.module, node) if isinstance(node, ast.ImportFrom) else ""
+    file = None if source.startswith(MACHINERY) else _module_file(source)
+    return _LOOPS[0] if file is None else _loop(_Names(source, _parse(file)), _original(node, name))
+
+
+def _original(node: ast.AST | None, name: str) -> str:
+    """Name under which something was imported."""
+    aliases = node.names if isinstance(node, ast.ImportFrom) else []
+    return next((alias.name for alias in aliases if alias.asname == name), name)

@@ -1,10 +1,12 @@
 """dvc.yaml, derived from the pipeline and from the names of splits and methods."""
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cmbml.core.errors import PipelineError
+from cmbml.core.handlers import get_handler
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan
 from cmbml.core.repository import DVC_YAML
@@ -34,7 +36,7 @@ def _stage(plan: Plan, stage: Stage) -> dict[str, Any]:
     outside = [a.path_template for a in stage.assets_out.values() if not a.path_template.startswith("{root}")]
     described: dict[str, Any] = {
         "cmd": f"python -m luigi --module tasks {stage.class_name} --alone",
-        "deps": sorted({*_code(plan, stage), *_inputs(plan, stage)}),
+        "deps": sorted({*_code(plan, stage), *_handlers(plan, stage), *_inputs(plan, stage)}),
         "params": [*_params(stage), {stage.file: [f"stages.{stage.key}"]}],
         "outs": [{_relative(plan, plan.folder(p)): {"persist": True}} for p in plan.portions(stage)],
         "metrics": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(".json")],
@@ -49,6 +51,14 @@ def _relative(plan: Plan, path: Path) -> str:
 
 def _code(plan: Plan, stage: Stage) -> Iterator[str]:
     for file in plan.code(stage).files:
+        if file.is_relative_to(plan.config.root):
+            yield _relative(plan, file)
+
+
+def _handlers(plan: Plan, stage: Stage) -> Iterator[str]:
+    """Files of the handlers, of whose `format_version` DVC would not hear otherwise."""
+    for asset in stage.assets_out.values():
+        file = Path(inspect.getfile(type(get_handler(asset.handler))))
         if file.is_relative_to(plan.config.root):
             yield _relative(plan, file)
 

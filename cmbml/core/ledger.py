@@ -1,14 +1,17 @@
 """What has been made: the manifest in every out directory, and the journals of work under way.
 
 A manifest is the only authority on completeness.  It is sorted, holds no time, host or absolute path, and
-travels with the data.  While units are made, each process journals outside the out directories: *intent*,
-before files take their names, and *done*, after.  What a crash leaves at intent is judged by its hashes.
+travels with the data.  A file that is younger than its manifest was touched by others, and is read before it
+is believed.  While units are made, each process journals outside the out directories: *intent*, before files
+take their names, and *done*, after.  What a crash leaves at intent is judged by its hashes.
 """
 
 import gc
 import json
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ from cmbml.core.raw import md5_of
 from cmbml.core.repository import LOCAL, MANIFEST
 
 _HEADER = "recipe"
+# Where the time of change stands in a signature.
+_MTIME = 2
 
 
 class Ledger:
@@ -45,6 +50,8 @@ class Ledger:
         self.journal = Journal(local / "journal" / name)
         self.attic = local / "attic" / f"{name}.jsonl"
         self.lock = local / "locks" / f"{name}.lock"
+        # Times of change of files that were read since, and found to be what was made.
+        self._read_at: dict[str, int] = {}
         # Signatures of files as they were last read; () before.
         self._manifest_seen: Any = ()
         self._attic_seen: Any = ()
@@ -81,14 +88,10 @@ class Ledger:
             self._overlay(sim)
 
     def _read_manifest(self) -> None:
-        # Searching for garbage among this much that is new would take as long as reading it.
-        gc.disable()
-        try:
+        with no_garbage():
             records = list(read_lines(self.manifest))
             self._recipes = {record[_HEADER]: record for record in records if "sim" not in record}
             self._finalised = {record["sim"]: Entry(**record) for record in records if "sim" in record}
-        finally:
-            gc.enable()
 
     def _overlay(self, sim: int | None) -> None:
         """Take over the last state of a journalled unit; a crash may have left it broken."""
@@ -111,18 +114,40 @@ class Ledger:
             return "never made"
         if entry.fingerprint != self.plan.fingerprint(unit):
             return self._difference(entry, unit)
-        if sorted(entry.files) != self.plan.files(unit):
+        if [*entry.files] != self.plan.files(unit):
             return "other files are declared"
-        for path, (size, _) in entry.files.items():
-            found = _size(f"{self.root}/{path}")
-            if found != size:
-                return f"{path} is {'missing' if found is None else f'{found} bytes instead of {size}'}"
+        record = self.journal.last.get(unit.sim)
+        recorded = record.time if record else self._manifest_seen[_MTIME]
+        for path, (size, md5) in entry.files.items():
+            if flaw := self._flaw(path, size, md5, recorded):
+                return f"{path} {flaw}"
+        return None
+
+    def _flaw(self, path: str, size: int, md5: str, recorded: int) -> str | None:
+        """What is wrong with a file; it is read only where it changed after it was recorded."""
+        try:
+            found = os.stat(f"{self.root}/{path}")  # noqa: PTH116 (half the time of Path.stat)
+        except FileNotFoundError:
+            return "is missing"
+        if found.st_size != size:
+            return f"is {found.st_size} bytes instead of {size}"
+        if found.st_mtime_ns > max(recorded, self._read_at.get(path, 0)):
+            if md5_of(self.root / path) != md5:
+                return "is not what was made"
+            self._read_at[path] = found.st_mtime_ns
         return None
 
     def damaged(self, unit: Unit) -> list[str]:
         """Files of a complete unit whose content is not what it was when they were made."""
         entry = self.entries[unit.sim]
         return [path for path, (_, md5) in entry.files.items() if md5_of(self.root / path) != md5]
+
+    def foreign(self) -> list[str]:
+        """Files in the out directory that no unit made; DVC would version them all the same."""
+        ours = {path for entry in self.entries.values() for path in entry.files}
+        found = (path for path in self.folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+        names = {str(path.relative_to(self.root)) for path in found if not path.name.startswith(TEMPORARY)}
+        return sorted(names - ours)
 
     def _difference(self, entry: Entry, unit: Unit) -> str:
         """Name what changed between an entry's fingerprint and the wanted one."""
@@ -148,11 +173,23 @@ class Ledger:
         if not self.closed():
             return False
         if self._complete_at != self._manifest_seen:
+            start = time.time_ns()
             finalised = self.finalised
-            if any(self.stale(unit, finalised) for unit in self.plan.units(self.portion)):
-                return False
+            with no_garbage():
+                if any(self.stale(unit, finalised) for unit in self.plan.units(self.portion)):
+                    return False
+            if self._read_at:
+                self._vouch(start)
             self._complete_at = self._manifest_seen
         return True
+
+    def _vouch(self, now: int) -> None:
+        """Date the manifest after files that a checkout brought later than it, and that were read."""
+        # Where the data may only be read, its files are read again every time.
+        with suppress(PermissionError):
+            os.utime(self.manifest, ns=(now, now))
+            self._manifest_seen = _signature(self.manifest)
+            self._read_at = {}
 
     def closed(self) -> bool:
         """Whether the manifest has an entry for all wanted units and no others, and no journal is open."""
@@ -230,6 +267,18 @@ class Ledger:
         return self._attic
 
 
+@contextmanager
+def no_garbage() -> Iterator[None]:
+    """Do not look for garbage among much that is new and needed: it takes as long as making it."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def remove(path: Path, stop: Path) -> None:
     """Remove a file and the folders that it leaves empty, up to `stop`."""
     path.unlink(missing_ok=True)
@@ -245,13 +294,6 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 (half the time of Path.stat, for each of many files)
-    except FileNotFoundError:
-        return None
 
 
 def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from cmbml.core.pipeline import THE_METHOD, AssetOut, Stage
 from cmbml.core.raw import raw_digest
 
 _ENCODER = json.JSONEncoder(sort_keys=True)
+_DIGITS = 32
 # Stands for the simulation in a path whose other tags are filled.
 _SIM = "{sim}"
 
@@ -110,6 +111,8 @@ class Plan:
     _readings: dict[Portion, dict[str, list[Reading]]] = field(default_factory=dict)
     _shared_inputs: dict[tuple[Portion, str], str] = field(default_factory=dict)
     _templates: dict[Portion, list[str]] = field(default_factory=dict)
+    _owns: dict[Portion, dict[str, list[Reading]]] = field(default_factory=dict)
+    _commons: dict[Portion, "hashlib._Hash"] = field(default_factory=dict)
 
     @cached_property
     def stages(self) -> dict[str, Stage]:
@@ -240,12 +243,17 @@ class Plan:
     def fingerprint(self, unit: Unit) -> str:
         """Wanted fingerprint of a unit: code, parameters, inputs, and which simulation it is."""
         if unit not in self._prints:
-            self._prints[unit] = _digest([
-                self.recipe(unit.portion).digest,
-                self.identity(unit),
-                self.input_digests(unit),
-            ])  # fmt: skip
+            digest = self._common(unit.portion).copy()
+            digest.update(f"{unit.sim} {self._own_inputs(unit)}".encode())
+            self._prints[unit] = digest.hexdigest()[:_DIGITS]
         return self._prints[unit]
+
+    def _common(self, portion: Portion) -> "hashlib._Hash":
+        """Hash of all that the units of a portion share."""
+        if portion not in self._commons:
+            shared = [self.recipe(portion).digest, self.identity(Unit(portion, None)), self._shared(portion)]
+            self._commons[portion] = hashlib.sha256(_ENCODER.encode(shared).encode())
+        return self._commons[portion]
 
     def identity(self, unit: Unit) -> list[Any]:
         """Which piece a unit is: method, split, random stream, simulation."""
@@ -254,12 +262,26 @@ class Plan:
 
     def input_digests(self, unit: Unit) -> dict[str, str]:
         """Fingerprints of a unit's inputs by name; of science assets, the hash of the file."""
-        return {
-            name: self._own_input(readings, unit)
-            if any(alone for _, alone in readings)
-            else self._shared_input(unit.portion, name)
-            for name, readings in self.readings(unit.portion).items()
-        }
+        return {**self._shared(unit.portion), **self._own_inputs(unit)}
+
+    def _shared(self, portion: Portion) -> dict[str, str]:
+        """Fingerprints of the inputs that all units of a portion read whole."""
+        own = self._own(portion)
+        return {name: self._shared_input(portion, name) for name in self.readings(portion) if name not in own}
+
+    def _own(self, portion: Portion) -> dict[str, list[Reading]]:
+        """Inputs of which a unit reads its own part alone."""
+        if portion not in self._owns:
+            self._owns[portion] = {
+                name: readings
+                for name, readings in self.readings(portion).items()
+                if any(alone for _, alone in readings)
+            }
+        return self._owns[portion]
+
+    def _own_inputs(self, unit: Unit) -> dict[str, str]:
+        own = self._own(unit.portion)
+        return {name: self._own_input(readings, unit) for name, readings in own.items()}
 
     def _own_input(self, readings: list[Reading], unit: Unit) -> str:
         return _joined([
@@ -372,4 +394,4 @@ def _joined(digests: list[str]) -> str:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()[:32]
+    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()[:_DIGITS]

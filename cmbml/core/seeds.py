@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
-def generator(seed: int, stream: str, sim: int, component: str, channel: str = "") -> np.random.Generator:
+def generator(seed: int, stream: str, sim: int, component: str, channel: str = "") -> "Generator":
     """Make the generator of one purpose.
 
     Parameters
@@ -27,6 +29,8 @@ def generator(seed: int, stream: str, sim: int, component: str, channel: str = "
     numpy.random.Generator
         Depends on these five values and on nothing else; 256 bits of their hash leave no collisions.
     """
+    import numpy as np
+
     purpose = json.dumps([seed, stream, sim, component, channel])
     digest = hashlib.sha256(purpose.encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32).astype(np.uint64))

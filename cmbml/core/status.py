@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cmbml.core.engine import Engine
+from cmbml.core.ledger import Ledger, no_garbage
 from cmbml.core.plan import Plan, Portion
 
 
@@ -15,18 +16,28 @@ def status_lines(plan: Plan, *, verify: bool = False) -> Iterator[str]:
     plan
         What is wanted.
     verify
-        Read every file and compare its content with what was made, not only its size.
+        Read every file, whatever its size and date say, and look for files that nobody made.
     """
     engine = Engine(plan)
     waiting = 0
     for stage in plan.stages.values():
         for portion in plan.portions(stage):
-            reasons = Counter(_reasons(engine, portion, verify=verify))
+            if verify:
+                yield from _strangers(engine.ledger(portion))
+            elif engine.ledger(portion).complete():
+                continue
+            with no_garbage():
+                reasons = Counter(_reasons(engine, portion, verify=verify))
             waiting += reasons.total()
             yield from (f"{portion}: {count} to make: {reason}" for reason, count in reasons.items())
             if not reasons and not engine.ledger(portion).closed():
                 yield f"{portion}: to be closed: simulations were removed, or a run was interrupted"
     yield f"{waiting} to make" if waiting else "everything is complete"
+
+
+def _strangers(ledger: Ledger) -> Iterator[str]:
+    if found := ledger.foreign():
+        yield f"{ledger.portion}: {len(found)} files that it did not make, as {found[0]}: move them away"
 
 
 def _reasons(engine: Engine, portion: Portion, *, verify: bool) -> Iterator[str]:
@@ -36,4 +47,6 @@ def _reasons(engine: Engine, portion: Portion, *, verify: bool) -> Iterator[str]
         if reason := ledger.stale(unit, entries):
             yield reason
         elif verify and (damaged := ledger.damaged(unit)):
-            yield f"{damaged[0]} is damaged: its content is not what was made: remove it"
+            # Its date betrays it to the next run, which makes it again.
+            (engine.plan.config.root / damaged[0]).touch()
+            yield f"{damaged[0]} is not what was made"

@@ -42,6 +42,34 @@ def test_a_constant_that_the_class_uses_counts(toy):
     assert [name for name, old in before.items() if hashes(name) != old] == ["Number"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("PAUSE = 0.0", "PAUSE = 0.0\nPAUSE += 0.1"),
+        ("PAUSE = 0.0", "if True:\n    PAUSE = 0.1"),
+        ("PAUSE = 0.0", "PAUSE = 0.0\nglobals().update(PAUSE=PAUSE + 1)"),
+        ("PAUSE = 0.0", "try:\n    from elsewhere import PAUSE\nexcept ImportError:\n    PAUSE = 0.0"),
+    ],
+)
+def test_whatever_else_sets_a_constant_counts(toy, old, new):
+    before = {name: hashes(name) for name in ("Number", "Double")}
+    toy.edit("toy.py", old, new)
+    assert [name for name, old in before.items() if hashes(name) != old] == ["Number"]
+
+
+@pytest.mark.parametrize("line", ["from toy_tools import double", "from toy_tools import *"])
+def test_packages_lead_to_what_they_import(toy, line):
+    (toy.root / "toy_tools").mkdir()
+    toy.write("toy_tools/__init__.py", "from .inner import double\n")
+    toy.write("toy_tools/inner.py", "from ..toy_math import double\nfrom .deepest import THREE\n")
+    toy.write("toy_tools/deepest.py", "THREE = 3\n")
+    toy.edit("toy.py", "from toy_math import double", line)
+    before = hashes("Double")
+    assert {"toy_tools", "toy_tools.inner", "toy_tools.deepest"} <= before.keys()
+    toy.edit("toy_tools/deepest.py", "3", "4")
+    assert hashes("Double") != before
+
+
 def test_files_and_packages_are_those_behind_the_executor():
     code = code_of("cmbml.sky.executors.MaskExecutor")
     assert {path.name for path in code.files} == {"executors.py", "mask.py", "sht.py", "skymap.py"}
@@ -53,6 +81,18 @@ def test_loop_follows_the_overridden_method(toy):
     assert code_of("toy.NumberExecutor").loop == "process_sim"
     assert code_of("toy.TotalExecutor").loop == "process_split"
     assert code_of("cmbml.sky.executors.MaskExecutor").loop == "execute"
+
+
+def test_loop_and_code_follow_a_base_class_from_elsewhere(toy):
+    toy.write("toy_base.py", (toy.root / "toy.py").read_text())
+    toy.write(
+        "toy.py",
+        "from toy_base import TotalExecutor as Base\n\n\n"
+        "class TotalExecutor(Base):\n    pass\n\n\nprint(TotalExecutor)\n",
+    )
+    code = code_of("toy.TotalExecutor")
+    assert code.loop == "process_split"
+    assert "toy_base" in code.modules
 
 
 def test_a_missing_class_is_named(toy):

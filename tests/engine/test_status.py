@@ -1,7 +1,10 @@
 """Damage that sizes do not show, and what the DVC cache can give back."""
 
+import os
 import shutil
+import time
 
+from cmbml.core import ledger
 from cmbml.core.raw import md5_of
 from cmbml.core.status import status_lines
 
@@ -19,23 +22,72 @@ def fill_cache(repository):
             yield path, target
 
 
-def flip(path):
+def flip(path, *, when=None):
     """Change a byte, not the size."""
     data = bytearray(path.read_bytes())
     data[-2] ^= 1
     path.write_bytes(data)
+    if when:
+        os.utime(path, ns=(when, when))
 
 
-def test_same_size_damage_is_found_by_reading(counted, monkeypatch):
+def test_a_change_of_the_same_size_is_noticed_and_mended(counted, monkeypatch):
     counted.finish(monkeypatch)
-    plan = counted.plan()
-    assert list(status_lines(plan, verify=True)) == ["everything is complete"]
+    whole = counted.toy.files()
     flip(counted.root / FILE)
-    assert list(status_lines(plan)) == ["everything is complete"]
-    assert list(status_lines(plan, verify=True)) == [
-        f"number/test: 1 to make: {FILE} is damaged: its content is not what was made: remove it",
+    assert list(status_lines(counted.plan())) == [
+        f"number/test: 1 to make: {FILE} is not what was made",
         "1 to make",
     ]
+    counted.log.unlink()
+    counted.finish(monkeypatch)
+    assert counted.names() == ["number/test/1"]
+    assert counted.toy.files() == whole
+
+
+def test_damage_that_no_date_betrays_is_found_by_reading_and_mended(counted, monkeypatch):
+    counted.finish(monkeypatch)
+    whole = counted.toy.files()
+    assert list(status_lines(counted.plan(), verify=True)) == ["everything is complete"]
+    flip(counted.root / FILE, when=(counted.root / FILE).stat().st_mtime_ns)
+    assert list(status_lines(counted.plan())) == ["everything is complete"]
+    found = [f"number/test: 1 to make: {FILE} is not what was made", "1 to make"]
+    assert list(status_lines(counted.plan(), verify=True)) == found
+    assert list(status_lines(counted.plan())) == found
+    counted.finish(monkeypatch)
+    assert counted.toy.files() == whole
+
+
+def test_files_that_a_checkout_brought_late_are_read_once(counted, monkeypatch):
+    counted.finish(monkeypatch)
+    late = time.time_ns()
+    for path in (counted.root / "data").rglob("*.yaml"):
+        os.utime(path, ns=(late, late))
+    read = []
+    monkeypatch.setattr(ledger, "md5_of", lambda path: read.append(path) or md5_of(path))
+    assert list(status_lines(counted.plan())) == ["everything is complete"]
+    assert len(read) == len(set(read)) == 2 * 4 * 6 + 4
+    assert list(status_lines(counted.plan())) == ["everything is complete"]
+    assert len(read) == 2 * 4 * 6 + 4
+
+
+def test_files_that_nobody_made_are_named(counted, monkeypatch):
+    counted.finish(monkeypatch)
+    counted.toy.write("data/toy/number/test/notes.txt", "mine")
+    assert list(status_lines(counted.plan(), verify=True)) == [
+        "number/test: 1 files that it did not make, as data/toy/number/test/notes.txt: move them away",
+        "everything is complete",
+    ]
+
+
+def test_dvc_never_records_what_was_changed_by_hand(counted):
+    counted.run("dvc", "repro")
+    lock = (counted.root / "dvc.lock").read_bytes()
+    flip(counted.root / FILE)
+    counted.log.unlink()
+    counted.run("dvc", "repro")
+    assert counted.names() == [], "the DVC cache has it"
+    assert (counted.root / "dvc.lock").read_bytes() == lock
 
 
 def test_a_lost_file_comes_back_from_the_cache(counted, monkeypatch):
