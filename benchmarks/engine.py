@@ -29,11 +29,12 @@ BUDGETS = {
 RUN_ALL = ("-m", "luigi", "--module", "tasks", "RunAll")
 
 EXECUTOR = '''\
-"""One trivial output for every simulation."""
+"""Trivial outputs for every simulation."""
 
 from cmbml.core import BaseStageExecutor
 
 PAD = {pad}
+FIELDS = {fields}
 
 
 def sky(sim):
@@ -49,7 +50,9 @@ class SkyExecutor(BaseStageExecutor):
         self.out_sky = self.assets_out["sky"]
 
     def process_sim(self, split, sim):
-        self.out_sky.write(sky(sim))
+        for field in FIELDS:
+            with self.name_tracker.set_context("field", field):
+                self.out_sky.write(sky(sim))
 '''
 
 PIPELINE = """\
@@ -58,7 +61,10 @@ stages:
     executor: trivial.SkyExecutor
     dir_name: sky
     assets_out:
-      sky: {handler: Text, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/sky.txt"}
+      sky:
+        handler: Text
+        path_template: "{root}/{dataset}/{stage}/{split}/{sim}/sky_{field}.txt"
+        fields: FIELDS
 """
 
 BARE = """\
@@ -72,11 +78,12 @@ for sim in range(int(sys.argv[1])):
 """
 
 
-def make_repository(root: Path, sims: int, pad: int) -> None:
+def make_repository(root: Path, sims: int, pad: int, files: int = 1) -> None:
     """A repository of one stage and one split."""
+    fields = [f"f{number}" for number in range(files)]
     (root / "pipeline").mkdir(parents=True)
-    (root / "pipeline/sky.yaml").write_text(PIPELINE)
-    (root / "trivial.py").write_text(EXECUTOR.format(pad=pad))
+    (root / "pipeline/sky.yaml").write_text(PIPELINE.replace("FIELDS", json.dumps(fields)))
+    (root / "trivial.py").write_text(EXECUTOR.format(pad=pad, fields=fields))
     (root / "bare.py").write_text(BARE)
     (root / "luigi.cfg").write_text((ROOT / "luigi.cfg").read_text())
     set_sims(root, sims)
@@ -144,13 +151,16 @@ def measure_luigi(sims: int) -> dict[str, Any]:
     }
 
 
-def measure_growth(sims: int, new: int, pad: int) -> dict[str, Any]:
-    """Grow a dataset under DVC with the shipped settings; a fresh one of the new size is the yardstick."""
+def measure_growth(outputs: int, new: int, pad: int, files: int) -> dict[str, Any]:
+    """Grow a dataset under DVC with the shipped settings; a fresh one of the new size is the yardstick.
+
+    `files` of the outputs belong to one simulation and share its folder, as the bands of an observation do.
+    """
     with TemporaryDirectory() as folder:
         fresh, root = Path(folder) / "fresh", Path(folder) / "repository"
-        make_repository(fresh, new, pad)
+        make_repository(fresh, new // files, pad, files)
         computing = run(fresh, *RUN_ALL).wall
-        make_repository(root, sims, pad)
+        make_repository(root, outputs // files, pad, files)
         (root / ".gitignore").write_text("/data\n/.cmbml\n")
         for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
             subprocess.run(command, cwd=root, check=True)
@@ -158,12 +168,13 @@ def measure_growth(sims: int, new: int, pad: int) -> dict[str, Any]:
         repro = ("-m", "dvc", "repro", "-q")
         first = run(root, *repro).wall
         no_op = run(root, *repro).wall
-        set_sims(root, sims + new)
+        set_sims(root, (outputs + new) // files)
         grown = run(root, *repro)
         disk = subprocess.check_output(["du", "-sm", root], text=True)
     return {
-        "outputs": sims,
-        "bytes": sims * pad,
+        "outputs": outputs,
+        "files_in_a_folder": files,
+        "bytes": outputs * pad,
         "new": new,
         "first_s": first,
         "no_op_repro_s": no_op,
@@ -190,7 +201,7 @@ def main() -> None:
     parser.add_argument("--no-growth", action="store_true")
     options = parser.parse_args()
     made = [measure_luigi(sims) for sims in options.outputs]
-    growth = [] if options.no_growth else [measure_growth(10_000, 100, 200_000)]
+    growth = [] if options.no_growth else [measure_growth(10_000, 100, 200_000, files) for files in (10, 1)]
     result = {
         "subject": "engine",
         "machine": {

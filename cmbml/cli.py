@@ -240,11 +240,23 @@ def profile(options: argparse.Namespace) -> None:
 def repro(_: argparse.Namespace) -> None:
     """Check what is unfinished, let DVC make and record it, and build the report."""
     plan = _plan()
-    _check(plan, _unfinished(plan))
-    done = subprocess.run(["dvc", "repro"], cwd=plan.config.root, check=False)
+    unfinished = _unfinished(plan)
+    _check(plan, unfinished)
+    _dvc_repro(plan, unfinished)
+    _report(plan)
+
+
+def _dvc_repro(plan: Plan, unfinished: list[Stage]) -> None:
+    """Let DVC run; then tell it of what it cannot see, such as another version of a package."""
+    _dvc(plan, "repro")
+    if unfinished and (unseen := [stage.key for stage in _unfinished(plan)]):
+        _dvc(plan, "repro", "--force", "--single-item", *unseen)
+
+
+def _dvc(plan: Plan, *command: str) -> None:
+    done = subprocess.run(["dvc", *command], cwd=plan.config.root, check=False)
     if done.returncode:
         sys.exit(done.returncode)
-    _report(plan)
 
 
 def report(_: argparse.Namespace) -> None:

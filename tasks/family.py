@@ -13,7 +13,7 @@ from cmbml.core.check import check_dvc, check_plan
 from cmbml.core.config import load_config
 from cmbml.core.console import Progress, open_log
 from cmbml.core.engine import Engine
-from cmbml.core.errors import SkippedError
+from cmbml.core.errors import PipelineError, SkippedError
 from cmbml.core.locks import die_with_parent
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan, Portion, Unit
@@ -40,6 +40,7 @@ class Workshop:
         plan = Plan(config)
         check_plan(plan)
         check_dvc(plan)
+        _check_resources(plan)
         self.progress = Progress(plan.stages, open_log(config.root))
         self.engine = Engine(plan, self.progress)
         self.plan = plan
@@ -58,6 +59,18 @@ class Workshop:
         size = -(-sum(len(self.plan.units(other)) for other in portions) // self._blocks_per_stage)
         units = len(self.plan.units(portion))
         return ((first, min(size, units - first)) for first in range(0, units, size))
+
+
+def _check_resources(plan: Plan) -> None:
+    """Refuse what no worker will ever be given; Luigi would wait for it in silence."""
+    for stage in plan.stages.values():
+        for name, amount in stage.resources.items():
+            offered = luigi.configuration.get_config().getint("resources", name, 0)
+            if amount > offered:
+                raise PipelineError(
+                    f"{stage.where}.resources.{name}: asks for {amount}, [resources] in luigi.cfg "
+                    f"offers {offered}: lower one or raise the other"
+                )
 
 
 class AssetTarget(luigi.LocalTarget):

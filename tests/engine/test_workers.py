@@ -48,13 +48,28 @@ def test_blocks_pay_for_their_imports_once(counted):
     assert 6 <= len(set(pids)) <= 6 + 4
 
 
-def test_what_needs_the_one_gpu_runs_alone(counted):
-    counted.toy.edit("pipeline/toy.yaml", "params: [seed]", "params: [seed]\n    resources: {gpu: 1}")
-    counted.toy.run("cmbml", "dvc")
+def demand(repository, resources):
+    repository.toy.edit("pipeline/toy.yaml", "params: [seed]", f"params: [seed]\n    resources: {resources}")
+    repository.toy.run("cmbml", "dvc")
+
+
+@pytest.mark.parametrize("resources", ["{gpu: 1}", "{memory_gb: 5}"])
+def test_what_needs_the_one_gpu_or_most_of_the_memory_runs_alone(counted, resources):
+    demand(counted, resources)
     process = counted.start("luigi", "--module", "tasks", "Number", "--workers", "3", pause=0.01)
     assert process.wait(timeout=120) == 0
     in_turn = runs_of_processes(counted, "number")
     assert len(in_turn) == len(set(in_turn)) > 2
+
+
+def test_what_no_worker_can_ever_have_is_refused(counted):
+    demand(counted, "{gpu: 2}")
+    done = counted.toy.run(*RUN_ALL, ok=False)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1] == (
+        "cmbml: pipeline/toy.yaml: stages.number.resources.gpu: asks for 2, [resources] in luigi.cfg "
+        "offers 1: lower one or raise the other"
+    )
 
 
 @pytest.mark.long
