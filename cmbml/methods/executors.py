@@ -1,28 +1,36 @@
 """What the stages of all methods share: the observed bands as harmonic coefficients."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmbml.core import Asset, StageConfig
-from cmbml.sky.sht import Alm, alm2map, map2alm
+from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
 from cmbml.sky.skymap import SkyMap
 
 
 @dataclass(frozen=True)
 class Bands:
-    """The observed bands of one simulation.
+    """One field, T or E or B, of the observed bands of one simulation.
 
     Attributes
     ----------
     alms
-        Temperature of each band at its own beam, ``(n_freq, nalm)``, uK_CMB.
+        The field in each band at its own beam, ``(n_freq, nalm)``, uK_CMB.
     fwhm_arcmin
         Beam of each band, from its header; None where it does not say.
     """
 
     alms: Alm
     fwhm_arcmin: list[float | None]
+
+    def nuisance(self, cmb: Alm) -> Alm:
+        """Foregrounds and noise: the bands minus the CMB, ``(nalm,)``, at the beam of each."""
+        beams = [gaussian_beam(fwhm or 0.0, lmax_of(cmb)) for fwhm in self.fwhm_arcmin]
+        return np.stack([alm - almxfl(cmb, beam) for alm, beam in zip(self.alms, beams, strict=True)])
 
 
 class BandReader:
@@ -31,7 +39,7 @@ class BandReader:
     Parameters
     ----------
     obs
-        The input asset, one map for each band.
+        The input asset, one map for each band: T, or T, Q and U.
     cfg
         The stage's parameters; instrument.bands, nside and lmax must be declared.
     threads
@@ -42,16 +50,35 @@ class BandReader:
         self.obs = obs
         self.threads = threads
         self.freqs = tuple(cfg.instrument.bands)
+        self.freq_ghz = [band.freq_ghz for band in cfg.instrument.bands.values()]
+        self.fwhm_arcmin = [band.fwhm_arcmin for band in cfg.instrument.bands.values()]
         self.nside = cfg.instrument.nside
         self.lmax = cfg.instrument.lmax
 
-    def read(self, split: str, sim: int) -> Bands:
-        """Read and analyse the bands of one simulation."""
+    def read(self, split: str, sim: int) -> list[Bands]:
+        """Read and analyse the bands of one simulation: T, or T, E and B."""
         maps = [self.obs.at(split=split, sim=sim, freq=freq).read(nside=self.nside) for freq in self.freqs]
-        alms = [map2alm(sky.values[0], self.lmax, threads=self.threads) for sky in maps]
-        return Bands(np.stack(alms), [sky.fwhm_arcmin for sky in maps])
+        fwhm = [sky.fwhm_arcmin for sky in maps]
+        alms = np.stack([map2alm(sky.values, self.lmax, threads=self.threads) for sky in maps], axis=1)
+        return [Bands(field, fwhm) for field in alms]
 
-    def cleaned(self, alm: Alm, fwhm_arcmin: float) -> SkyMap:
-        """Synthesise a cleaned map from its a_lm, ``(nalm,)``, with its beam and band-limit."""
-        sky = alm2map(alm[np.newaxis], self.nside, threads=self.threads)
+    def cleaned(self, fields: Iterable[Alm], fwhm_arcmin: float) -> SkyMap:
+        """Synthesise a cleaned map from the a_lm of its fields, ``(nalm,)`` each, with its beam."""
+        sky = alm2map(np.stack(list(fields)), self.nside, threads=self.threads)
         return SkyMap(sky, "uK_CMB", fwhm_arcmin, self.lmax)
+
+
+def mean(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    """Mean of arrays of one shape that are made one after the other, so that few are held at once.
+
+    Raises
+    ------
+    ValueError
+        Where there are none.
+    """
+    total, count = None, 0
+    for count, array in enumerate(arrays, start=1):  # noqa: B007
+        total = array if total is None else total + array
+    if total is None:
+        raise ValueError("the mean of no arrays: nothing was given")
+    return np.asarray(total / count)

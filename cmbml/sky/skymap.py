@@ -23,6 +23,8 @@ class SkyMap:
         Band-limit of the map; None where it is not known.
     pixwin
         Whether the pixel window is in the map.
+    signal_preserving
+        Whether the CMB in the map has its full power; False after a Wiener filter.
     """
 
     values: Map
@@ -30,6 +32,7 @@ class SkyMap:
     fwhm_arcmin: float | None = None
     lmax: int | None = None
     pixwin: bool = False
+    signal_preserving: bool = True
 
     @property
     def nside(self) -> int:

@@ -205,7 +205,7 @@ def test_the_mistake_looks_as_shown(tmp_path):
     shown = next(block.text for block in blocks(README) if block.language == "console")
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline")
     params = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    (tmp_path / "params.yaml").write_text(params.replace("ilc_bias", "ilc_bais"), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(params.replace("ilc_bias", "ilc_bais", 1), encoding="utf-8")
     with pytest.raises(ProblemsError) as caught:
         load_config(tmp_path)
     told = {f"cmbml: {line}" for line in str(caught.value).splitlines()}

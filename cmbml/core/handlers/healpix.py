@@ -75,6 +75,7 @@ class HealpyMap(AssetHandler):
             fwhm_arcmin=header.get("BEAMFWHM"),
             lmax=header.get("LMAX"),
             pixwin=bool(header.get("PIXWIN", False)),
+            signal_preserving=bool(header.get("SIGPRES", True)),
         )
         if nside is not None and sky.nside != nside:
             raise DataError(f"{path}: nside is {sky.nside}, expected {nside}: bring the map to {nside} first")
@@ -97,6 +98,7 @@ class HealpyMap(AssetHandler):
         _without_bad(path, data.values, _STOKES[len(data.values)], allow_unseen=False)
         stokes = _STOKES[len(data.values)]
         cards = {"STOKES": stokes, "POLCCONV": "COSMO", "PIXWIN": data.pixwin} | _known(data)
+        cards |= {} if data.signal_preserving else {"SIGPRES": False}
         with _quiet():
             hp.write_map(
                 path,

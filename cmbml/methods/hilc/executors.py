@@ -1,11 +1,15 @@
-"""The stages that learn the covariance of the nuisance on train skies, and clean with it."""
+"""The stages of the harmonic ILC: weights learned on train skies, or from each sky itself."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
-from cmbml.methods.executors import BandReader
+from cmbml.methods.executors import BandReader, Bands, mean
 from cmbml.methods.hilc.hilc import HilcOptions, hilc, nuisance_covariance
-from cmbml.sky.sht import almxfl, gaussian_beam
+from cmbml.methods.hilc.params import PlainHilcParams
+from cmbml.methods.ilc import known_beams
+from cmbml.sky.sht import Alm
 
 
 class HilcCovarianceExecutor(BaseStageExecutor):
@@ -21,23 +25,22 @@ class HilcCovarianceExecutor(BaseStageExecutor):
 
     def execute(self) -> None:
         """Average over all simulations."""
-        covariances = [
-            self._covariance(split.name, sim) for split in self.splits for sim in split.iter_sims()
-        ]
-        self.out_covariance.write(np.mean(covariances, axis=0))
+        self.out_covariance.write(mean(self._covariances()))
 
-    def _covariance(self, split: str, sim: int) -> np.ndarray:
-        bands = self.bands.read(split, sim)
-        cmb = self.in_cmb.at(split=split, sim=sim).read().values[0]
-        beams = [float(fwhm or 0) for fwhm in bands.fwhm_arcmin]
-        nuisance = np.stack(
-            [
-                alm - almxfl(cmb, gaussian_beam(fwhm, self.bands.lmax))
-                for alm, fwhm in zip(bands.alms, beams, strict=True)
-            ]
-        )
+    def _covariances(self) -> Iterator[np.ndarray]:
+        for split in self.splits:
+            for sim in split.iter_sims():
+                cmb = self.in_cmb.at(split=split.name, sim=sim).read().values
+                fields = zip(self.bands.read(split.name, sim), cmb, strict=True)
+                yield np.stack([self._covariance(bands, truth) for bands, truth in fields])
+
+    def _covariance(self, bands: Bands, cmb: Alm) -> np.ndarray:
         return nuisance_covariance(
-            nuisance, fwhm_arcmin=beams, fwhm_out=self.fwhm, lmax=self.bands.lmax, bin_width=self.bin_width
+            bands.nuisance(cmb),
+            fwhm_arcmin=known_beams(bands.fwhm_arcmin, len(bands.alms)),
+            fwhm_out=self.fwhm,
+            lmax=self.bands.lmax,
+            bin_width=self.bin_width,
         )
 
 
@@ -53,17 +56,38 @@ class HilcExecutor(BaseStageExecutor):
 
     def setup(self) -> None:
         """Read what was learned."""
-        self.options = HilcOptions(prior=self.in_covariance.read(), shrinkage=self.settings.shrinkage)
+        shrinkage = self.settings.shrinkage
+        self.options = [HilcOptions(prior=prior, shrinkage=shrinkage) for prior in self.in_covariance.read()]
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        bands = self.bands.read(split.name, sim)
-        result = hilc(
-            bands.alms,
-            fwhm_arcmin=bands.fwhm_arcmin,
-            fwhm_out=self.settings.fwhm_arcmin,
-            lmax=self.bands.lmax,
-            bin_width=self.settings.bin_width,
-            options=self.options,
-        )
-        self.out_cleaned.write(self.bands.cleaned(result.alm, self.settings.fwhm_arcmin))
+        fields = zip(self.bands.read(split.name, sim), self.options, strict=True)
+        alms = [_clean(bands, self.bands.lmax, self.settings, options) for bands, options in fields]
+        self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+
+
+class PlainHilcExecutor(BaseStageExecutor):
+    """Cleans every simulation with harmonic weights from its own covariance alone."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="hilc_plain")
+        self.out_cleaned = self.assets_out["cleaned"]
+        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
+        self.settings = cfg.hilc_plain
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Clean one simulation."""
+        fields = self.bands.read(split.name, sim)
+        alms = [_clean(bands, self.bands.lmax, self.settings, HilcOptions()) for bands in fields]
+        self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+
+
+def _clean(bands: Bands, lmax: int, settings: PlainHilcParams, options: HilcOptions) -> Alm:
+    return hilc(
+        bands.alms,
+        fwhm_arcmin=bands.fwhm_arcmin,
+        fwhm_out=settings.fwhm_arcmin,
+        lmax=lmax,
+        bin_width=settings.bin_width,
+        options=options,
+    ).alm

@@ -3,15 +3,20 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class HilcParams(BaseModel):
-    """Settings of `cmbml.methods.hilc.hilc.hilc`."""
+class PlainHilcParams(BaseModel):
+    """Settings of `cmbml.methods.hilc.hilc.hilc` with the data's own covariance."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bin_width: int = Field(ge=1, description="number of multipoles in a bin of the covariance")
+    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the cleaned map, arcmin")
+
+
+class HilcParams(PlainHilcParams):
+    """Settings of the harmonic ILC with a learned covariance."""
+
     shrinkage: float = Field(
         ge=0,
         le=1,
         description="weight of the covariance learned from train nuisance, from 0 (the data's own) to 1",
     )
-    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the cleaned map, arcmin")

@@ -1,5 +1,7 @@
 """Parameters of the needlet ILC, as they stand in params.yaml."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from cmbml.methods.peaks import Peaks
@@ -16,6 +18,12 @@ class NilcParams(BaseModel):
         description="tolerated loss of CMB power by chance correlations, a fraction: the size of domains",
     )
     peaks: Peaks
+    needlets: Literal["cosine", "gaussian", "mexican"] = Field(
+        default="cosine", description="kind of needlets"
+    )
+    nulled: tuple[str, ...] = Field(
+        default=(), description="components that are nulled, by their names in cmbml.methods.nilc.seds"
+    )
     fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the cleaned map, arcmin")
 
 

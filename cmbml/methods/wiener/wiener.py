@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmbml.sky.sht import Alm, Cl, alm2cl, almxfl
+from cmbml.sky.sht import Alm, Cl, Map, alm2cl, almxfl, map2alm
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,29 @@ def wiener(alm: Alm, *, signal: Cl, residual: Cl) -> WienerResult:
     return WienerResult(almxfl(alm, window), window)
 
 
-def residual_power(estimate: Alm, truth: Alm) -> Cl:
-    """Power of what is wrong in an estimate: ``(nalm,)`` twice, at the same beam, to ``(lmax + 1,)``."""
-    return alm2cl(estimate - truth)
+def residual_power(estimate: Map, truth: Map, mask: Map, lmax: int, *, threads: int = 1) -> Cl:
+    """Power of what is wrong in an estimate, outside a mask.
+
+    Parameters
+    ----------
+    estimate, truth
+        T or T, Q, U at the same beam, RING: ``(n_stokes, npix)``.
+    mask
+        Apodised weights in [0, 1]: ``(npix,)``.
+    lmax
+        Band-limit of the result.
+    threads
+        Number of threads.
+
+    Returns
+    -------
+    Cl
+        Power of T or T, E, B, ``(n_stokes, lmax + 1)``, the unit of the maps squared: that of the masked
+        difference over the mean of the squared mask, so steps of the spectrum are washed out by the mask.
+
+    References
+    ----------
+    Hivon et al. 2002 (astro-ph/0105302), equation 20 with a diagonal coupling.
+    """
+    alm = map2alm((estimate - truth) * mask, lmax, threads=threads)
+    return np.array([alm2cl(row) for row in alm]) / np.mean(mask**2)

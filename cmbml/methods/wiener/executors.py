@@ -1,0 +1,77 @@
+"""The stages of the Wiener filter: its window, learned where the CMB is known, and the filtered maps."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.methods.executors import mean
+from cmbml.methods.wiener.wiener import residual_power, wiener_window
+from cmbml.sky.mask import apodise
+from cmbml.sky.sht import Cl, alm2map, almxfl, gaussian_beam, map2alm
+
+# Soft enough that the plane's residual does not ring into the spectrum.
+APODISATION_ARCMIN = 300.0
+SPECTRA = ("TT", "EE", "BB")
+
+
+class WienerWindowExecutor(BaseStageExecutor):
+    """Learns signal and residual of the estimate outside the mask: on the declared splits only."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="wiener_window")
+        self.out_window = self.assets_out["window"]
+        self.in_estimate = self.assets_in["estimate"]
+        self.in_cmb = self.assets_in["cmb"]
+        self.in_theory = self.assets_in["theory"]
+        self.in_mask = self.assets_in["mask"]
+        self.lmax = cfg.instrument.lmax
+
+    def setup(self) -> None:
+        """Read the mask."""
+        self.mask = apodise(self.in_mask.read().values[0], APODISATION_ARCMIN, threads=self.threads)
+
+    def execute(self) -> None:
+        """Average signal and residual over all simulations."""
+        self.setup()
+        sims = [(split.name, sim) for split in self.splits for sim in split.iter_sims()]
+        signal = mean(self._signal(*sim) for sim in sims)
+        residual = mean(self._residual(*sim) for sim in sims)
+        windows = [wiener_window(*powers) for powers in zip(signal, residual, strict=True)]
+        self.out_window.write(dict(zip(SPECTRA, windows, strict=False)))
+
+    def _signal(self, split: str, sim: int) -> Cl:
+        theory = self.in_theory.at(split=split, sim=sim).read()
+        estimate = self.in_estimate.at(split=split, sim=sim).read()
+        beam = gaussian_beam(estimate.fwhm_arcmin, self.lmax)
+        return np.array([theory[name] * beam**2 for name in SPECTRA[: len(estimate.values)]])
+
+    def _residual(self, split: str, sim: int) -> Cl:
+        estimate = self.in_estimate.at(split=split, sim=sim).read()
+        cmb = self.in_cmb.at(split=split, sim=sim).read().values
+        smooth = almxfl(cmb, gaussian_beam(estimate.fwhm_arcmin, self.lmax))
+        truth = alm2map(smooth, estimate.nside, threads=self.threads)
+        return residual_power(estimate.values, truth, self.mask, self.lmax, threads=self.threads)
+
+
+class WienerExecutor(BaseStageExecutor):
+    """Filters every cleaned map of the estimate."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="wiener")
+        self.out_cleaned = self.assets_out["cleaned"]
+        self.in_estimate = self.assets_in["estimate"]
+        self.in_window = self.assets_in["window"]
+        self.lmax = cfg.instrument.lmax
+
+    def setup(self) -> None:
+        """Read the window."""
+        self.window = list(self.in_window.read().values())
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Filter one simulation."""
+        estimate = self.in_estimate.read()
+        alms = map2alm(estimate.values, self.lmax, threads=self.threads)
+        filtered = np.stack([almxfl(alm, window) for alm, window in zip(alms, self.window, strict=True)])
+        sky = alm2map(filtered, estimate.nside, threads=self.threads)
+        self.out_cleaned.write(replace(estimate, values=sky, lmax=self.lmax, signal_preserving=False))

@@ -1,0 +1,146 @@
+"""The stages of the methods in a small run: what they learn, from which splits, and what they return."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from cmbml.core.config import load_config
+from cmbml.core.context import run_stage
+from cmbml.core.dataset import Dataset
+from cmbml.core.engine import Engine
+from cmbml.core.errors import CmbmlError, ConfigError
+from cmbml.core.plan import Plan
+from cmbml.methods.hilc.hilc import HilcOptions, hilc
+from cmbml.sky.sht import alm2cl, alm2map, almxfl, gaussian_beam, map2alm
+from tests.conftest import ROOT
+
+METHODS = ["nilc", "hilc", "hilc_plain", "nilc_regularised", "wiener"]
+SIZES = {
+    "dataset": "stages",
+    "methods": METHODS,
+    "instrument.nside": 16,
+    "instrument.lmax": 40,
+    "analysis.lmax": 40,
+    "analysis.fwhm_arcmin": 300.0,
+    "splits": {
+        name: {"n_sims": n, "population": "nominal"} for name, n in (("train", 2), ("valid", 1), ("test", 1))
+    },
+    "nilc.peaks": [20, 41],
+    "nilc.fwhm_arcmin": 300.0,
+    "hilc.fwhm_arcmin": 300.0,
+    "hilc_plain.fwhm_arcmin": 300.0,
+    "nilc_regularised.fwhm_arcmin": 300.0,
+    "nilc_regularised.peaks": [20, 41],
+    "nilc_regularised.domain_deg": 40.0,
+}
+
+
+def repository(folder, **overrides):
+    """The real pipeline at low resolution: its configuration."""
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline")
+    shutil.copy(ROOT / "params.yaml", folder)
+    return load_config(folder, overrides=SIZES | {key.replace("__", "."): v for key, v in overrides.items()})
+
+
+def run(config, *keys):
+    engine = Engine(Plan(config))
+    for key in keys or engine.plan.stages:
+        run_stage(engine, engine.plan.stages[key])
+    return Dataset(config)
+
+
+UPSTREAM = ("cosmology", "theory", "cmb", "draws", "observations", "mask")
+LEARNED = ("nilc", "hilc_covariance", "hilc", "hilc_plain", "nilc_covariance", "nilc_regularised", "wiener_window", "wiener")  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["T", "TQU"])
+def data(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(f"stages_{request.param}")
+    return run(repository(folder, instrument__fields=request.param), *UPSTREAM, *LEARNED)
+
+
+def cleaned(data, method, split="test", sim=0):
+    return data[method].cleaned.at(split=split, sim=sim).read(nside=16)
+
+
+def truth(data, split="test", sim=0):
+    alm = data["cmb"].cmb.at(split=split, sim=sim).read().values
+    return alm2map(almxfl(alm, gaussian_beam(300.0, 40)), 16)
+
+
+def errors(data, method, split="test", sim=0):
+    """Error of each field, in units of the field: ``(n_stokes,)``."""
+    sky, expected = cleaned(data, method, split, sim).values, truth(data, split, sim)
+    return np.std(sky - expected, axis=1) / np.std(expected, axis=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_returns_the_cmb_in_all_fields(data, method):
+    sky = cleaned(data, method)
+    assert (sky.unit, sky.fwhm_arcmin, sky.lmax) == ("uK_CMB", 300.0, 40)
+    assert sky.signal_preserving == (method != "wiener")
+    # the Galactic plane included; Q and U are mostly noise
+    assert errors(data, method)[0] < 0.6
+    assert sky.values.shape == truth(data).shape
+
+
+def test_what_was_learned_on_train_cleans_better_than_the_sky_alone(data):
+    plain, learned = (errors(data, method) for method in ("nilc", "nilc_regularised"))
+    assert learned[0] < 0.8 * plain[0]
+
+
+def test_the_wiener_filter_removes_power_and_never_adds_error_by_much(data):
+    estimate, filtered = (map2alm(cleaned(data, m).values, 40) for m in ("nilc_regularised", "wiener"))
+    for before, after in zip(estimate, filtered, strict=True):
+        assert (alm2cl(after)[2:] <= alm2cl(before)[2:] * 1.001).all()
+    assert errors(data, "wiener")[-1] < 1.05 * errors(data, "nilc_regularised")[-1]
+
+
+def test_hilc_plain_is_the_harmonic_ilc_of_the_sky_itself(data):
+    bands = [
+        data["observations"].obs.at(split="test", sim=0, freq=f).read()
+        for f in data.config.params.instrument.bands
+    ]
+    alms = np.array([map2alm(band.values, 40) for band in bands])[:, 0]
+    plain = hilc(
+        alms,
+        fwhm_arcmin=[b.fwhm_arcmin for b in bands],
+        fwhm_out=300.0,
+        lmax=40,
+        bin_width=5,
+        options=HilcOptions(),
+    )
+    # maps are float32
+    assert cleaned(data, "hilc_plain", sim=0).values[0] == pytest.approx(alm2map(plain.alm, 16), abs=1e-3)
+
+
+def test_covariances_are_learned_for_every_field(data):
+    n_fields = len(truth(data))
+    assert data["nilc_covariance"].covariance.at().read().shape[:3] == (n_fields, 2, 45)
+    assert data["hilc_covariance"].covariance.at().read().shape[::3] == (n_fields, 9)
+    settings = data["nilc_covariance"].settings.at().read()
+    assert (settings["peaks"], settings["lmax"], len(settings["fwhm_arcmin"])) == ([20, 41], 40, 9)
+
+
+def test_learning_reads_train_and_the_window_valid_only(data):
+    stages = data.config.pipeline.stages
+    assert {key: stages[key].splits for key in ("nilc_covariance", "hilc_covariance", "wiener_window")} == {
+        "nilc_covariance": ("train",),
+        "hilc_covariance": ("train",),
+        "wiener_window": ("valid",),
+    }
+
+
+def test_components_are_nulled_by_name(tmp_path):
+    config = repository(tmp_path, nilc__nulled=["dsut"])
+    with pytest.raises(ConfigError, match=r"params.yaml: nilc.nulled: no spectrum of component dsut"):
+        Engine(Plan(config)).make_executor("nilc", None)
+
+
+def test_a_filter_whose_estimate_is_off_names_the_key(tmp_path):
+    plan = Plan(repository(tmp_path, methods=["wiener"]))
+    with pytest.raises(
+        CmbmlError, match=r"'nilc_regularised', which is switched off: add its method to 'methods'"
+    ):
+        plan.sources(plan.portions(plan.stages["wiener"])[0])
