@@ -37,9 +37,9 @@ PAD = {pad}
 FIELDS = {fields}
 
 
-def sky(sim):
+def sky(sim, field):
     """The whole science."""
-    return f"{{sim}}" + "x" * PAD
+    return f"{{sim}} {{field}}" + "x" * PAD
 
 
 class SkyExecutor(BaseStageExecutor):
@@ -52,7 +52,7 @@ class SkyExecutor(BaseStageExecutor):
     def process_sim(self, split, sim):
         for field in FIELDS:
             with self.name_tracker.set_context("field", field):
-                self.out_sky.write(sky(sim))
+                self.out_sky.write(sky(sim, field))
 '''
 
 PIPELINE = """\
@@ -74,7 +74,7 @@ from trivial import sky
 for sim in range(int(sys.argv[1])):
     path = Path(f"bare/sim{sim:04d}/sky.txt")
     path.parent.mkdir(parents=True)
-    path.write_text(sky(sim))
+    path.write_text(sky(sim, 0))
 """
 
 

@@ -67,6 +67,13 @@ def kill_once(repository, monkeypatch, victim, rng, expected, what):
     repository.expect_sound_cache()
 
 
+def fill_cache(repository):
+    """Let DVC have all results of all seeds."""
+    for value in SEEDS:
+        set_seed(repository, value)
+        repository.run("dvc", "repro")
+
+
 def kill_many(repository, monkeypatch, seed, rounds):
     """Kill again and again, the second half of the times with a filled DVC cache."""
     rng = np.random.default_rng(seed)
@@ -78,6 +85,8 @@ def kill_many(repository, monkeypatch, seed, rounds):
     for number in range(rounds):
         if number < rounds // 2:
             shutil.rmtree(repository.root / ".dvc/cache", ignore_errors=True)
+        elif number == rounds // 2:
+            fill_cache(repository)
         victim = ("worker", "luigi", "dvc", "luigi", "group")[number % 5]
         value = SEEDS[number % 2]
         set_seed(repository, value)
