@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,24 +27,39 @@ def set_seed(repository, seed):
     repository.toy.write("params.yaml", "\n".join(lines) + "\n")
 
 
-def kill_at_random(repository, victim, rng):
-    """Start a run, wait until it has computed some units and a little more, and kill the victim."""
+def has_come_far(repository, lines):
+    """Whether it has computed so many units; or, where the cache holds all, has begun to restore them."""
+    if lines is None:
+        return any((repository.root / ".cmbml/journal").rglob("*.jsonl"))
+    return len(repository.computed()) >= lines
+
+
+def kill_at_random(repository, victim, rng, *, cached):
+    """Start a run, let it come some way and a little more, and kill the victim."""
     # The later stages of DVC start many seconds later.
     lines = rng.integers(1, N_UNITS // 2 if "dvc" in COMMANDS[victim] else N_UNITS)
     process = repository.start(*COMMANDS[victim], pause=float(rng.choice((0.0, 0.005))))
     end = time.monotonic() + 120
-    while len(repository.computed()) < lines and process.poll() is None:
+    while not has_come_far(repository, None if cached else lines) and process.poll() is None:
         assert time.monotonic() < end, "it hangs"
         time.sleep(0.002)
     time.sleep(rng.uniform(0, rng.choice((0.01, 0.05, 0.3))))
-    if victim == "group":
-        os.killpg(process.pid, signal.SIGKILL)
-    elif victim == "worker":
-        with suppress(ProcessLookupError, IndexError):
-            os.kill(repository.computed()[-1][1], signal.SIGKILL)
-    else:
-        process.kill()
+    # It may have come to its end.
+    with suppress(ProcessLookupError, FileNotFoundError, IndexError):
+        if victim == "group":
+            os.killpg(process.pid, signal.SIGKILL)
+        elif victim == "worker":
+            os.kill(worker_of(process, repository), signal.SIGKILL)
+        else:
+            process.kill()
     process.wait(timeout=120)
+
+
+def worker_of(process, repository):
+    """The worker that computed last; any, where nothing is computed."""
+    computed = repository.computed()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return computed[-1][1] if computed else int(children[-1])
 
 
 def expect_files(repository, expected, what):
@@ -52,9 +68,9 @@ def expect_files(repository, expected, what):
     assert not wrong, f"{what}: {sorted(wrong)[:3]}"
 
 
-def kill_once(repository, monkeypatch, victim, rng, expected, what):
+def kill_once(repository, monkeypatch, victim, rng, expected, what, *, cached):
     repository.log.unlink(missing_ok=True)
-    kill_at_random(repository, victim, rng)
+    kill_at_random(repository, victim, rng, cached=cached)
     done, before = repository.done(), Counter(repository.names())
     repository.finish(monkeypatch)
     after = Counter(repository.names())
@@ -63,6 +79,7 @@ def kill_once(repository, monkeypatch, victim, rng, expected, what):
         [n for n in after if after[n] > 1] if victim == "dvc" else [n for n in done if after[n] > before[n]]
     )
     assert not redone, f"{what}: {redone[:3]} computed again"
+    assert not (cached and after), f"{what}: {list(after)[:3]} computed though the cache has it"
     expect_files(repository, expected, what)
     repository.expect_sound_cache()
 
@@ -87,11 +104,12 @@ def kill_many(repository, monkeypatch, seed, rounds):
             shutil.rmtree(repository.root / ".dvc/cache", ignore_errors=True)
         elif number == rounds // 2:
             fill_cache(repository)
+        cached = number >= rounds // 2
         victim = ("worker", "luigi", "dvc", "luigi", "group")[number % 5]
         value = SEEDS[number % 2]
         set_seed(repository, value)
         what = f"seed {seed}, round {number}: {victim} killed"
-        kill_once(repository, monkeypatch, victim, rng, expected[value], what)
+        kill_once(repository, monkeypatch, victim, rng, expected[value], what, cached=cached)
     repository.run("dvc", "repro")
     expect_files(repository, expected[value], "at the end")
     assert repository.run("dvc", "status").startswith("Data and pipelines are up to date")
