@@ -15,8 +15,7 @@ from cmbml.analysis.spectra.scores import spectral_metrics
 from cmbml.analysis.statistics import summarise
 from cmbml.analysis.tables import to_json
 from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
-from cmbml.sky.instrument import white_noise_cl
-from cmbml.sky.noise import draw_white_noise
+from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.sht import Map, alm2map, almxfl, gaussian_beam, resize_alm
 from cmbml.sky.skymap import SkyMap
 
@@ -32,25 +31,20 @@ class NoiseFloorExecutor(BaseStageExecutor):
         self.out_cleaned = self.assets_out["cleaned"]
         self.in_cmb = self.assets_in["cmb"]
         self.in_draw = self.assets_in["draw"]
-        self.seed = cfg.seed
         self.instrument = cfg.instrument
-        self.noise_kind = cfg.noise.kind
+        self.noise = InstrumentNoise(self, cfg)
         self.fwhm = cfg.analysis.fwhm_arcmin
+
+    def setup(self) -> None:
+        """Prepare the noise of the bands."""
+        self.noise.load()
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Add to the truth the combined noise of the very observation that the methods clean."""
         lmax, beams = self.instrument.lmax, self.instrument.fwhm_arcmin
         level = self.in_draw.read()["noise_level"]
-        depths = [level * depth for depth in self.instrument.depth_uk_arcmin]
-        noise = np.concatenate(
-            [
-                draw_white_noise(depth, lmax, generator(self.seed, split.stream, sim, "noise", freq))
-                for freq, depth in zip(self.instrument.freqs, depths, strict=True)
-            ]
-        )
-        weights = noise_floor_weights(
-            np.stack([white_noise_cl(depth, lmax) for depth in depths]), beams, lmax
-        )
+        noise = self.noise.draw(level, split, sim).reshape(len(beams), self.instrument.n_stokes, -1)[:, 0]
+        weights = noise_floor_weights(self.noise.spectra(level)[:, 0], beams, lmax)
         truth = almxfl(self.in_cmb.read().values[0], gaussian_beam(self.fwhm, lmax))
         alm = truth + combine(noise, weights, beams, self.fwhm)
         sky = alm2map(alm[np.newaxis], self.instrument.nside, threads=self.threads)

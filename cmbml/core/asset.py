@@ -84,6 +84,8 @@ class Asset:
         Context that fills the template, shared by all assets of an executor.
     tags
         Tags that are fixed for this asset, such as its stage.
+    fields
+        Values of the tag ``{field}``.
     reach
         What an input may be read of; None for outputs and outside of stages.
     writer
@@ -99,6 +101,7 @@ class Asset:
         namer: Namer,
         *,
         tags: dict[str, Any] | None = None,
+        fields: tuple[str, ...] = (),
         reach: Reach | None = None,
         writer: Writer = write_now,
     ) -> None:
@@ -106,6 +109,7 @@ class Asset:
         self.template = template
         self.handler_name = handler_name
         self.direction = direction
+        self.fields = fields
         self._namer = namer
         self._tags = tags or {}
         self._reach = reach

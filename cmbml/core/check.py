@@ -97,7 +97,7 @@ def _stage_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:
             yield PipelineError(f"{stage.where}: {error}")
             return
     yield from _pinned_problems(plan, stage)
-    for name in stage.assets_in:
+    for name in plan.config.inputs(stage):
         yield from _missing_raw(plan, stage, name)
     for asset in stage.assets_out.values():
         try:
@@ -114,10 +114,14 @@ def _pinned_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:
 
 
 def _missing_raw(plan: Plan, stage: Stage, name: str) -> Iterator[CmbmlError]:
-    for path in plan.raw_files(stage, name):
+    try:
+        files = plan.raw_files(stage, name)
+    except CmbmlError as error:
+        yield error
+        return
+    for label, path in files.items():
         if not path.is_file():
-            where = path.relative_to(plan.config.root)
-            yield DataError(f"{stage.where}.assets_in.{name}: science asset {where} is missing: fetch it")
+            yield DataError(f"{stage.where}.assets_in.{name}: science asset {label} is missing: fetch it")
 
 
 def _shared_files(plan: Plan, stages: Iterable[Stage]) -> Iterator[CmbmlError]:

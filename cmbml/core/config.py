@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, create_model
 
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
-from cmbml.core.pipeline import Pipeline, load_pipeline
+from cmbml.core.instruments import read_bands, table_path
+from cmbml.core.pipeline import AssetIn, Pipeline, Stage, load_pipeline
 from cmbml.core.repository import PARAMS, PIPELINE, find_root
 from cmbml.core.schema import Params
 from cmbml.core.split import Split
@@ -57,16 +58,31 @@ class Config:
         references = (stage.key for stage in self.pipeline.stages.values() if stage.reference)
         return (*self.params.methods, *references)
 
+    def inputs(self, stage: Stage) -> dict[str, AssetIn]:
+        """Inputs of a stage that the parameters switch on, by name."""
+        return {name: asset for name, asset in stage.assets_in.items() if self.holds(asset.when)}
+
+    def holds(self, when: Mapping[str, Any]) -> bool:
+        """Whether parameters have the values of a condition `when`."""
+        return all(self.value(key) == wanted for key, wanted in when.items())
+
     def value(self, key: str) -> Any:
         """Look up the parameter with the dotted name `key`.
+
+        Below ``populations``, a name is that of a parameter: its values in all populations, by population.
 
         Raises
         ------
         ConfigError
             Where there is none.
         """
-        node: Any = self.params
-        for part in key.split("."):
+        first, _, rest = key.partition(".")
+        if first == "populations" and rest:
+            return {name: self._value(each, rest, key) for name, each in self.params.populations.items()}
+        return self._value(self.params, key, key)
+
+    def _value(self, node: Any, path: str, key: str) -> Any:
+        for part in path.split("."):
             options = _children(node)
             if part not in options:
                 raise ConfigError(f"{PARAMS}: no parameter '{key}': {did_you_mean(part, options)}")
@@ -102,7 +118,19 @@ def load_config(root: Path | str | None = None, *, overrides: Mapping[str, Any] 
         raise ConfigError(f"{PARAMS}: expected keys and values at the top level")
     for key, value in (overrides or {}).items():
         _override(values, key, value)
-    return Config(root, validate_params(values, pipeline), pipeline)
+    return Config(root, validate_params(_with_bands(root, values), pipeline), pipeline)
+
+
+def _with_bands(root: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Take the bands from the table that `instrument.table` names."""
+    instrument = values.get("instrument")
+    name = instrument.get("table") if isinstance(instrument, dict) else None
+    if not isinstance(instrument, dict) or not name:
+        return values
+    if instrument.get("bands"):
+        raise ConfigError(f"{PARAMS}: instrument: has a table and bands: leave out one (bands: null)")
+    bands = read_bands(table_path(root, str(name)))
+    return {**values, "instrument": {**instrument, "bands": bands}}
 
 
 def _override(values: dict[str, Any], key: str, value: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cmbml.core.errors import PipelineError
 from cmbml.core.handlers import get_handler
+from cmbml.core.instruments import table_path
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan
 from cmbml.core.repository import DVC_YAML
@@ -67,13 +68,19 @@ def _inputs(plan: Plan, stage: Stage) -> Iterator[str]:
     for portion in plan.portions(stage):
         for source in plan.sources(portion):
             yield _relative(plan, plan.folder(source))
-    for name in stage.assets_in:
-        yield from (_relative(plan, path) for path in plan.raw_files(stage, name))
+    table = plan.config.params.instrument.table
+    if table and any(key.startswith("instrument") for key in stage.params):
+        path = table_path(plan.config.root, table)
+        yield from [_relative(plan, path)] if path.is_relative_to(plan.config.root) else []
+    for name in plan.config.inputs(stage):
+        # What was located has no path that would be the same on another machine.
+        files = plan.raw_files(stage, name).items()
+        yield from (label for label, path in files if plan.config.root / label == path)
 
 
 def _params(stage: Stage) -> list[str]:
     """Keys of params.yaml that a stage's results or their number depend on."""
-    keys = set(stage.params)
+    keys = {"populations" if key.startswith("populations.") else key for key in stage.params}
     if stage.per_split or stage.splits != "all" or stage.assets_in:
         keys |= {"splits"} if stage.splits == "all" else {f"splits.{name}" for name in stage.splits}
     if stage.for_each:

@@ -125,13 +125,19 @@ class BaseStageExecutor(metaclass=_Sealing):
         assets = _Assets(self.stage, "assets_out")
         for name, asset in self.stage.assets_out.items():
             assets[name] = Asset(
-                name, asset.path_template, asset.handler, "out", self.name_tracker, writer=self._write
+                name,
+                asset.path_template,
+                asset.handler,
+                "out",
+                self.name_tracker,
+                fields=asset.fields,
+                writer=self._write,
             )
         return assets
 
     def _make_assets_in(self) -> _Assets:
         assets = _Assets(self.stage, "assets_in")
-        for name, asset in self.stage.assets_in.items():
+        for name, asset in self._config.inputs(self.stage).items():
             assets[name] = self._make_asset_in(name, asset)
         return assets
 
@@ -147,6 +153,7 @@ class BaseStageExecutor(metaclass=_Sealing):
             "in",
             self.name_tracker,
             tags={tag: value for tag, value in tags.items() if value is not None},
+            fields=origin.fields,
             reach=self._reach(asset, origin.path_template),
         )
 

@@ -230,10 +230,7 @@ class Ledger:
     def _header(self) -> dict[str, Any]:
         """What all entries share, with the places that they were made from."""
         recipe = self.plan.recipe(self.portion)
-        reads = {
-            name: [str(path.relative_to(self.root)) for path in paths]
-            for name, paths in self.plan.places(self.portion).items()
-        }
+        reads = self.plan.places(self.portion)
         return {_HEADER: recipe.digest, "stage": self.portion.stage, "reads": reads, **asdict(recipe)}
 
     def _remove_unwanted(self, wanted: list[Entry]) -> None:

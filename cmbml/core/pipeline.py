@@ -29,6 +29,11 @@ def _known_handler(name: str) -> str:
     return name
 
 
+def _numbered(value: Any) -> Any:
+    """A number of fields instead of their names: 0000, 0001, and so on."""
+    return tuple(f"{i:04d}" for i in range(value)) if isinstance(value, int) else value
+
+
 def _not_null(value: Any) -> Any:
     return {} if value is None else value
 
@@ -42,7 +47,8 @@ class AssetOut(_Yaml):
 
     handler: Annotated[str, AfterValidator(_known_handler)]
     path_template: Annotated[str, AfterValidator(_known_tags)]
-    fields: tuple[str, ...] = ()
+    fields: Annotated[tuple[str, ...], BeforeValidator(_numbered)] = ()
+    locate: str | None = None
 
 
 class AssetIn(_Yaml):
@@ -51,6 +57,7 @@ class AssetIn(_Yaml):
     stage: str
     orig_name: str | None = None
     split: str | None = None
+    when: dict[str, Any] = Field(default_factory=dict)
 
 
 class Stage(_Yaml):
@@ -68,6 +75,7 @@ class Stage(_Yaml):
     params: tuple[str, ...] = ()
     assets_out: Annotated[dict[str, AssetOut], BeforeValidator(_not_null)] = Field(default_factory=dict)
     assets_in: Annotated[dict[str, AssetIn], BeforeValidator(_not_null)] = Field(default_factory=dict)
+    when: dict[str, Any] = Field(default_factory=dict)
     for_each: Literal["methods"] | None = None
     reference: bool = False
     threads: int = Field(default=1, ge=1)

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from cmbml.core.code import Code, code_of
-from cmbml.core.config import Config
-from cmbml.core.errors import PipelineError
+from cmbml.core.config import Config, resolve
+from cmbml.core.errors import DataError, PipelineError
 from cmbml.core.executor import split_names
 from cmbml.core.handlers import get_handler
 from cmbml.core.namer import Namer, sim_tag, tags_in
@@ -110,6 +110,7 @@ class Plan:
     _units: dict[Portion, list[Unit]] = field(default_factory=dict)
     _readings: dict[Portion, dict[str, list[Reading]]] = field(default_factory=dict)
     _shared_inputs: dict[tuple[Portion, str], str] = field(default_factory=dict)
+    _located: dict[tuple[str, str], dict[str, Path]] = field(default_factory=dict)
     _templates: dict[Portion, list[str]] = field(default_factory=dict)
     _owns: dict[Portion, dict[str, list[Reading]]] = field(default_factory=dict)
     _commons: dict[Portion, "hashlib._Hash"] = field(default_factory=dict)
@@ -124,8 +125,11 @@ class Plan:
         return {
             key: stage
             for key, stage in self.config.pipeline.stages.items()
-            if key not in off and (stage.executor or key in self.executors)
+            if key not in off and self._wanted(stage)
         }
+
+    def _wanted(self, stage: Stage) -> bool:
+        return bool(stage.executor or stage.key in self.executors) and self.config.holds(stage.when)
 
     @cached_property
     def _estimators(self) -> list[str]:
@@ -172,7 +176,7 @@ class Plan:
                     for producer in self._producers(stage, name, portion.method)
                     for reading in self._read_of(producer, portion, asset.split)
                 ]
-                for name, asset in stage.assets_in.items()
+                for name, asset in self.config.inputs(stage).items()
             }
         return self._readings[portion]
 
@@ -197,7 +201,7 @@ class Plan:
         if producer.key not in self.stages:
             raise PipelineError(
                 f"{consumer.where}: reads from stage '{producer.key}', which is switched off: "
-                "add its method to 'methods' in params.yaml"
+                "add its method to 'methods' in params.yaml, or say 'when' of the input as of that stage"
             )
         return producer
 
@@ -236,7 +240,7 @@ class Plan:
 
     def _param(self, key: str, portion: Portion) -> Any:
         value = self.config.value(key)
-        if key == "populations" and portion.split is not None:
+        if key.partition(".")[0] == "populations" and portion.split is not None:
             value = value[self.config.splits[portion.split].population]
         return _plain(value)
 
@@ -303,23 +307,39 @@ class Plan:
         return self._wholes[portion]
 
     def _raw(self, stage: str, name: str) -> str:
-        return _digest([raw_digest(path) for path in self.raw_files(self.stages[stage], name)])
+        return _digest([raw_digest(path) for path in self.raw_files(self.stages[stage], name).values()])
 
-    def raw_files(self, stage: Stage, name: str) -> list[Path]:
-        """Science assets behind an input; none where a stage makes it."""
-        origins = self.config.pipeline.producers(stage, name)
-        return [
-            path
-            for source, asset in origins
-            if source.executor is None and source.key not in self.executors
-            for path in self._expand(source, source.assets_out[asset], {})
-        ]
+    def raw_files(self, stage: Stage, name: str) -> dict[str, Path]:
+        """Science assets behind an input, by name; none where a stage makes it.
 
-    def places(self, portion: Portion) -> dict[str, list[Path]]:
-        """Out directories, or science assets, behind every input of a portion."""
+        The name is the path in the repository, or where the asset's `locate` found the file outside of it,
+        the name that it goes by on every machine.
+        """
+        files: dict[str, Path] = {}
+        for source, asset in self.config.pipeline.producers(stage, name):
+            if source.executor is None and source.key not in self.executors:
+                files |= self._raw_files(source, source.assets_out[asset])
+        return files
+
+    def _raw_files(self, source: Stage, asset: AssetOut) -> dict[str, Path]:
+        if asset.locate is None:
+            paths = self._expand(source, asset, {})
+            return {str(path.relative_to(self.config.root)): path for path in paths}
+        key = (source.key, asset.locate)
+        if key not in self._located:
+            find = resolve(asset.locate, source.where)
+            try:
+                self._located[key] = find(*(self.config.value(name) for name in source.params))
+            except ValueError as error:
+                raise DataError(f"{source.where}: {error}") from None
+        return self._located[key]
+
+    def places(self, portion: Portion) -> dict[str, list[str]]:
+        """Out directories, or names of science assets, behind every input of a portion."""
+        root = self.config.root
         return {
-            name: [self.folder(source) for source, _ in readings]
-            or self.raw_files(self.stages[portion.stage], name)
+            name: [str(self.folder(source).relative_to(root)) for source, _ in readings]
+            or list(self.raw_files(self.stages[portion.stage], name))
             for name, readings in self.readings(portion).items()
         }
 

@@ -69,7 +69,9 @@ class Access:
 
     def _value(self, key: str) -> Any:
         value = self.config.value(key)
-        return OwnPopulation(value, self.population_in_hand) if key == "populations" else value
+        if key.partition(".")[0] == "populations":
+            return OwnPopulation(value, self.population_in_hand)
+        return value
 
 
 class StageConfig:

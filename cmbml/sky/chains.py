@@ -31,6 +31,20 @@ def chain_row(n_rows: int, rng: np.random.Generator) -> int:
     return int(rng.integers(n_rows))
 
 
+def chain_length(lengths: Mapping[str, int]) -> int:
+    """Number of rows of a chain, from those of its parameters' files.
+
+    Raises
+    ------
+    ValueError
+        Where they differ.
+    """
+    if len(set(lengths.values())) != 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"cosmology: the chain is ragged: rows by parameter: {listed}; fetch it again")
+    return next(iter(lengths.values()))
+
+
 def wmap_cosmology(row: Mapping[str, float]) -> Cosmology:
     """Cosmology of one row of a WMAP chain.
 

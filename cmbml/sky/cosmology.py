@@ -128,6 +128,17 @@ def _check(cosmology: Cosmology) -> None:
         raise ValueError(f"cosmology: matter exceeds the critical density of a flat universe: {cosmology}")
 
 
+def _accuracy(lmax: int, n_stokes: int) -> str:
+    return "temperature" if n_stokes == 1 and lmax <= TEMPERATURE_LMAX else "polarisation"
+
+
+def provenance(lmax: int, n_stokes: int) -> str:
+    """One line that says how `theory_spectra` computes: CAMB's version and settings."""
+    name = _accuracy(lmax, n_stokes)
+    settings = ", ".join(f"{key} {value:g}" for key, value in ACCURACY[name].items())
+    return f"CAMB {camb.__version__}; accuracy {name}: {settings}; C_l in uK^2"
+
+
 def theory_spectra(cosmology: Cosmology, lmax: int, *, n_stokes: int = 3, threads: int = 1) -> dict[str, Cl]:
     """Compute CMB spectra with CAMB.
 
@@ -156,10 +167,10 @@ def theory_spectra(cosmology: Cosmology, lmax: int, *, n_stokes: int = 3, thread
         Where CAMB refuses the parameters.
     """
     _check(cosmology)
-    quick = n_stokes == 1 and lmax <= TEMPERATURE_LMAX
+    accuracy = _accuracy(lmax, n_stokes)
     camb.config.ThreadNum = threads
     try:
-        params = _camb_params(cosmology, ACCURACY["temperature" if quick else "polarisation"], lmax)
+        params = _camb_params(cosmology, ACCURACY[accuracy], lmax)
         # Given the parameters again, CAMB would compute everything a second time.
         tables = camb.get_results(params).get_cmb_power_spectra(
             lmax=lmax,
@@ -170,7 +181,7 @@ def theory_spectra(cosmology: Cosmology, lmax: int, *, n_stokes: int = 3, thread
     except (camb.baseconfig.CAMBError, ValueError) as error:
         raise ValueError(f"CAMB refuses {cosmology}: {' '.join(str(error).split())}") from error
     spectra = _named(tables)
-    return {key: spectra[key] for key in ("TT", "TT_unlensed")} if quick else spectra
+    return {key: spectra[key] for key in ("TT", "TT_unlensed")} if accuracy == "temperature" else spectra
 
 
 def _named(tables: Mapping[str, Any]) -> dict[str, Cl]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from cmbml.sky.distributions import Distribution
+
 AMPLITUDES = ("dust_amplitude", "sync_amplitude", "freefree_amplitude", "ame_amplitude", "small_scale")
 
 
@@ -40,17 +42,14 @@ class ForegroundDraw:
 FOREGROUND_KEYS = tuple(field.name for field in fields(ForegroundDraw))
 
 
-def draw_foregrounds(
-    population: Mapping[str, tuple[float, float]], rng: np.random.Generator
-) -> ForegroundDraw:
+def draw_foregrounds(population: Mapping[str, Distribution], rng: np.random.Generator) -> ForegroundDraw:
     """Draw the foreground parameters of one simulation.
 
     Parameters
     ----------
     population
-        Mean and standard deviation of parameters of `ForegroundDraw`; a parameter that is not named keeps its
-        default.  Factors are log-normal with this mean and standard deviation, so they stay positive; offsets
-        are Gaussian.
+        Distribution of parameters of `ForegroundDraw`; a parameter that is not named keeps its default.
+        Factors stay positive.
     rng
         Generator of this simulation's population.  Every parameter has its own child, so naming another
         parameter changes no draw.
@@ -58,25 +57,18 @@ def draw_foregrounds(
     Raises
     ------
     ValueError
-        Where a name is unknown, a standard deviation negative, or the mean of a factor not positive.
+        Where a name is unknown, or a distribution is empty or reaches values that make no sense.
     """
     unknown = sorted(set(population) - set(FOREGROUND_KEYS))
     if unknown:
         known = ", ".join(FOREGROUND_KEYS)
         raise ValueError(f"population: unknown foreground parameter {', '.join(unknown)}; known are {known}")
     children = dict(zip(FOREGROUND_KEYS, rng.spawn(len(FOREGROUND_KEYS)), strict=True))
-    return ForegroundDraw(
-        **{key: _draw(key, mean, sd, children[key]) for key, (mean, sd) in population.items()}
-    )
+    return ForegroundDraw(**{key: _draw(key, spread, children[key]) for key, spread in population.items()})
 
 
-def _draw(key: str, mean: float, sd: float, rng: np.random.Generator) -> float:
-    if sd < 0:
-        raise ValueError(f"population: standard deviation of {key} is negative: {sd:g}")
-    deviate = float(rng.standard_normal())
-    if key not in AMPLITUDES:
-        return mean + sd * deviate
-    if mean <= 0:
-        raise ValueError(f"population: mean of the factor {key} must be positive, got {mean:g}")
-    variance = np.log1p((sd / mean) ** 2)
-    return float(mean * np.exp(np.sqrt(variance) * deviate - variance / 2))
+def _draw(key: str, spread: Distribution, rng: np.random.Generator) -> float:
+    try:
+        return spread.draw(rng, positive=key in AMPLITUDES)
+    except ValueError as error:
+        raise ValueError(f"population: {key}: {error}") from None

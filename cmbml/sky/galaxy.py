@@ -12,9 +12,10 @@ import numpy as np
 from cmbml.sky.bandpass import Band
 from cmbml.sky.emission import Component, Law, band_alm, band_map, grey_body, squeeze
 from cmbml.sky.foregrounds import ForegroundDraw
+from cmbml.sky.galaxy_family import GALAXY, Family, Layer
 from cmbml.sky.galaxy_fields import gaussian_field, lognormal
 from cmbml.sky.galaxy_polarisation import polarisation
-from cmbml.sky.galaxy_structure import Disc, brightness
+from cmbml.sky.galaxy_structure import brightness
 from cmbml.sky.grid import Array, GaussGrid, Grid, HealpixGrid
 from cmbml.sky.instrument import PIXEL_LMAX
 from cmbml.sky.sht import Alm, Map
@@ -23,129 +24,108 @@ from cmbml.sky.units import free_free, power_law, spinning_dust
 REFERENCE_GHZ = {"dust": 545.0, "sync": 0.408, "freefree": 30.0, "ame": 22.8}  # as PySM's templates
 GRID_MARGIN = 160  # multipoles beyond the band whose products reach into it; the rest is 1 to 3 % of the rms
 
-DISCS = {
-    "dust": Disc(
-        plane=367.0,
-        height=0.15,
-        length=3.58,
-        hole=3.12,
-        arms=0.77,
-        bubble=0.223,
-        flare=0.04,
-        bulge=118.0,
-        floor=1.0,
-        loops=18.0,
-        clouds=837.0,
-    ),
-    "sync": Disc(
-        plane=5630000.0,
-        height=0.822,
-        length=4.02,
-        hole=0.516,
-        arms=0.45,
-        bubble=0.05,
-        flare=0.026,
-        bulge=93000000.0,
-        floor=4300000.0,
-        loops=10800000.0,
-        clouds=1070000.0,
-    ),
-    "freefree": Disc(
-        plane=260.0,
-        height=0.085,
-        length=2.2,
-        hole=2.43,
-        arms=1.4,
-        bubble=0.235,
-        flare=0.02,
-        bulge=525.0,
-        floor=3.38,
-        loops=5.85,
-        clouds=757.0,
-    ),
-    "ame": Disc(
-        plane=144.0,
-        height=0.15,
-        length=2.81,
-        hole=3.22,
-        arms=0.675,
-        bubble=0.157,
-        flare=0.046,
-        bulge=928.0,
-        floor=3.66,
-        loops=24.7,
-        clouds=297.0,
-    ),
-}
-SLOPE = -2.9  # of the log-normal fields
-TURNOVER = {"dust": 6.0, "sync": 2.0, "freefree": 15.0, "ame": 8.0}  # multipole where they flatten
 SMOOTH_SLOPE, SMOOTH_TURNOVER, SMOOTH_LMAX = -2.5, 1.0, 64  # of the spectral parameters' fields
-SIGMA = {"dust": 0.65, "sync": 0.22, "freefree": 1.3, "ame": 0.6}  # of the logarithm
-WITH_DUST = {"freefree": 0.6, "ame": 0.9}  # correlation of a component's logarithm with dust's
-DUST_BETA, DUST_BETA_SD = 1.54, 0.03
-DUST_TEMP_PLANE, DUST_TEMP_RISE, DUST_TEMP_SD = 18.7, 3.9, 1.0  # K; dust is warmer at high latitude
-SYNC_BETA, SYNC_BETA_SD = -3.0, 0.05
-AME_PEAK_PLANE, AME_PEAK_DROP = 31.0, 5.0  # GHz
+DUST_BETA_SD = 0.03
+DUST_TEMP_RISE, DUST_TEMP_SD = 3.9, 1.0  # K; dust is warmer at high latitude
+SYNC_BETA, SYNC_BETA_SD, SYNC_PIVOT_GHZ = -3.0, 0.05, 23.0
+AME_PEAK_DROP = 5.0  # GHz
 
-_FIELDS = ("dust", "sync", "freefree", "ame", "dust_beta", "dust_temp", "sync_beta", "magnetic")
+COMPONENTS = ("dust", "sync", "freefree", "ame")
+# Of several layers of dust, each has fields of its own.
+_FIELDS = (*COMPONENTS, "dust_beta", "dust_temp", "sync_beta", "magnetic", "far_dust", "far_beta", "far_temp")
+_LAYERS = (("dust", "dust_beta", "dust_temp"), ("far_dust", "far_beta", "far_temp"))
 
 
-def _generators(rng: np.random.Generator) -> dict[str, np.random.Generator]:
+_Generators = dict[str, np.random.Generator]
+
+
+def _generators(rng: np.random.Generator) -> _Generators:
     """One child generator a field, so that no field depends on which others are drawn."""
     return dict(zip(_FIELDS, rng.spawn(len(_FIELDS)), strict=True))
 
 
-def _log_fields(generators: dict[str, np.random.Generator], grid: Grid, lmax: int) -> dict[str, Map]:
+def _log_fields(family: Family, generators: _Generators, grid: Grid, lmax: int) -> dict[str, Map]:
     """Unit Gaussian fields of the components' logarithms, correlated with dust's."""
-    fields = {name: gaussian_field(SLOPE, TURNOVER[name], lmax, grid, generators[name]) for name in DISCS}
-    for name, correlation in WITH_DUST.items():
+    slope, turnover = family.slope, family.turnover
+    fields = {
+        name: gaussian_field(slope, turnover[name], lmax, grid, generators[name]) for name in COMPONENTS
+    }
+    for name, correlation in family.with_dust.items():
         fields[name] *= np.sqrt(1 - correlation**2)
         fields[name] += correlation * fields["dust"]
     return fields
 
 
-def _smooth(name: str, generators: dict[str, np.random.Generator], grid: Grid) -> Map:
+def _smooth(name: str, generators: _Generators, grid: Grid) -> Map:
     return gaussian_field(SMOOTH_SLOPE, SMOOTH_TURNOVER, SMOOTH_LMAX, grid, generators[name])
 
 
+def _dust_law(
+    layer: Layer,
+    names: tuple[str, str],
+    draw: ForegroundDraw,
+    generators: _Generators,
+    grid: Grid,
+    sine: Array,
+) -> Law:
+    beta = layer.beta + draw.dust_beta + DUST_BETA_SD * _smooth(names[0], generators, grid)
+    temperature = layer.temperature + draw.dust_temp + DUST_TEMP_RISE * np.sqrt(sine)
+    temperature += DUST_TEMP_SD * _smooth(names[1], generators, grid)
+    return grey_body(REFERENCE_GHZ["dust"], beta, temperature)
+
+
 def _laws(
-    draw: ForegroundDraw, generators: dict[str, np.random.Generator], grid: Grid, latitude: Array
+    family: Family, draw: ForegroundDraw, generators: _Generators, grid: Grid, sine: Array
 ) -> dict[str, Law]:
-    """Spectral law of every component, with this simulation's fields of spectral parameters."""
-    sine = np.abs(np.sin(latitude))
-    beta = DUST_BETA + draw.dust_beta + DUST_BETA_SD * _smooth("dust_beta", generators, grid)
-    temperature = DUST_TEMP_PLANE + draw.dust_temp + DUST_TEMP_RISE * np.sqrt(sine)
-    temperature += DUST_TEMP_SD * _smooth("dust_temp", generators, grid)
+    """Spectral law of every component but dust, with this simulation's fields of spectral parameters."""
     sync_beta = SYNC_BETA + draw.sync_beta + SYNC_BETA_SD * _smooth("sync_beta", generators, grid)
-    log_peak = np.log(AME_PEAK_PLANE + draw.ame_peak - AME_PEAK_DROP * sine**2)
+    log_peak = np.log(family.ame_peak + draw.ame_peak - AME_PEAK_DROP * sine**2)
     at = REFERENCE_GHZ
+
+    def curved(points: slice, freq: float) -> Map:
+        # The index is that at the pivot; below it the spectrum is straight.
+        bend = family.sync_curvature * max(np.log(freq / SYNC_PIVOT_GHZ), 0.0) ** 2
+        return power_law(freq, at["sync"], sync_beta[points]) * np.exp(bend)
+
     return {
-        "dust": grey_body(at["dust"], beta, temperature),
-        "sync": lambda points, freq: power_law(freq, at["sync"], sync_beta[points]),
+        "sync": curved,
         "freefree": lambda _, freq: free_free(freq, at["freefree"]),
         "ame": lambda points, freq: spinning_dust(freq, at["ame"], log_peak[points]),
     }
 
 
 def _components(
-    draw: ForegroundDraw, rng: np.random.Generator, grid: Grid, lmax: int, n_stokes: int
-) -> dict[str, Component]:
-    """All components of one simulation on a grid, with fields up to `lmax`."""
+    family: Family, draw: ForegroundDraw, rng: np.random.Generator, grid: Grid, lmax: int, n_stokes: int
+) -> dict[str, list[Component]]:
+    """All parts of every component of one simulation on a grid, with fields up to `lmax`."""
     generators = _generators(rng)
     longitude, latitude = grid.directions()
-    fields = _log_fields(generators, grid, lmax)
-    laws = _laws(draw, generators, grid, latitude)
+    sine = np.abs(np.sin(latitude))
+    fields = _log_fields(family, generators, grid, lmax)
+    laws = _laws(family, draw, generators, grid, sine)
     fractions = polarisation(generators["magnetic"], grid, lmax, longitude, latitude) if n_stokes == 3 else {}
-    components = {}
-    for name, disc in DISCS.items():
-        sky = lognormal(fields[name], SIGMA[name] * draw.small_scale)
-        sky *= brightness(disc, grid)
-        sky *= getattr(draw, f"{name}_amplitude")
+
+    def part(name: str, field: Map, law: Law, share: float = 1.0) -> Component:
+        sky = lognormal(field, family.sigma[name] * draw.small_scale)
+        sky *= brightness(family.discs[name], grid)
+        sky *= share * getattr(draw, f"{name}_amplitude")
         rows = sky[np.newaxis]
         if name in fractions:
             rows = np.concatenate([rows, sky * fractions[name]])
-        components[name] = Component(rows, (laws[name], laws[name]))
-    return components
+        return Component(rows, (law, law))
+
+    parts = {name: [part(name, fields[name], law)] for name, law in laws.items()}
+    for layer, (name, *names) in zip(family.layers, _LAYERS, strict=False):
+        law = _dust_law(layer, (names[0], names[1]), draw, generators, grid, sine)
+        field = fields.get(name)
+        if field is None:
+            field = gaussian_field(family.slope, family.turnover["dust"], lmax, grid, generators[name])
+        parts.setdefault("dust", []).append(part("dust", field, law, layer.share))
+    return {name: parts[name] for name in COMPONENTS}
+
+
+def _all(parts: dict[str, list[Component]]) -> list[Component]:
+    return [each for group in parts.values() for each in group]
 
 
 def galaxy_component_alm(
@@ -154,6 +134,7 @@ def galaxy_component_alm(
     rng: np.random.Generator,
     lmax: int,
     *,
+    family: Family = GALAXY,
     n_stokes: int = 1,
     threads: int = 1,
 ) -> dict[str, Alm]:
@@ -165,9 +146,9 @@ def galaxy_component_alm(
         'dust', 'sync', 'freefree', 'ame': as `galaxy_alm` each.
     """
     grid = GaussGrid(lmax + GRID_MARGIN, threads)
-    parts = _components(draw, rng, grid, grid.lmax, n_stokes)
+    parts = _components(family, draw, rng, grid, grid.lmax, n_stokes)
     return {
-        name: squeeze([band_alm([part], band, n_stokes, grid, lmax) for band in bands])
+        name: squeeze([band_alm(part, band, n_stokes, grid, lmax) for band in bands])
         for name, part in parts.items()
     }
 
@@ -178,6 +159,7 @@ def galaxy_alm(
     rng: np.random.Generator,
     lmax: int,
     *,
+    family: Family = GALAXY,
     n_stokes: int = 1,
     threads: int = 1,
 ) -> Alm:
@@ -193,6 +175,8 @@ def galaxy_alm(
         Generator of this simulation's random fields.
     lmax
         Band-limit of the result.  The same sky at another band-limit differs by 1 to 3 per cent of its rms.
+    family
+        Which kind of Milky Way.
     n_stokes
         1 for T, 3 for T, E, B; T is the same with both.
     threads
@@ -204,7 +188,7 @@ def galaxy_alm(
         Unbeamed, Galactic, uK_CMB: ``(n_freq, nalm)``, or ``(n_freq, 3, nalm)``.
     """
     grid = GaussGrid(lmax + GRID_MARGIN, threads)
-    parts = list(_components(draw, rng, grid, grid.lmax, n_stokes).values())
+    parts = _all(_components(family, draw, rng, grid, grid.lmax, n_stokes))
     return squeeze([band_alm(parts, band, n_stokes, grid, lmax) for band in bands])
 
 
@@ -214,6 +198,7 @@ def galaxy_component_maps(
     rng: np.random.Generator,
     nside: int,
     *,
+    family: Family = GALAXY,
     n_stokes: int = 1,
     threads: int = 1,
 ) -> dict[str, Map]:
@@ -224,9 +209,9 @@ def galaxy_component_maps(
     dict
         'dust', 'sync', 'freefree', 'ame': as `galaxy_maps` each.
     """
-    parts = _components(draw, rng, HealpixGrid(nside, threads), int(PIXEL_LMAX * nside), n_stokes)
+    parts = _components(family, draw, rng, HealpixGrid(nside, threads), int(PIXEL_LMAX * nside), n_stokes)
     return {
-        name: squeeze([band_map([part], band, n_stokes, threads=threads) for band in bands])
+        name: squeeze([band_map(part, band, n_stokes, threads=threads) for band in bands])
         for name, part in parts.items()
     }
 
@@ -237,6 +222,7 @@ def galaxy_maps(
     rng: np.random.Generator,
     nside: int,
     *,
+    family: Family = GALAXY,
     n_stokes: int = 1,
     threads: int = 1,
 ) -> Map:
@@ -244,7 +230,7 @@ def galaxy_maps(
 
     Parameters
     ----------
-    bands, draw, rng, n_stokes, threads
+    bands, draw, rng, family, n_stokes, threads
         As for `galaxy_alm`.
     nside
         Resolution; the random fields reach to l = 2.5 nside.
@@ -255,5 +241,5 @@ def galaxy_maps(
         Unbeamed, RING, Galactic, uK_CMB: ``(n_freq, npix)``, or ``(n_freq, 3, npix)`` with Q and U (COSMO).
     """
     grid = HealpixGrid(nside, threads)
-    parts = list(_components(draw, rng, grid, int(PIXEL_LMAX * nside), n_stokes).values())
+    parts = _all(_components(family, draw, rng, grid, int(PIXEL_LMAX * nside), n_stokes))
     return squeeze([band_map(parts, band, n_stokes, threads=threads) for band in bands])

@@ -38,9 +38,10 @@ class Knee:
 WHITE = Knee()
 
 
-def stokes_depths(depth_uk_arcmin: float, n_stokes: int) -> list[float]:
-    """Depth of T, or of T, E, B: the latter are sqrt(2) noisier."""
-    return [depth_uk_arcmin * factor for factor in (1.0, POLARISATION_FACTOR, POLARISATION_FACTOR)[:n_stokes]]
+def stokes_depths(depth: float, n_stokes: int, polarised: float | None = None) -> list[float]:
+    """Depth of T, or of T, E, B: the latter have `polarised`, or are sqrt(2) noisier."""
+    other = depth * POLARISATION_FACTOR if polarised is None else polarised
+    return [depth, other, other][:n_stokes]
 
 
 def _draw(spectra: list[Cl], rng: np.random.Generator) -> Alm:
@@ -50,14 +51,20 @@ def _draw(spectra: list[Cl], rng: np.random.Generator) -> Alm:
 
 
 def draw_white_noise(
-    depth_uk_arcmin: float, lmax: int, rng: np.random.Generator, *, n_stokes: int = 1, knee: Knee = WHITE
+    depth_uk_arcmin: float,
+    lmax: int,
+    rng: np.random.Generator,
+    *,
+    n_stokes: int = 1,
+    knee: Knee = WHITE,
+    depth_p_uk_arcmin: float | None = None,
 ) -> Alm:
     """Draw isotropic noise, white or with a 1/f knee.
 
     Parameters
     ----------
     depth_uk_arcmin
-        White depth of temperature in uK_CMB arcmin; Q and U are sqrt(2) noisier.
+        White depth of temperature in uK_CMB arcmin.
     lmax
         Band-limit; a draw at a lower one is this draw, cut.
     rng
@@ -66,6 +73,8 @@ def draw_white_noise(
         1 for T, 3 for T, E, B.
     knee
         Correlation on large scales.
+    depth_p_uk_arcmin
+        White depth of E and B; by default sqrt(2) times that of temperature.
 
     Returns
     -------
@@ -73,9 +82,8 @@ def draw_white_noise(
         ``(n_stokes, nalm)`` in uK_CMB.
     """
     shape = knee.shape(lmax)
-    return _draw(
-        [white_noise_cl(each, lmax) * shape for each in stokes_depths(depth_uk_arcmin, n_stokes)], rng
-    )
+    depths = stokes_depths(depth_uk_arcmin, n_stokes, depth_p_uk_arcmin)
+    return _draw([white_noise_cl(depth, lmax) * shape for depth in depths], rng)
 
 
 def depth_from_variance(variance_uk2: Map) -> Map:
@@ -129,27 +137,43 @@ def _hits_at(latitude: Map) -> Map:
     return np.interp(np.sin(latitude), centres[seen], density[seen])
 
 
-def draw_anisotropic_noise(
-    depth_maps: Map,
-    lmax: int,
-    rng: np.random.Generator,
-    *,
-    n_stokes: int = 1,
-    knee: Knee = WHITE,
-    threads: int = 1,
-) -> Alm:
-    """Draw noise whose depth varies over the sky: an isotropic draw of unit depth, times the map of depths.
+def depths_on_grid(depth_maps: Map, lmax: int, *, threads: int = 1) -> Map:
+    """Bring maps of depths to the grid on which `draw_modulated_noise` draws.
 
     Parameters
     ----------
     depth_maps
         Depth in uK_CMB arcmin at every pixel, RING: ``(1, npix)``, or ``(3, npix)`` of T, Q, U.
     lmax
+        Band-limit of the noise.
+    threads
+        Number of threads.
+
+    Returns
+    -------
+    Map
+        ``(n_stokes, size)``, never negative.
+    """
+    grid = GaussGrid(lmax + MODULATION_MARGIN, threads)
+    carried = int(PIXEL_LMAX * nside_of(depth_maps))
+    alms = [map2alm(sky, carried, threads=threads) for sky in depth_maps]
+    rows = [grid.synthesise(resize_alm(alm, min(carried, grid.lmax))[np.newaxis]) for alm in alms]
+    return np.maximum(np.concatenate(rows), 0)
+
+
+def draw_modulated_noise(
+    depths: Map, lmax: int, rng: np.random.Generator, *, knee: Knee = WHITE, threads: int = 1
+) -> Alm:
+    """Draw noise whose depth varies over the sky: an isotropic draw of unit depth, times the depths.
+
+    Parameters
+    ----------
+    depths
+        From `depths_on_grid` with the same `lmax`: ``(n_stokes, size)``.
+    lmax
         Band-limit of the result.
     rng
         Generator of this channel and simulation.
-    n_stokes
-        1 for T, 3 for T, E, B.
     knee
         Correlation on large scales.
     threads
@@ -161,17 +185,9 @@ def draw_anisotropic_noise(
         ``(n_stokes, nalm)`` in uK_CMB; its spectrum is that of the mean variance.
     """
     grid = GaussGrid(lmax + MODULATION_MARGIN, threads)
-    unit = _draw([white_noise_cl(1.0, grid.lmax) * knee.shape(grid.lmax)] * n_stokes, rng)
-    depths = _on_grid(np.atleast_2d(depth_maps)[:n_stokes], grid)
+    unit = _draw([white_noise_cl(1.0, grid.lmax) * knee.shape(grid.lmax)] * len(depths), rng)
     temperature = grid.analyse(grid.synthesise(unit[:1]) * depths[:1], lmax)
-    if n_stokes == 1:
+    if len(depths) == 1:
         return temperature
     polarised = grid.analyse(grid.synthesise(unit[1:], spin=2) * depths[1:], lmax, spin=2)
     return np.concatenate([temperature, polarised])
-
-
-def _on_grid(maps: Map, grid: GaussGrid) -> Map:
-    """Scalar maps at a grid's points, never negative."""
-    carried = int(PIXEL_LMAX * nside_of(maps))
-    alms = [resize_alm(map2alm(sky, carried), min(carried, grid.lmax))[np.newaxis] for sky in maps]
-    return np.maximum(np.concatenate([grid.synthesise(alm) for alm in alms]), 0)

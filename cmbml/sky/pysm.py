@@ -19,14 +19,13 @@ from cmbml.sky.pysm_models import (
     AMPLITUDES,
     OFFSETS,
     check_draw,
-    check_preset,
     component,
     grid_leaves,
     load_model,
     native_leaves,
     native_nside,
 )
-from cmbml.sky.pysm_templates import offline, require_templates
+from cmbml.sky.pysm_templates import check_preset, coarsest_nside, offline, require_templates
 from cmbml.sky.sht import Alm, Map, alm2map, alm_size, map2alm, nside_of, resize_alm
 
 GRID_MARGIN = 160  # multipoles beyond the band whose products reach into it
@@ -172,7 +171,7 @@ def _evaluated_alm(
     threads: int,
 ) -> Alm:
     """Presets of one simulation, with one analysis a band: ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)``."""
-    nside = int(np.ceil(lmax / PIXEL_LMAX))
+    nside = coarsest_nside(lmax)
     grid = GaussGrid(lmax + GRID_MARGIN, threads)
     parts, others = _grid_parts(presets, draw, grid, nside, n_stokes)
     alms = []
@@ -250,7 +249,7 @@ def pysm_alm(
     ValueError
         Where a preset is unknown or unfit, or its templates are not on this machine.
     """
-    _check(presets, int(np.ceil(lmax / PIXEL_LMAX)))
+    _check(presets, coarsest_nside(lmax))
     plain = [preset for preset in presets if _offsets_only(preset, draw) == ForegroundDraw()]
     varied = tuple(preset for preset in presets if preset not in plain)
     passbands, folder = tuple(bands), os.environ.get("PYSM_LOCAL_DATA", "")

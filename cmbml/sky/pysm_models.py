@@ -12,7 +12,7 @@ from cmbml.sky.emission import Component, Law, grey_body
 from cmbml.sky.foregrounds import ForegroundDraw
 from cmbml.sky.grid import GaussGrid
 from cmbml.sky.instrument import PIXEL_LMAX
-from cmbml.sky.pysm_templates import offline, preset_config, require_templates
+from cmbml.sky.pysm_templates import check_preset, offline, preset_config, require_templates
 from cmbml.sky.sht import Alm, Map, map2alm, nside_of, resize_alm
 from cmbml.sky.units import power_law
 
@@ -20,8 +20,6 @@ PEAK_REFERENCE_GHZ = 30.0  # PySM keeps the peak of spinning dust in units of th
 AMPLITUDES = {"d": "dust_amplitude", "s": "sync_amplitude", "f": "freefree_amplitude", "a": "ame_amplitude"}
 OFFSETS = {"d": ("dust_beta", "dust_temp"), "s": ("sync_beta",), "f": (), "a": ("ame_peak",)}
 PEAKS = 4096  # leaves 1e-6 of the emission, at the kinks of PySM's table
-_CMB = ("c1", "c2", "c3", "c4")
-_RANDOM = ("d6", "d11", "s6")  # these draw from numpy's global generator
 
 
 @dataclass(frozen=True)
@@ -172,21 +170,6 @@ def _resampled(leaf: Leaf, grid: GaussGrid) -> Leaf:
 def _cut_alm(sky: Map, lmax: int, threads: int) -> Alm:
     """Coefficients up to `lmax`, solved for up to what the pixels carry so that nothing is aliased."""
     return resize_alm(map2alm(sky, int(PIXEL_LMAX * nside_of(sky)), threads=threads), lmax)
-
-
-def check_preset(preset: str) -> None:
-    """Refuse what is not a reproducible foreground.
-
-    Raises
-    ------
-    ValueError
-        Where the preset is unknown, a CMB, or draws from a global generator.
-    """
-    preset_config(preset)
-    if preset in _CMB:
-        raise ValueError(f"PySM preset {preset} is a CMB, not a foreground; remove it")
-    if preset in _RANDOM:
-        raise ValueError(f"PySM preset {preset} draws from numpy's global generator; choose another")
 
 
 def native_nside(preset: str, nside: int) -> int:

@@ -1,20 +1,41 @@
 """Where PySM 3 keeps its templates, looked up without ever touching the network."""
 
 import os
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+# As in pysm3.utils.data, which takes seconds to import; the tests compare the two.
+DATA_URL = "https://portal.nersc.gov/project/cmb/pysm-data/"
+SHARED_FOLDERS = ("/global/cfs/cdirs/cmb/www/pysm-data/",)
+PYSM = "pysm3"  # as a foreground model: the presets of the block foregrounds
+PROCEDURAL = ("galaxy", "layered")  # models that need no template
+# These name a template for every frequency, in code; what is here of them is what they will read.
+_NAMED_IN_CODE = {"WebSkyCIB": "websky/{}/cib/", "WebSkyRadioGalaxies": "websky/{}/radio/", "COLines": "co/"}
+_CMB = ("c1", "c2", "c3", "c4")
+_RANDOM = ("d6", "d11", "s6")  # these draw from numpy's global generator
 _SUFFIXES = (".fits", ".fits.gz", ".txt", ".dat", ".h5")
 
 
+@lru_cache(maxsize=1)
 def preset_table() -> Mapping[str, Any]:
-    """PySM's table of presets: constructor arguments of each model by its name."""
-    from pysm3.sky import PRESET_MODELS
+    """PySM's table of presets: constructor arguments of each model by its name; PySM is not imported.
 
-    return dict(PRESET_MODELS)
+    Raises
+    ------
+    ValueError
+        Where PySM is not installed.
+    """
+    spec = find_spec("pysm3")
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError("foregrounds: PySM 3 is not installed: pip install pysm3, or set model: galaxy")
+    table = Path(spec.submodule_search_locations[0]) / "data" / "presets.cfg"
+    return tomllib.loads(table.read_text(encoding="utf-8"))
 
 
 def preset_config(preset: str) -> Mapping[str, Any]:
@@ -27,8 +48,26 @@ def preset_config(preset: str) -> Mapping[str, Any]:
     """
     table = preset_table()
     if preset not in table:
-        raise ValueError(f"PySM has no preset {preset!r}; known are {', '.join(sorted(table))}")
+        raise ValueError(
+            f"foregrounds: PySM has no preset {preset!r}; known are {', '.join(sorted(table))}, "
+            "and the models galaxy and layered"
+        )
     return dict(table[preset])
+
+
+def check_preset(preset: str) -> None:
+    """Refuse what is not a reproducible foreground.
+
+    Raises
+    ------
+    ValueError
+        Where the preset is unknown, a CMB, or draws from a global generator.
+    """
+    preset_config(preset)
+    if preset in _CMB:
+        raise ValueError(f"PySM preset {preset} is a CMB, not a foreground; remove it")
+    if preset in _RANDOM:
+        raise ValueError(f"PySM preset {preset} draws from numpy's global generator; choose another")
 
 
 def _values(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -59,20 +98,32 @@ def template_files(presets: tuple[str, ...], nside: int = 512) -> list[str]:
     files = []
     for preset in presets:
         wanted = template_nside(preset, nside)
-        files += [name.replace("{nside}", str(wanted)) for _, name in _values(preset_config(preset))]
+        config = preset_config(preset)
+        names = [name.replace("{nside}", str(wanted)) for _, name in _values(config)]
+        layers = range(1, int(config.get("num_layers", 0)) + 1)
+        files += [
+            each.replace("{layer}", str(layer))
+            for each in names
+            for layer in (layers if "{layer}" in each else (0,))
+        ]
     return list(dict.fromkeys(files))
+
+
+def _folders() -> list[Path]:
+    """Folders that PySM searches, first to last."""
+    own = [os.environ["PYSM_LOCAL_DATA"]] if "PYSM_LOCAL_DATA" in os.environ else []
+    return [Path(folder) for folder in (*own, *SHARED_FOLDERS)]
 
 
 def find_template(name: str) -> Path | None:
     """Local path of a template: PySM's own search order, the network left out."""
     from astropy.utils.data import cache_contents
-    from pysm3.utils.data import DATAURL, RemoteData
 
-    for folder in RemoteData().data_folders:
-        path = Path(folder) / name
+    for folder in _folders():
+        path = folder / name
         if path.is_file():
             return path
-    cached = cache_contents().get(DATAURL + name)
+    cached = cache_contents().get(DATA_URL + name)
     return Path(cached) if cached else None
 
 
@@ -94,6 +145,77 @@ def require_templates(presets: tuple[str, ...], nside: int = 512) -> list[Path]:
             f"from PySM's data server into a folder and set PYSM_LOCAL_DATA to that folder (now {folder})"
         )
     return [path for path in paths if path is not None]
+
+
+def presets_of(model: str, presets: Sequence[str]) -> tuple[str, ...]:
+    """PySM presets that a foreground model stands for; none for the procedural galaxies.
+
+    Parameters
+    ----------
+    model
+        Name of a family, "pysm3", or presets joined by "+".
+    presets
+        What "pysm3" stands for.
+    """
+    if model in PROCEDURAL:
+        return ()
+    return tuple(presets) if model == PYSM else tuple(model.split("+"))
+
+
+def locate(
+    model: str, presets: Sequence[str], choices: Mapping[str, Sequence[str] | None], lmax: int
+) -> dict[str, Path]:
+    """Find all template files that a dataset's foregrounds read, by PySM's name of each.
+
+    Parameters
+    ----------
+    model, presets
+        The block foregrounds.
+    choices
+        Models among which each population chooses; None where it has `model`.
+    lmax
+        Band-limit of the maps.
+
+    Raises
+    ------
+    ValueError
+        Where a preset does not exist, or one of its templates is not on this machine.
+    """
+    models = dict.fromkeys(name for each in choices.values() for name in (each or (model,)))
+    used = tuple(dict.fromkeys(preset for name in models for preset in presets_of(name, presets)))
+    for preset in used:
+        check_preset(preset)
+    if not used:
+        return {}
+    nside = coarsest_nside(lmax)
+    files = dict(zip(template_files(used, nside), require_templates(used, nside), strict=True))
+    return files | {name: path for preset in used for name, path in _named_in_code(preset).items()}
+
+
+def coarsest_nside(lmax: int) -> int:
+    """Resolution whose pixels carry `lmax`: a 2.5th of it."""
+    return -(-2 * lmax // 5)
+
+
+def _named_in_code(preset: str) -> dict[str, Path]:
+    """Templates on this machine that a preset may read without its table saying so, by PySM's name."""
+    from astropy.utils.data import cache_contents
+
+    config = preset_config(preset)
+    prefix = _NAMED_IN_CODE.get(config.get("class", ""), "").format(config.get("websky_version", ""))
+    if not prefix:
+        return {}
+    cached = {
+        url.removeprefix(DATA_URL): Path(path)
+        for url, path in cache_contents().items()
+        if url.startswith(DATA_URL + prefix)
+    }
+    found = {
+        prefix + path.name: path
+        for folder in reversed(_folders())
+        for path in sorted((folder / prefix).glob("*.fits*"))
+    }
+    return dict(sorted((cached | found).items()))
 
 
 @contextmanager

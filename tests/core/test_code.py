@@ -71,8 +71,8 @@ def test_packages_lead_to_what_they_import(toy, line):
 
 
 def test_files_and_packages_are_those_behind_the_executor():
-    code = code_of("cmbml.sky.executors.MaskExecutor")
-    assert {path.name for path in code.files} == {"executors.py", "mask.py", "sht.py", "skymap.py"}
+    code = code_of("cmbml.sky.executors.mask.MaskExecutor")
+    assert {path.name for path in code.files} == {"mask.py", "sht.py", "skymap.py"}
     assert {"numpy", "ducc0"} <= set(code.packages)
     assert not any(module.startswith("cmbml.core") for module in code.modules)
 
@@ -80,7 +80,7 @@ def test_files_and_packages_are_those_behind_the_executor():
 def test_loop_follows_the_overridden_method(toy):
     assert code_of("toy.NumberExecutor").loop == "process_sim"
     assert code_of("toy.TotalExecutor").loop == "process_split"
-    assert code_of("cmbml.sky.executors.MaskExecutor").loop == "execute"
+    assert code_of("cmbml.sky.executors.mask.MaskExecutor").loop == "execute"
 
 
 def test_loop_and_code_follow_a_base_class_from_elsewhere(toy):
@@ -107,7 +107,7 @@ def test_nothing_is_imported():
     import sys
 
     program = (
-        "import sys; from cmbml.core.code import code_of; code_of('cmbml.sky.executors.ObservationsExecutor');"
+        "import sys; from cmbml.core.code import code_of; code_of('cmbml.sky.executors.observations.ObservationsExecutor');"
         "print(sorted({'healpy', 'pysm3', 'camb', 'torch', 'ducc0'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -42,14 +42,14 @@ def changed(real_config, **overrides):
         ("analysis__fwhm_arcmin", 90.0, {"noise_floor", "perfect_estimate"} | SCORES),
         ("analysis__lmax", 150, {"perfect_estimate"} | SCORES),
         ("mask__latitude_deg", 25.0, {"mask"} | SCORES),
-        ("foregrounds__model", "pysm3", SKY),
+        ("foregrounds__model", "layered", {"draws", "draw_table", "leakage", "noise_floor"} | SKY),
         ("instrument__bands__100__depth_uk_arcmin", 50.0, {"noise_floor"} | SKY),
         ("instrument__bands__545__fwhm_arcmin", 60.0, {"noise_floor"} | SKY),
         ("instrument__lmax", 165, FROM_THEORY),
         ("instrument__nside", 128, {"mask", "noise_floor", "perfect_estimate"} | SKY),
         ("cosmology__scatter", False, {"cosmology", "draw_table"} | FROM_THEORY),
         ("cosmology__source", "wmap9", {"cosmology", "draw_table"} | FROM_THEORY),
-        ("seed", 5, {"cosmology", "draws", "draw_table"} | FROM_THEORY),
+        ("seed", 5, {"cosmology", "draws", "draw_table", "leakage"} | FROM_THEORY),
     ],
 )
 def test_exactly_the_dependents_go_stale(real_config, key, value, stages):
@@ -60,7 +60,7 @@ def test_a_population_stales_its_own_split_only(real_config):
     found = changed(real_config, populations__dusty__dust_beta={"mean": 0.1, "sd": 0.05})
     assert {unit.portion.split for unit in found} == {"shifted", None}
     # The learned covariance reads the train split only, which is of another population.
-    assert {unit.portion.stage for unit in found} == {"draws", "draw_table", "noise_floor"} | SKY - {
+    assert {unit.portion.stage for unit in found} == {"draws", "draw_table", "leakage", "noise_floor"} | SKY - {
         "hilc_covariance"
     }
 
@@ -70,7 +70,7 @@ def test_growing_a_split_adds_simulations_and_touches_no_other(real_config):
     alone = {unit for unit in found if unit.sim is not None}
     assert {unit.sim for unit in alone} == {6, 7}
     assert {unit.portion.split for unit in alone} == {"test"}
-    assert {str(unit) for unit in found - alone} == {"scores", "draw_table/test"}
+    assert {str(unit) for unit in found - alone} == {"scores", "leakage", "draw_table/test"}
 
 
 def test_a_random_stream_is_part_of_a_simulation(real_config):

@@ -7,12 +7,12 @@ import pytest
 from cmbml.sky.bandpass import top_hat
 from cmbml.sky.foregrounds import ForegroundDraw
 from cmbml.sky.galaxy import (
-    DISCS,
     galaxy_alm,
     galaxy_component_alm,
     galaxy_component_maps,
     galaxy_maps,
 )
+from cmbml.sky.galaxy_family import DISCS
 from cmbml.sky.galaxy_fields import gaussian_field, lognormal, unit_spectrum
 from cmbml.sky.galaxy_structure import brightness
 from cmbml.sky.grid import GaussGrid, HealpixGrid

@@ -9,6 +9,7 @@ from cmbml.core.handlers.base import AssetHandler
 
 _HANDLERS = {
     "CambPowerSpectrum": "cmbml.core.handlers.spectra",
+    "ChainColumn": "cmbml.core.handlers.columns",
     "Config": "cmbml.core.handlers.text",
     "Csv": "cmbml.core.handlers.text",
     "Empty": "cmbml.core.handlers.files",
@@ -21,6 +22,7 @@ _HANDLERS = {
     "PyTorchModel": "cmbml.core.handlers.torch",
     "QTable": "cmbml.core.handlers.table",
     "Text": "cmbml.core.handlers.text",
+    "Transmission": "cmbml.core.handlers.columns",
 }
 
 

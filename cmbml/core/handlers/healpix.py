@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cmbml.sky.skymap import SkyAlm, SkyMap
 
 BAD_DATA = -1.6375e30
+_NO_UNIT = ("unitless", "dimensionless", "none")
 _STOKES = {1: "I", 3: "IQU"}
 _HARMONIC = {1: "T", 3: "TEB"}
 
@@ -236,6 +237,7 @@ def _expect_ordering(path: Path, header: Mapping[str, Any]) -> None:
 
 def _one_unit(path: Path, found: list[Any], given: str | None) -> str:
     names = {str(name).strip() for name in found if name and str(name).strip()}
+    names = {"1" if name.lower() in _NO_UNIT else name for name in names}
     if len(names) > 1:
         raise DataError(
             f"{path}: columns have several units: {', '.join(sorted(names))}: read them one by one"

@@ -38,12 +38,14 @@ class PowerSpectrum(AssetHandler):
             raise DataError(f"{path}: column 'ell' must count from 0 without gaps")
         return dict(zip(names[1:], table.T[1:], strict=True))
 
-    def write(self, path: Path, data: Spectra) -> None:
-        """Write C_l by name, all of one length, from l = 0."""
+    def write(self, path: Path, data: Spectra, *, note: str = "") -> None:
+        """Write C_l by name, all of one length, from l = 0; `note` becomes a comment, the second line."""
         columns = [np.asarray(column) for column in data.values()]
         table = np.column_stack([np.arange(len(columns[0])), *columns])
         formats = ["%d", *["%.17g"] * len(columns)]
-        np.savetxt(path, table, fmt=formats, header=" ".join(["ell", *data]))
+        np.savetxt(
+            path, table, fmt=formats, header="\n".join([" ".join(["ell", *data]), *([note] if note else [])])
+        )
 
 
 class CambPowerSpectrum(PowerSpectrum):
@@ -52,8 +54,8 @@ class CambPowerSpectrum(PowerSpectrum):
     Unlike CAMB's own text files these are C_l, not l(l+1)C_l/2pi, so no factor can be applied twice.
     """
 
-    def write(self, path: Path, data: Spectra) -> None:
-        """Write C_l by name.
+    def write(self, path: Path, data: Spectra, *, note: str = "") -> None:
+        """Write C_l by name; `note` says how they were computed.
 
         Raises
         ------
@@ -62,4 +64,4 @@ class CambPowerSpectrum(PowerSpectrum):
         """
         if "TT" not in data:
             raise DataError(f"{path.name}: theory spectra without TT: {', '.join(data)}")
-        super().write_whole(path, data)
+        super().write_whole(path, data, note=note)

@@ -1,0 +1,1 @@
+"""Stages that simulate the sky and its observation."""
