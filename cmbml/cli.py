@@ -5,6 +5,7 @@ import pdb  # noqa: T100
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 from cmbml.core.check import check_dvc, check_executors, check_plan
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cmbml", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"cmbml {version('cmbml')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking = _add(commands, "check", check, "find everything that is wrong before anything runs")
     checking.add_argument(

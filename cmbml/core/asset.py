@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cmbml.core.errors import DirectionError, UndeclaredError
+from cmbml.core.errors import DirectionError, NamerError, UndeclaredError, did_you_mean
 from cmbml.core.handlers import get_handler
 from cmbml.core.handlers.base import AssetHandler
-from cmbml.core.namer import Namer
+from cmbml.core.namer import Namer, tags_in
 
 Direction = Literal["in", "out"]
 Writer = Callable[[AssetHandler, Path, Any, dict[str, Any]], None]
@@ -115,6 +115,9 @@ class Asset:
         self._reach = reach
         self._writer = writer
 
+    def __repr__(self) -> str:
+        return f"<Asset {self.name}: {self.template}, {self.handler_name}, {self.direction}>"
+
     @property
     def handler(self) -> AssetHandler:
         """The handler that reads and writes the files."""
@@ -139,8 +142,12 @@ class Asset:
         Raises
         ------
         NamerError, UndeclaredError
-            As `path`.
+            As `path`, and where the template has no such tag.
         """
+        for tag in tags:
+            if tag not in tags_in(self.template):
+                hint = did_you_mean(tag, tags_in(self.template))
+                raise NamerError(f"asset '{self.name}' has no tag '{tag}': {hint}")
         return AssetRef(self._resolve(tags), self.handler_name, self.direction)
 
     def read(self, **options: Any) -> Any:

@@ -119,7 +119,10 @@ def _is_beside(top: str, home: str) -> bool:
 
 @cache
 def _parse(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"), str(file))
+    except SyntaxError as error:
+        raise PipelineError(f"{file}:{error.lineno}: {error.msg}: mend it") from None
 
 
 class _Names:

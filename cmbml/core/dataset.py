@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cmbml.core.asset import Asset
+from cmbml.core.asset import Asset, Reach
 from cmbml.core.config import Config, load_config
 from cmbml.core.errors import PipelineError, did_you_mean
 from cmbml.core.namer import Namer
@@ -39,6 +39,9 @@ class Dataset(Mapping[str, "StageData"]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.config.pipeline.stages)
 
+    def __repr__(self) -> str:
+        return f"<dataset {self.config.dataset}: {', '.join(self)}>"
+
     def __len__(self) -> int:
         return len(self.config.pipeline.stages)
 
@@ -60,7 +63,11 @@ class StageData:
         context = {"dataset": self._config.dataset, "stage": self._stage.dir_name}
         context |= {"working": self._stage.working} if self._stage.working else {}
         namer = Namer(self._config.root, context)
-        return Asset(name, outputs[name].path_template, outputs[name].handler, "in", namer)
+        reach = Reach(tuple(self._config.splits), f"the splits are {', '.join(self._config.splits)}")
+        return Asset(name, outputs[name].path_template, outputs[name].handler, "in", namer, reach=reach)
+
+    def __repr__(self) -> str:
+        return f"<stage {self._stage.key}: {', '.join(dir(self))}>"
 
     def __dir__(self) -> list[str]:
         return sorted(self._stage.assets_out)

@@ -12,7 +12,7 @@ from cmbml.core.errors import DataError
 from cmbml.core.journal import Entry, read_lines
 from cmbml.core.provenance import commit, introduced
 from cmbml.core.raw import md5_of
-from cmbml.core.repository import DATA, MANIFEST, find_root
+from cmbml.core.repository import DATA, LOCAL, MANIFEST, find_root
 
 _KINDS = ("params", "code", "packages", "handlers", "settings")
 
@@ -128,6 +128,7 @@ def trace_lines(file: Path) -> Iterator[str]:
     yield f"random numbers: seed {_seed(origin)}, stream {stream}, simulation {sim}"
     yield f"fingerprint: {entry.fingerprint}"
     yield f"commit: {_commit(folder)}"
+    yield from _last_run(folder)
     for kind in _KINDS:
         yield f"{kind}:"
         yield from (f"  {key}: {value}" for key, value in _flat(folder.header[kind]))
@@ -159,6 +160,16 @@ def _commit(folder: Folder) -> str:
         return f"{found} (its dvc.lock records exactly this data)"
     now = commit(folder.root)
     return f"in no commit's dvc.lock yet; the tree is at {now}" if now else "not under git"
+
+
+def _last_run(folder: Folder) -> Iterator[str]:
+    """Say which run of this machine made something of the stage last, and whether the tree was clean then."""
+    for path in sorted((folder.root / LOCAL / "runs").glob("*.json"), reverse=True):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if folder.header["stage"] in run.get("made", {}):
+            at = run["commit"] or "none"
+            yield f"last run here: {path.stem}, at commit {at}: {' '.join(run['command'])}"
+            return
 
 
 def _tree(origin: Origin, indent: str, seen: set[str]) -> Iterator[str]:

@@ -49,6 +49,19 @@ def test_a_file_is_traced_down_to_science_assets(counted, monkeypatch):
     assert "  double: data/toy/double/test, all 6 units (stage double)" in text
 
 
+def test_the_run_says_whether_the_tree_was_clean(counted):
+    counted.run("luigi", "--module", "tasks", "RunAll")
+    assert ", at commit " in last_run(counted)
+    assert "(with changes)" not in last_run(counted)
+    counted.toy.edit("toy_math.py", "2 * x", "3 * x")
+    counted.run("luigi", "--module", "tasks", "RunAll")
+    assert "(with changes): " in last_run(counted)
+
+
+def last_run(repository):
+    return next(line for line in trace_lines(repository.root / FILE) if line.startswith("last run here: "))
+
+
 def test_the_reason_for_a_difference_is_found_upstream(counted, monkeypatch):
     counted.finish(monkeypatch)
     other = counted.root.parent / "other"

@@ -3,7 +3,7 @@ import re
 import pytest
 
 import cmbml
-from cmbml.core.errors import PipelineError
+from cmbml.core.errors import CmbmlError, PipelineError
 
 
 def test_check_finds_nothing_then_everything(toy_dvc):
@@ -84,6 +84,15 @@ def test_outside_of_a_repository(tmp_path, toy):
     assert "no dvc.yaml here or above" in done.stderr
 
 
+def test_code_that_cannot_be_parsed_is_named_by_its_line(toy):
+    toy.edit("toy_math.py", "return 2 * x", "return 2 * (x")
+    done = toy.run("cmbml", "check", ok=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[0] == (
+        f"cmbml: pipeline/toy.yaml: stages.double: {toy.root}/toy_math.py:6: '(' was never closed: mend it"
+    )
+
+
 def test_a_fault_keeps_its_traceback_and_the_command_that_repeats_it(toy):
     toy.edit("toy_math.py", "2 * x", "x / 0")
     toy.run("cmbml", "run", "number")
@@ -103,3 +112,14 @@ def test_data_is_read_in_one_line(toy):
         _ = data["number"].nmber
     with pytest.raises(PipelineError, match="did you mean 'double'"):
         _ = data["doubel"]
+
+
+def test_what_is_not_there_is_named_with_what_is(toy):
+    toy.run("cmbml", "run")
+    data = cmbml.open(toy.root)
+    assert repr(data) == "<dataset toy: number, double, total>"
+    assert repr(data["number"]) == "<stage number: number>"
+    with pytest.raises(CmbmlError, match="'splt': did you mean 'split'"):
+        data["number"].number.at(splt="test", sim=1)
+    with pytest.raises(CmbmlError, match="split 'tset' is not declared: the splits are train, valid, test"):
+        data["number"].number.at(split="tset", sim=1)
