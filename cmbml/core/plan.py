@@ -23,7 +23,8 @@ from cmbml.core.executor import split_names
 from cmbml.core.handlers import get_handler
 from cmbml.core.namer import Namer, sim_tag, tags_in
 from cmbml.core.pipeline import THE_METHOD, AssetOut, Stage
-from cmbml.core.raw import raw_digest
+from cmbml.core.raw import raw_digests
+from cmbml.core.repository import LOCAL
 
 _ENCODER = json.JSONEncoder(sort_keys=True)
 _DIGITS = 32
@@ -307,7 +308,9 @@ class Plan:
         return self._wholes[portion]
 
     def _raw(self, stage: str, name: str) -> str:
-        return _digest([raw_digest(path) for path in self.raw_files(self.stages[stage], name).values()])
+        memory = self.config.root / LOCAL / "science_assets.jsonl"
+        files = self.raw_files(self.stages[stage], name).values()
+        return _digest(raw_digests(files, memory))
 
     def raw_files(self, stage: Stage, name: str) -> dict[str, Path]:
         """Science assets behind an input, by name; none where a stage makes it.

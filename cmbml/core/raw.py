@@ -2,36 +2,54 @@
 
 import ctypes
 import hashlib
+import json
 import os
-from functools import lru_cache
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from cmbml.core.errors import DataError
+from cmbml.core.journal import read_lines
 from cmbml.core.yamlio import read_yaml
 
 
-def raw_digest(path: Path) -> str:
-    """MD5 of a science asset: of the file, or where it is not fetched, from its .dvc file.
+def raw_digests(paths: Iterable[Path], memory: Path) -> list[str]:
+    """MD5 of science assets: of each file, or where it is not fetched, from its .dvc file.
+
+    Parameters
+    ----------
+    paths
+        The science assets.
+    memory
+        File that remembers the hashes of this machine's files, since there may be many GB of them.
 
     Raises
     ------
     DataError
         Where neither is there.
     """
+    known = {tuple(line["state"]): line["md5"] for line in read_lines(memory)}
+    return [_raw_digest(path, memory, known) for path in paths]
+
+
+def _raw_digest(path: Path, memory: Path, known: dict[tuple[Any, ...], str]) -> str:
     if path.is_file():
         status = path.stat()
-        return file_md5(path, status.st_size, status.st_mtime_ns)
+        state = (str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino)
+        if state not in known:
+            known[state] = md5_of(path)
+            _remember(memory, {"state": state, "md5": known[state]})
+        return known[state]
     record = Path(f"{path}.dvc")
     if record.is_file():
         return str(read_yaml(record)["outs"][0]["md5"])
     raise DataError(f"{path}: science asset is missing: fetch it, or run `dvc pull`")
 
 
-@lru_cache(maxsize=1024)
-def file_md5(path: Path, size: int, mtime_ns: int) -> str:
-    """MD5 of a file; size and time of change are the key of a cache in memory."""
-    del size, mtime_ns
-    return md5_of(path)
+def _remember(memory: Path, line: dict[str, Any]) -> None:
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    with memory.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def md5_of(path: Path) -> str:

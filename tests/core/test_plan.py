@@ -2,9 +2,10 @@
 
 import pytest
 
-from cmbml.core import load_config
+from cmbml.core import load_config, raw
 from cmbml.core.errors import PipelineError
 from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.raw import md5_of
 from tests.conftest import ROOT
 
 SHIPPED = Plan(load_config(ROOT))
@@ -104,6 +105,18 @@ def test_a_formula_stales_its_dependents_only(toy):
     toy.edit("toy_math.py", "2 * x", "3 * x")
     after = fingerprints(toy.config())
     assert {unit.portion.stage for unit in before if before[unit] != after[unit]} == {"double", "total"}
+
+
+def test_a_science_asset_is_read_once(tmp_path, monkeypatch):
+    asset, memory = tmp_path / "asset", tmp_path / "local" / "memory.jsonl"
+    asset.write_text("one")
+    read = []
+    monkeypatch.setattr(raw, "md5_of", lambda path: read.append(path) or md5_of(path))
+    first = raw.raw_digests([asset, asset], memory)
+    assert raw.raw_digests([asset], memory) == first[:1] == [md5_of(asset)]
+    assert len(read) == 1
+    asset.write_text("two")
+    assert raw.raw_digests([asset], memory) == [md5_of(asset)] != first[:1]
 
 
 def test_a_science_asset_counts_by_its_content(toy):
