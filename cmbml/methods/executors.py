@@ -55,6 +55,10 @@ class BandReader:
         self.nside = cfg.instrument.nside
         self.lmax = cfg.instrument.lmax
 
+    def described(self) -> dict[str, Any]:
+        """What must be the same where something learned from these bands is used: plain values."""
+        return {"freq_ghz": self.freq_ghz, "fwhm_arcmin": self.fwhm_arcmin, "lmax": self.lmax}
+
     def read(self, split: str, sim: int) -> list[Bands]:
         """Read and analyse the bands of one simulation: T, or T, E and B."""
         maps = [self.obs.at(split=split, sim=sim, freq=freq).read(nside=self.nside) for freq in self.freqs]

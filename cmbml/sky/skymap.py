@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from cmbml.sky.sht import Alm, Map, lmax_of, nside_of
+from cmbml.sky.units import mjysr_per_kelvin
 
 THERMODYNAMIC_UNITS = {"K_CMB": 1e6, "mK_CMB": 1e3, "uK_CMB": 1.0}
+BRIGHTNESS = "MJy/sr"
+# HEALPix marks missing pixels with -1.6375e30.
+MISSING = -1.6e30
 
 
 @dataclass(frozen=True)
@@ -39,20 +45,30 @@ class SkyMap:
         """HEALPix resolution."""
         return nside_of(self.values)
 
-    def to(self, unit: str) -> "SkyMap":
-        """Convert between thermodynamic units: K_CMB, mK_CMB, uK_CMB.
+    def to(self, unit: str, *, freq_ghz: float | None = None) -> "SkyMap":
+        """Convert between thermodynamic units: K_CMB, mK_CMB, uK_CMB; missing pixels stay as they are.
+
+        Brightness in MJy/sr is converted too where `freq_ghz`, the centre of the band, is given.
 
         Raises
         ------
         ValueError
-            Where either unit is not one of these.
+            Where either unit is not one of these, or the frequency is needed.
         """
-        for name in (self.unit, unit):
-            if name not in THERMODYNAMIC_UNITS:
-                known = ", ".join(THERMODYNAMIC_UNITS)
-                raise ValueError(f"cannot convert {self.unit} to {unit}: known units are {known}")
-        factor = THERMODYNAMIC_UNITS[self.unit] / THERMODYNAMIC_UNITS[unit]
-        return replace(self, values=self.values * factor, unit=unit)
+        factor = _in_uk(self.unit, freq_ghz) / _in_uk(unit, freq_ghz)
+        values = np.where(self.values < MISSING, self.values, self.values * factor)
+        return replace(self, values=values, unit=unit)
+
+
+def _in_uk(unit: str, freq_ghz: float | None) -> float:
+    """uK_CMB per unit."""
+    if unit.lower() == BRIGHTNESS.lower() and freq_ghz is not None:
+        return 1e6 / mjysr_per_kelvin(freq_ghz)
+    if unit in THERMODYNAMIC_UNITS:
+        return THERMODYNAMIC_UNITS[unit]
+    known = ", ".join(THERMODYNAMIC_UNITS)
+    known += "" if freq_ghz is None else f", {BRIGHTNESS}"
+    raise ValueError(f"cannot convert from or to the unit {unit}: known are {known}")
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,25 @@ Array = NDArray[np.floating[Any]]
 
 T_CMB = 2.7255  # K, Fixsen 2009 (arXiv:0911.1955)
 GHZ_PER_KELVIN = 20.836619123327576  # k_B / h, CODATA 2018
+MJYSR_PER_KELVIN_GHZ2 = 0.0307235837  # 2 k_B / c^2, CODATA 2018: brightness of 1 K_RJ at 1 GHz
+
+# MJy/sr (nu I_nu constant, at the nominal frequency) per K_CMB of Planck's bands in that unit, by the range
+# of centres, GHz: Planck 2013 results IX (arXiv:1303.5070), from the measured transmissions.
+PLANCK_MJYSR = {(540.0, 560.0): 58.0356, (850.0, 870.0): 2.2681}
 
 
 def rj_to_cmb(freq_ghz: float | Array) -> Any:
     """Thermodynamic temperature per Rayleigh-Jeans temperature (uK_CMB / uK_RJ) for small fluctuations."""
     x = np.asarray(freq_ghz, dtype=np.float64) / (GHZ_PER_KELVIN * T_CMB)
     return (np.expm1(x) / x) ** 2 * np.exp(-x)
+
+
+def mjysr_per_kelvin(freq_ghz: float) -> float:
+    """MJy/sr per K_CMB for small fluctuations: Planck's factors at 545 and 857 GHz, else at the centre."""
+    for (low, high), factor in PLANCK_MJYSR.items():
+        if low <= freq_ghz <= high:
+            return factor
+    return float(MJYSR_PER_KELVIN_GHZ2 * freq_ghz**2 / rj_to_cmb(freq_ghz))
 
 
 def power_law(freq_ghz: float, reference_ghz: float, index: float | Array) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class HealpyMap(AssetHandler):
         path: Path,
         *,
         unit: str | None = None,
-        field: int | tuple[int, ...] | None = None,
+        field: int | tuple[int, ...] | Literal["TQU"] | None = None,
         nside: int | None = None,
         allow_unseen: bool = False,
     ) -> SkyMap:
@@ -51,7 +51,8 @@ class HealpyMap(AssetHandler):
         unit
             Unit of the values where the header names none; it is never guessed.
         field
-            Columns to read; by default all of them.
+            Columns to read; by default all of them.  TQU: the first three where the second and third are
+            named Q and U, as in Planck's files, and else the first alone.
         nside
             Resolution that the caller counts on.
         allow_unseen
@@ -65,13 +66,12 @@ class HealpyMap(AssetHandler):
         """
         from cmbml.sky.skymap import SkyMap
 
-        header, columns, names = _read_table(path)
+        header, columns = _read_table(path, field)
         _expect_ordering(path, header)
-        chosen = range(len(columns)) if field is None else np.atleast_1d(field)
-        found_unit = _one_unit(path, [header.get(f"TUNIT{i + 1}") for i in chosen], unit)
-        values = np.stack([_to_ring(path, columns[i].ravel(), header) for i in chosen])
+        found_unit = _one_unit(path, [named for named, _ in columns.values()], unit)
+        values = np.stack([_to_ring(path, column.ravel(), header) for _, column in columns.values()])
         sky = SkyMap(
-            values=_without_bad(path, values, [names[i] for i in chosen], allow_unseen),
+            values=_without_bad(path, values, columns, allow_unseen),
             unit=found_unit,
             fwhm_arcmin=header.get("BEAMFWHM"),
             lmax=header.get("LMAX"),
@@ -206,7 +206,7 @@ def _open(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
-        with _quiet(), fits.open(path, memmap=False, lazy_load_hdus=False) as hdus:
+        with _quiet(), fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
             end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
             if len(hdus) < 2 or path.stat().st_size < end:
                 raise DataError(
@@ -217,12 +217,26 @@ def _open(path: Path) -> Iterator[Any]:
         raise DataError(f"{path}: not a readable FITS file: {' '.join(str(error).split())}") from None
 
 
-def _read_table(path: Path) -> tuple[Mapping[str, Any], list[NDArray[Any]], list[str]]:
+def _read_table(
+    path: Path, field: int | tuple[int, ...] | Literal["TQU"] | None
+) -> tuple[Mapping[str, Any], dict[str, tuple[str | None, NDArray[Any]]]]:
+    """Header, and unit and values of the chosen columns by name."""
     with _open(path) as hdus:
         table = hdus[1]
-        columns = [np.asarray(table.data[name]) for name in table.columns.names]
-        native = [column.astype(column.dtype.newbyteorder("=")) for column in columns]
-        return dict(table.header), native, list(table.columns.names)
+        names = list(table.columns.names)
+        columns = {}
+        for index in _chosen(names, field):
+            column = np.asarray(table.data[names[index]])
+            native = column.astype(column.dtype.newbyteorder("="))
+            columns[names[index]] = (table.header.get(f"TUNIT{index + 1}"), native)
+        return dict(table.header), columns
+
+
+def _chosen(names: list[str], field: int | tuple[int, ...] | Literal["TQU"] | None) -> list[int]:
+    if field == "TQU":
+        polarised = [name[:1].upper() for name in names[1:3]] == ["Q", "U"]
+        return [0, 1, 2] if polarised else [0]
+    return list(range(len(names))) if field is None else [int(i) for i in np.atleast_1d(field)]
 
 
 def _expect_ordering(path: Path, header: Mapping[str, Any]) -> None:

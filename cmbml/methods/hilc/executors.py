@@ -1,12 +1,15 @@
 """The stages of the harmonic ILC: weights learned on train skies, or from each sky itself."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
 from cmbml.methods.executors import BandReader, Bands, mean
-from cmbml.methods.hilc.hilc import HilcOptions, hilc, nuisance_covariance
+from cmbml.methods.hilc.configured import configured_hilc
+from cmbml.methods.hilc.hilc import nuisance_covariance
 from cmbml.methods.hilc.params import PlainHilcParams
 from cmbml.methods.ilc import known_beams
 from cmbml.sky.sht import Alm
@@ -18,14 +21,18 @@ class HilcCovarianceExecutor(BaseStageExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="hilc_covariance")
         self.out_covariance = self.assets_out["covariance"]
+        self.out_settings = self.assets_out["settings"]
         self.in_cmb = self.assets_in["cmb"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.bin_width = cfg.hilc.bin_width
         self.fwhm = cfg.hilc.fwhm_arcmin
 
     def execute(self) -> None:
-        """Average over all simulations."""
+        """Average over all simulations, and note what the average was made with."""
         self.out_covariance.write(mean(self._covariances()))
+        self.out_settings.write(
+            {**self.bands.described(), "fwhm_out": self.fwhm, "bin_width": self.bin_width}
+        )
 
     def _covariances(self) -> Iterator[np.ndarray]:
         for split in self.splits:
@@ -56,13 +63,12 @@ class HilcExecutor(BaseStageExecutor):
 
     def setup(self) -> None:
         """Read what was learned."""
-        shrinkage = self.settings.shrinkage
-        self.options = [HilcOptions(prior=prior, shrinkage=shrinkage) for prior in self.in_covariance.read()]
+        self.learned = self.in_covariance.read()
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        fields = zip(self.bands.read(split.name, sim), self.options, strict=True)
-        alms = [_clean(bands, self.bands.lmax, self.settings, options) for bands, options in fields]
+        fields = zip(self.bands.read(split.name, sim), self.learned, strict=True)
+        alms = [_clean(bands, self.bands.lmax, self.settings, learned) for bands, learned in fields]
         self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
 
 
@@ -78,16 +84,11 @@ class PlainHilcExecutor(BaseStageExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         fields = self.bands.read(split.name, sim)
-        alms = [_clean(bands, self.bands.lmax, self.settings, HilcOptions()) for bands in fields]
+        alms = [_clean(bands, self.bands.lmax, self.settings) for bands in fields]
         self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
 
 
-def _clean(bands: Bands, lmax: int, settings: PlainHilcParams, options: HilcOptions) -> Alm:
-    return hilc(
-        bands.alms,
-        fwhm_arcmin=bands.fwhm_arcmin,
-        fwhm_out=settings.fwhm_arcmin,
-        lmax=lmax,
-        bin_width=settings.bin_width,
-        options=options,
+def _clean(bands: Bands, lmax: int, settings: PlainHilcParams, learned: NDArray[Any] | None = None) -> Alm:
+    return configured_hilc(
+        bands.alms, settings, fwhm_arcmin=bands.fwhm_arcmin, lmax=lmax, learned=learned
     ).alm

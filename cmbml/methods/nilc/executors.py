@@ -1,7 +1,6 @@
 """The stages of the needlet ILC: plain, and shrunk towards what train skies teach."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +9,8 @@ from cmbml.core.errors import ConfigError
 from cmbml.core.repository import PARAMS
 from cmbml.methods.executors import BandReader, Bands, mean
 from cmbml.methods.ilc import known_beams
-from cmbml.methods.nilc.nilc import NeedletPrior, NilcOptions, nilc, nuisance_covariance
+from cmbml.methods.nilc.configured import configured_nilc
+from cmbml.methods.nilc.nilc import nuisance_covariance
 from cmbml.methods.nilc.params import NilcParams
 from cmbml.methods.nilc.seds import mixing_columns
 from cmbml.sky.sht import Alm
@@ -24,12 +24,12 @@ class NilcExecutor(BaseStageExecutor):
         self.out_cleaned = self.assets_out["cleaned"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.nilc
-        self.options = _options(self.settings, self.bands, "nilc")
+        _check_nulled("nilc", self.settings, self.bands)
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         fields = self.bands.read(split.name, sim)
-        alms = [_clean(bands, self.bands, self.settings, self.options) for bands in fields]
+        alms = [_clean(bands, self.bands, self.settings) for bands in fields]
         self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
 
 
@@ -52,9 +52,7 @@ class NilcCovarianceExecutor(BaseStageExecutor):
         self.out_covariance.write(mean(self._covariances()))
         self.out_settings.write(
             {
-                "freq_ghz": self.bands.freq_ghz,
-                "fwhm_arcmin": self.bands.fwhm_arcmin,
-                "lmax": self.bands.lmax,
+                **self.bands.described(),
                 "fwhm_out": self.fwhm_out,
                 "peaks": list(self.peaks),
                 "needlets": self.needlets,
@@ -91,46 +89,33 @@ class RegularisedNilcExecutor(BaseStageExecutor):
         self.in_covariance = self.assets_in["covariance"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.nilc_regularised
-        self.plain = _options(self.settings, self.bands, "nilc_regularised")
+        _check_nulled("nilc_regularised", self.settings, self.bands)
 
     def setup(self) -> None:
         """Read what was learned."""
-        domain, shrinkage = self.settings.domain_deg, self.settings.shrinkage
-        self.options = [
-            replace(self.plain, prior=NeedletPrior(covariance, domain, shrinkage))
-            for covariance in self.in_covariance.read()
-        ]
+        self.learned = self.in_covariance.read()
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        fields = zip(self.bands.read(split.name, sim), self.options, strict=True)
-        alms = [_clean(bands, self.bands, self.settings, options) for bands, options in fields]
+        fields = zip(self.bands.read(split.name, sim), self.learned, strict=True)
+        alms = [_clean(bands, self.bands, self.settings, learned) for bands, learned in fields]
         self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
 
 
-def _options(settings: NilcParams, bands: BandReader, block: str) -> NilcOptions:
-    """Needlets and nulled components.
-
-    Raises
-    ------
-    ConfigError
-        Where a component is unknown.
-    """
+def _check_nulled(block: str, settings: NilcParams, bands: BandReader) -> None:
     try:
-        nulled = mixing_columns(settings.nulled, bands.freq_ghz) if settings.nulled else None
+        mixing_columns(settings.nulled, bands.freq_ghz)
     except ValueError as error:
         raise ConfigError(f"{PARAMS}: {block}.nulled: {error}") from None
-    return NilcOptions(settings.needlets, nulled)
 
 
-def _clean(bands: Bands, reader: BandReader, settings: NilcParams, options: NilcOptions) -> Alm:
-    return nilc(
+def _clean(bands: Bands, reader: BandReader, settings: NilcParams, learned: Alm | None = None) -> Alm:
+    return configured_nilc(
         bands.alms,
+        settings,
         fwhm_arcmin=bands.fwhm_arcmin,
-        fwhm_out=settings.fwhm_arcmin,
+        freq_ghz=reader.freq_ghz,
         lmax=reader.lmax,
-        peaks=settings.peaks,
-        ilc_bias=settings.ilc_bias,
-        options=options,
+        learned=learned,
         threads=reader.threads,
     ).alm

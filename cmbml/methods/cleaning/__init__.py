@@ -1,0 +1,1 @@
+"""Any maps through any method, without the pipeline."""

@@ -1,0 +1,188 @@
+"""Every method behind one call: channels in, the cleaned field and its weights out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.methods.hilc.configured import configured_hilc
+from cmbml.methods.hilc.hilc import apply_weights as apply_harmonic
+from cmbml.methods.hilc.hilc import bin_edges
+from cmbml.methods.hilc.params import HilcParams, PlainHilcParams
+from cmbml.methods.nilc.configured import configured_nilc
+from cmbml.methods.nilc.nilc import ScaleWeights
+from cmbml.methods.nilc.nilc import apply_weights as apply_needlets
+from cmbml.methods.nilc.params import NilcParams, RegularisedNilcParams
+from cmbml.methods.nilc.scales import WINDOW_FLOOR
+from cmbml.sky.sht import Alm, alm2cl, gaussian_beam
+
+# Peaks of the default needlets, in units of the band-limit.
+PEAK_FRACTIONS = (1 / 12, 1 / 6, 1 / 3, 1 / 2, 3 / 4)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """One field, T or E or B, in all bands.
+
+    Attributes
+    ----------
+    alms
+        a_lm of each band at its own beam, ``(n_freq, nalm)``, uK_CMB.
+    names
+        Names of the bands.
+    freq_ghz, fwhm_arcmin
+        Centres, GHz, and beams, arcmin.
+    """
+
+    alms: Alm
+    names: Sequence[str]
+    freq_ghz: Sequence[float]
+    fwhm_arcmin: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A cleaned field.
+
+    Attributes
+    ----------
+    alm
+        a_lm at the output beam, ``(nalm,)``, uK_CMB.
+    apply
+        The same weights on a_lm of the same channels, ``(n_freq, nalm)`` to ``(nalm,)``.
+    weights
+        Rows of a table: range of l, band, and mean and scatter over the sky of its weight, for channels at
+        the output beam; the means of all bands add up to one.
+    """
+
+    alm: Alm
+    apply: Callable[[Alm], Alm]
+    weights: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method is called.
+
+    Attributes
+    ----------
+    params
+        Model of its settings.
+    clean
+        Cleans channels: settings, band-limit, learned covariance of this field (None without), threads.
+    defaults
+        Values of settings.
+    learned
+        Whether it needs what its pipeline stage has learned.
+    """
+
+    params: type[Any]
+    clean: Callable[[Channels, Any, int, NDArray[Any] | None, int], Cleaned]
+    defaults: Mapping[str, Any]
+    learned: bool = False
+
+
+def default_peaks(lmax: int) -> list[int]:
+    """Needlet peaks for a band-limit: 50, 100, 200, 300, 450, 601 at 600."""
+    return sorted({max(1, round(lmax * fraction)) for fraction in PEAK_FRACTIONS} | {lmax + 1})
+
+
+def _clean_nilc(
+    channels: Channels, settings: NilcParams, lmax: int, learned: NDArray[Any] | None, threads: int
+) -> Cleaned:
+    result = configured_nilc(
+        channels.alms,
+        settings,
+        fwhm_arcmin=channels.fwhm_arcmin,
+        freq_ghz=channels.freq_ghz,
+        lmax=lmax,
+        learned=learned,
+        threads=threads,
+    )
+    rows = [row for entry in result.weights for row in _needlet_rows(entry, channels.names)]
+    apply = partial(apply_needlets, result.weights, lmax=lmax, threads=threads)
+    return Cleaned(result.alm, apply, rows)
+
+
+def _needlet_rows(entry: ScaleWeights, names: Sequence[str]) -> list[dict[str, Any]]:
+    inside = np.flatnonzero(entry.scale.window > WINDOW_FLOOR)
+    rows = []
+    for channel, alm in zip(entry.scale.channels, entry.alm, strict=True):
+        cl = alm2cl(alm)
+        scatter = np.sqrt(np.sum((2 * np.arange(len(cl)) + 1)[1:] * cl[1:]) / (4 * np.pi))
+        mean = alm[0].real / np.sqrt(4 * np.pi)
+        rows.append(_row(inside[0], inside[-1], names[channel], mean, scatter))
+    return rows
+
+
+def _clean_hilc(
+    channels: Channels, settings: PlainHilcParams, lmax: int, learned: NDArray[Any] | None, _: int
+) -> Cleaned:
+    result = configured_hilc(
+        channels.alms, settings, fwhm_arcmin=channels.fwhm_arcmin, lmax=lmax, learned=learned
+    )
+    edges = bin_edges(lmax, settings.bin_width, len(channels.alms))
+    beams = np.array([gaussian_beam(fwhm, lmax) for fwhm in channels.fwhm_arcmin])
+    weights = result.weights * beams / gaussian_beam(settings.fwhm_arcmin, lmax)
+    rows = [
+        _row(low, high - 1, name, weight[low], 0.0)
+        for low, high in pairwise(edges)
+        for name, weight in zip(channels.names, weights, strict=True)
+    ]
+    return Cleaned(result.alm, partial(apply_harmonic, result.weights), rows)
+
+
+def _row(low: int, high: int, band: str, mean: float, scatter: float) -> dict[str, Any]:
+    return {
+        "ell_min": int(low),
+        "ell_max": int(high),
+        "band": band,
+        "mean": float(mean),
+        "scatter": float(scatter),
+    }
+
+
+# Values of settings where neither the user nor a model gives them.
+METHODS = {
+    "nilc": Method(NilcParams, _clean_nilc, {"ilc_bias": 0.001}),
+    "nilc_regularised": Method(
+        RegularisedNilcParams, _clean_nilc, {"ilc_bias": 0.001, "shrinkage": 0.999}, learned=True
+    ),
+    "hilc": Method(HilcParams, _clean_hilc, {"shrinkage": 1.0}, learned=True),
+    "hilc_plain": Method(PlainHilcParams, _clean_hilc, {"bin_width": 10}),
+}
+
+
+def settings_of(
+    method: Method,
+    *,
+    fwhm_arcmin: float,
+    lmax: int,
+    learned: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+) -> Any:
+    """Settings of a method: the user's, else those that the model was learned with, else the defaults.
+
+    Parameters
+    ----------
+    method
+        The method.
+    fwhm_arcmin, lmax
+        Beam and band-limit of the result.
+    learned
+        What the model was made with, by name.
+    chosen
+        The user's values, by name.
+
+    Raises
+    ------
+    ValueError
+        Where a value is unknown or out of range (pydantic's).
+    """
+    known = {"peaks": default_peaks(lmax), **method.defaults, **learned}
+    mine = {key: value for key, value in known.items() if key in method.params.model_fields}
+    return method.params(**(mine | {"fwhm_arcmin": fwhm_arcmin} | dict(chosen)))

@@ -1,0 +1,57 @@
+"""The needlet ILC as a block of parameters describes it."""
+
+from collections.abc import Sequence
+
+from cmbml.methods.nilc.nilc import NeedletPrior, NilcOptions, NilcResult, nilc
+from cmbml.methods.nilc.params import NilcParams, RegularisedNilcParams
+from cmbml.methods.nilc.seds import mixing_columns
+from cmbml.sky.sht import Alm
+
+
+def configured_nilc(
+    alms: Alm,
+    settings: NilcParams,
+    *,
+    fwhm_arcmin: Sequence[float | None],
+    freq_ghz: Sequence[float],
+    lmax: int,
+    learned: Alm | None = None,
+    threads: int = 1,
+) -> NilcResult:
+    """Clean one field.
+
+    Parameters
+    ----------
+    alms, fwhm_arcmin, lmax, threads
+        As for `cmbml.methods.nilc.nilc.nilc`.
+    settings
+        The block of parameters.
+    freq_ghz
+        Centre of each band, ``(n_freq,)``, GHz.
+    learned
+        Covariance learned on train skies, for the regularised variant.
+
+    Returns
+    -------
+    NilcResult
+        a_lm at the output beam, and weights.
+
+    Raises
+    ------
+    ValueError
+        As `nilc`, and where a nulled component is unknown.
+    """
+    prior = None
+    if learned is not None and isinstance(settings, RegularisedNilcParams):
+        prior = NeedletPrior(learned, settings.domain_deg, settings.shrinkage)
+    nulled = mixing_columns(settings.nulled, freq_ghz) if settings.nulled else None
+    return nilc(
+        alms,
+        fwhm_arcmin=fwhm_arcmin,
+        fwhm_out=settings.fwhm_arcmin,
+        lmax=lmax,
+        peaks=settings.peaks,
+        ilc_bias=settings.ilc_bias,
+        options=NilcOptions(settings.needlets, nulled, prior),
+        threads=threads,
+    )
