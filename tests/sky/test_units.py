@@ -46,3 +46,20 @@ def test_spinning_dust_peaks_where_told():
     freqs = np.linspace(10, 60, 5001)
     flux = [units.spinning_dust(freq, 22.8, np.log(31.0)) * freq**2 for freq in freqs]
     assert freqs[np.argmax(flux)] == pytest.approx(31.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("freq", "factor"), [(545.0, 58.0356), (857.0, 2.2681), (217.0, 483.69), (353.0, 287.45)]
+)
+def test_brightness_per_kelvin_is_that_of_the_measured_bands(shared, freq, factor):
+    """Planck 2013 IX: int tau dB/dT dnu / int tau (nu_c / nu) dnu, over the measured transmission."""
+    table = np.loadtxt(shared / f"bandpasses/HFI_BANDPASS_F{freq:.0f}_reformat.txt")
+    freqs, transmission = table[table[:, 0] > 0].T
+    derivative = units.MJYSR_PER_KELVIN_GHZ2 * freqs**2 / units.rj_to_cmb(freqs)
+    expected = np.trapezoid(transmission * derivative, freqs) / np.trapezoid(
+        transmission * freq / freqs, freqs
+    )
+    # published with five digits for the average of the detectors
+    assert expected == pytest.approx(factor, rel=2e-3)
+    # other bands are taken at their centre
+    assert units.mjysr_per_kelvin(freq) == pytest.approx(factor, rel=1e-6 if freq > 500 else 0.05)

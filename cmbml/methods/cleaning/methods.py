@@ -55,7 +55,7 @@ class Cleaned:
     apply
         The same weights on a_lm of the same channels, ``(n_freq, nalm)`` to ``(nalm,)``.
     weights
-        Rows of a table: range of l, band, and mean and scatter over the sky of its weight, for channels at
+        Rows of a table: number and range of l of a needlet scale or a bin, band, and mean and scatter over the sky of its weight, for channels at
         the output beam; the means of all bands add up to one.
     """
 
@@ -115,7 +115,7 @@ def _needlet_rows(entry: ScaleWeights, names: Sequence[str]) -> list[dict[str, A
         cl = alm2cl(alm)
         scatter = np.sqrt(np.sum((2 * np.arange(len(cl)) + 1)[1:] * cl[1:]) / (4 * np.pi))
         mean = alm[0].real / np.sqrt(4 * np.pi)
-        rows.append(_row(inside[0], inside[-1], names[channel], mean, scatter))
+        rows.append(_row(entry.scale.number, inside[[0, -1]], names[channel], mean, scatter))
     return rows
 
 
@@ -129,17 +129,18 @@ def _clean_hilc(
     beams = np.array([gaussian_beam(fwhm, lmax) for fwhm in channels.fwhm_arcmin])
     weights = result.weights * beams / gaussian_beam(settings.fwhm_arcmin, lmax)
     rows = [
-        _row(low, high - 1, name, weight[low], 0.0)
-        for low, high in pairwise(edges)
+        _row(number, (low, high - 1), name, weight[low], 0.0)
+        for number, (low, high) in enumerate(pairwise(edges))
         for name, weight in zip(channels.names, weights, strict=True)
     ]
     return Cleaned(result.alm, partial(apply_harmonic, result.weights), rows)
 
 
-def _row(low: int, high: int, band: str, mean: float, scatter: float) -> dict[str, Any]:
+def _row(scale: int, ell: Sequence[int], band: str, mean: float, scatter: float) -> dict[str, Any]:
     return {
-        "ell_min": int(low),
-        "ell_max": int(high),
+        "scale": scale,
+        "ell_min": int(ell[0]),
+        "ell_max": int(ell[1]),
         "band": band,
         "mean": float(mean),
         "scatter": float(scatter),

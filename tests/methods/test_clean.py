@@ -1,0 +1,353 @@
+"""`cmbml clean` on files as users have them: our own, and Planck's with all their habits."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import healpy as hp
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+from test_pyilc_run import checkout
+
+from cmbml.cli import main
+from cmbml.core.handlers import get_handler
+from cmbml.methods.nilc.nilc import nuisance_covariance
+from cmbml.methods.nilc.seds import mixing_columns
+from cmbml.sky import sht
+from cmbml.sky.pixwin import pixel_window, polarisation_window
+from cmbml.sky.skymap import SkyMap
+from cmbml.sky.units import mjysr_per_kelvin
+from tests.conftest import ROOT
+
+LMAX = 40
+BANDS = {"30": 28.4, "100": 100.9, "143": 142.9, "353": 357.5, "545": 555.2, "857": 866.8}
+FWHM = dict(zip(BANDS, (500.0, 450.0, 400.0, 350.0, 320.0, 300.0), strict=True))
+NAMES = {"30": "LFI_SkyMap_030_16_R3.00_full.fits"} | {
+    name: f"HFI_SkyMap_{name}_32_R3.01_full.fits" for name in BANDS if name != "30"
+}
+ELL = np.arange(LMAX + 1)
+
+
+def draw(seed):
+    """T, E, B of the CMB, and of foregrounds and noise in every band at its beam: uK_CMB."""
+    rng = np.random.default_rng(seed)
+    power = np.where(ELL < 2, 0, 1e4 / (ELL + 2.0) ** 2)
+    fields = (1.0, 0.1, 0.01)
+    cmb = np.array([sht.draw_alm(power * f, rng) for f in fields])
+    dust = np.array([sht.draw_alm(power * f, rng) for f in fields])
+    sed = mixing_columns(["dust"], list(BANDS.values()))[:, 0]
+    sed /= sed[2]
+    noise = [[sht.draw_alm(np.full(LMAX + 1, 1e-4 * s), rng) for _ in fields] for s in sed]
+    beams = [sht.gaussian_beam(fwhm, LMAX) for fwhm in FWHM.values()]
+    nuisance = [s * sht.almxfl(dust, b) + n for s, b, n in zip(sed, beams, np.array(noise), strict=True)]
+    return cmb, np.array(nuisance)
+
+
+@pytest.fixture(scope="module")
+def sky():
+    return draw(1)
+
+
+def observed(sky):
+    cmb, nuisance = sky
+    beams = [sht.gaussian_beam(fwhm, LMAX) for fwhm in FWHM.values()]
+    return np.array([sht.almxfl(cmb, beam) for beam in beams]) + nuisance
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with an instrument's table; the command is called there."""
+    monkeypatch.chdir(tmp_path)
+    columns = "".join(
+        f"# - {{name: {name}, unit: {unit}, datatype: float64}}\n"
+        for name, unit in (("freq", "GHz"), ("fwhm", "arcmin"), ("depth", "uK_CMB arcmin"))
+    )
+    rows = "".join(f"{name} {freq} {FWHM[name]} 1.0\n" for name, freq in BANDS.items())
+    head = f"# %ECSV 1.0\n# ---\n# datatype:\n# - {{name: band, datatype: string}}\n{columns}"
+    (tmp_path / "wide.ecsv").write_text(f"{head}band freq fwhm depth\n{rows}", encoding="utf-8")
+    return tmp_path
+
+
+def write_plain(folder, alms, name="obs", n_stokes=1):
+    for band, alm in zip(BANDS, alms, strict=True):
+        sky = SkyMap(sht.alm2map(alm[:n_stokes], 16), "uK_CMB", FWHM[band], LMAX)
+        get_handler("HealpyMap").write(folder / f"{name}_{band}.fits", sky)
+
+
+def write_planck(folder, alms):
+    """Files as in the Planck archive: NESTED, K_CMB with ten columns or MJy/sr with three, big numbers for holes."""
+    for band, alm in zip(BANDS, alms, strict=True):
+        nside = 16 if band == "30" else 32
+        windows = [pixel_window(nside, LMAX), *[polarisation_window(nside, LMAX)] * 2]
+        pixelised = np.array([sht.almxfl(a, w) for a, w in zip(alm, windows, strict=True)])
+        stokes = hp.reorder(sht.alm2map(pixelised, nside), r2n=True)
+        bright = band in ("545", "857")
+        unit, factor = ("MJy/sr", 1e-6 * mjysr_per_kelvin(BANDS[band])) if bright else ("K_CMB", 1e-6)
+        maps = (stokes[:1] if bright else stokes) * factor
+        if band == "143":
+            maps[:, 100:104] = -1.6375e30
+        names = ["I_STOKES"] if bright else ["I_STOKES", "Q_STOKES", "U_STOKES"]
+        weights = (
+            ["HITS", "II_COV"]
+            if bright
+            else ["HITS", "II_COV", "IQ_COV", "IU_COV", "QQ_COV", "QU_COV", "UU_COV"]
+        )
+        columns = [fits.Column(n, "E", unit=unit, array=row) for n, row in zip(names, maps, strict=True)]
+        columns += [fits.Column(n, "E", unit=f"{unit}^2", array=np.ones(maps.shape[1])) for n in weights]
+        table = fits.BinTableHDU.from_columns(columns, name="FREQ-MAP")
+        table.header.update(
+            {
+                "PIXTYPE": "HEALPIX",
+                "ORDERING": "NESTED",
+                "NSIDE": nside,
+                "COORDSYS": "GALACTIC",
+                "BAD_DATA": -1.6375e30,
+            }
+        )
+        table.writeto(folder / NAMES[band])
+
+
+def clean(*extra, method="nilc", maps="obs_{freq}.fits", ilc_bias=0.02):
+    arguments = [method, "--maps", maps, "--instrument", "wide.ecsv", "--fwhm", "300", "--lmax", str(LMAX)]
+    bias = ["--set", f"ilc_bias={ilc_bias}", "--set", "peaks=[20, 41]"] if method == "nilc" else []
+    main(["clean", *arguments, *bias, "--out", "out/cleaned.fits", *extra])
+
+
+def read(name="cleaned.fits"):
+    return get_handler("HealpyMap").read(Path("out") / name)
+
+
+def truth(sky, n_stokes=1):
+    return sht.alm2map(sht.almxfl(sky[0][:n_stokes], sht.gaussian_beam(300.0, LMAX)), 16)
+
+
+def error(sky, cleaned):
+    expected = truth(sky, len(cleaned.values))
+    return np.std(cleaned.values - expected, axis=1) / np.std(expected, axis=1)
+
+
+def test_maps_of_one_simulation_are_cleaned(folder, sky, capsys):
+    write_plain(folder, observed(sky))
+    clean()
+    cleaned = read()
+    assert (cleaned.nside, cleaned.fwhm_arcmin, cleaned.lmax, cleaned.unit) == (16, 300.0, LMAX, "uK_CMB")
+    assert error(sky, cleaned)[0] < 0.1
+    written = [line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()]
+    assert written == ["cleaned.fits", "cleaned_weights.csv", "cleaned_beam.txt", "cleaned_provenance.yaml"]
+
+
+def test_what_is_written_beside_the_map(folder, sky):
+    write_plain(folder, observed(sky))
+    clean()
+    rows = get_handler("Csv").read(folder / "out/cleaned_weights.csv")
+    for scale in {row["scale"] for row in rows}:
+        # weights of the bands add up to one on every scale
+        assert sum(row["mean"] for row in rows if row["scale"] == scale) == pytest.approx(1, abs=1e-10)
+    beam = get_handler("PowerSpectrum").read(folder / "out/cleaned_beam.txt")["B"]
+    assert beam == pytest.approx(sht.gaussian_beam(300.0, LMAX))
+    record = yaml.safe_load((folder / "out/cleaned_provenance.yaml").read_text())
+    assert record["settings"]["ilc_bias"] == 0.02
+    assert [entry["band"] for entry in record["maps"]] == list(BANDS)
+    assert all(len(entry["md5"]) == 32 for entry in record["maps"])
+    assert record["packages"]["numpy"] == np.__version__
+
+
+def test_planck_files_give_what_plain_ones_give(folder, sky):
+    write_plain(folder, observed(sky))
+    clean()
+    plain = read()
+    write_planck(folder, observed(sky))
+    clean("--pixwin", maps="?FI_SkyMap_{freq:03d}_*_full.fits")
+    difference = np.std(read().values - plain.values) / np.std(plain.values)
+    # four pixels of one band were missing and are inpainted: 3e-3 of the sky, which weights of ten blow up
+    assert difference < 0.02
+    coverage = read("cleaned_mask.fits")
+    assert coverage.unit == "1"
+    assert (coverage.values == 0).sum() == 1
+    record = yaml.safe_load((folder / "out/cleaned_provenance.yaml").read_text())
+    assert {e["band"]: e["inpainted_pixels"] for e in record["maps"]}["143"] == 4
+    assert {e["nside"] for e in record["maps"]} == {16, 32}
+
+
+def test_polarisation_of_planck_files_uses_the_bands_that_have_it(folder, sky):
+    write_planck(folder, observed(sky))
+    clean("--pixwin", "--fields", "TQU", maps="?FI_SkyMap_{freq:03d}_*_full.fits")
+    cleaned = read()
+    assert cleaned.values.shape[0] == 3
+    assert (error(sky, cleaned) < (0.1, 0.3, 0.3)).all()
+    rows = get_handler("Csv").read(folder / "out/cleaned_weights.csv")
+    assert {str(row["band"]) for row in rows if row["field"] == "E"} == {"30", "100", "143", "353"}
+
+
+def test_pixels_outside_the_mask_do_not_count(folder, sky):
+    """A star outside the mask that would ruin the map, and none of it is seen."""
+    alms = observed(sky)
+    write_plain(folder, alms)
+    mask = np.ones(12 * 32**2)
+    mask[hp.query_disc(32, hp.ang2vec(1.0, 2.0), 0.3)] = 0
+    get_handler("HealpyMap").write(folder / "mask.fits", SkyMap(mask[None], "1"))
+    clean("--mask", "mask.fits")
+    without = read()
+    for number, band in enumerate(BANDS):
+        path = folder / f"obs_{band}.fits"
+        star = get_handler("HealpyMap").read(path)
+        star.values[0, hp.query_disc(16, hp.ang2vec(1.0, 2.0), 0.1)] += 1e6 * (number + 1)
+        get_handler("HealpyMap").write(path, star)
+    clean("--mask", "mask.fits")
+    assert read().values == pytest.approx(without.values, abs=1e-3)
+    kept = read("cleaned_mask.fits").values[0] > 0
+    assert kept.mean() == pytest.approx(mask.mean(), abs=0.01)
+    expected = truth(sky)[0]
+    assert np.std((without.values[0] - expected)[kept]) < 0.3 * np.std(expected)
+
+
+def test_components_go_through_the_same_weights(folder, sky):
+    write_plain(folder, observed(sky))
+    write_plain(folder, sky[1], name="nuisance")
+    write_plain(folder, observed(sky) - sky[1], name="cmb")
+    clean("--component", "nuisance=nuisance_{freq}.fits", "--component", "cmb=cmb_{freq}.fits")
+    parts = read("cleaned_cmb.fits").values + read("cleaned_nuisance.fits").values
+    # analysis with three iterations leaves 1e-4 of each map, and weights are as large as ten
+    assert np.std(parts - read().values) < 1e-3 * np.std(parts)
+    assert np.std(read("cleaned_cmb.fits").values - truth(sky)) < 1e-3 * np.std(truth(sky))
+
+
+def test_a_learned_covariance_needs_the_bands_that_it_was_learned_with(folder, sky):
+    write_plain(folder, observed(sky))
+    made = {"lmax": LMAX, "peaks": [20, 41], "needlets": "cosine", "domain_deg": 60.0, "fwhm_out": 300.0}
+    prior = np.mean(
+        [
+            nuisance_covariance(draw(seed)[1][:, 0], fwhm_arcmin=list(FWHM.values()), **made)
+            for seed in range(20, 24)
+        ],
+        axis=0,
+    )
+    (folder / "model").mkdir()
+    np.save(folder / "model/covariance.npy", prior[None])
+    settings = {"freq_ghz": list(BANDS.values()), "fwhm_arcmin": list(FWHM.values()), **made}
+    (folder / "model/settings.yaml").write_text(yaml.safe_dump(settings))
+    clean("--set", "peaks=[20, 41]")
+    plain = error(sky, read())[0]
+    clean("--model", "model/covariance.npy", method="nilc_regularised")
+    assert error(sky, read())[0] < plain
+    settings["freq_ghz"][0] = 27.0
+    (folder / "model/settings.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(SystemExit):
+        clean("--model", "model/covariance.npy", method="nilc_regularised")
+
+
+def test_a_cleaned_map_is_filtered(folder, sky):
+    write_plain(folder, observed(sky))
+    clean()
+    get_handler("PowerSpectrum").write(folder / "window.txt", {"TT": np.linspace(1, 0, LMAX + 1)})
+    main(
+        [
+            "clean",
+            "wiener",
+            "--maps",
+            "out/cleaned.fits",
+            "--model",
+            "window.txt",
+            "--fwhm",
+            "300",
+            "--lmax",
+            "40",
+            "--out",
+            "out/w.fits",
+        ]
+    )
+    before, after = (sht.map2alm(read(name).values[0], LMAX) for name in ("cleaned.fits", "w.fits"))
+    assert sht.alm2cl(after, before)[2:] / sht.alm2cl(before)[2:] == pytest.approx(
+        1 - ELL[2:] / LMAX, abs=1e-3
+    )
+    assert not read("w.fits").signal_preserving
+
+
+def test_pyilc_runs_on_any_maps(folder, sky, monkeypatch):
+    write_plain(folder, observed(sky))
+    monkeypatch.setenv("PYILC_PATH", str(checkout(folder / "mine")))
+    clean("--set", "peaks=[20, 41]", method="pyilc")
+    sharpest = get_handler("HealpyMap").read(folder / "obs_857.fits")
+    # the stand-in returns the sharpest band; analysis leaves 1e-4
+    assert np.std(read().values - sharpest.values) < 1e-3 * np.std(sharpest.values)
+
+
+def spoil(name, change):
+    def apply(folder):
+        path = folder / name
+        sky = get_handler("HealpyMap").read(path)
+        with fits.open(path) as hdus:
+            values = change(sky.values[0].copy())
+            hdus[1].data["I"] = values.reshape(hdus[1].data["I"].shape)
+            hdus.writeto(folder / "new.fits")
+        (folder / "new.fits").replace(path)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "extra", "message"),
+    [
+        (lambda f: (f / "obs_143.fits").unlink(), [], "band 143 is missing: no file obs_143.fits"),
+        (None, ["--maps", "obs_143.fits"], "obs_143.fits: lacks {freq}"),
+        (lambda f: (f / "obs_143x.fits").touch(), ["--maps", "obs_{freq}*.fits"], "band 143 is there more than once"),
+        (None, ["--maps", "obs_14[3]{freq}.fits"], "band 30 is missing"),
+        (None, ["--bands", "143,999"], "wide.ecsv has no '999'"),
+        (None, ["--lmax", "48"], "ends at l = 40: lower --lmax 48"),
+        (None, ["--instrument", "planck", "--bands", "100,143"], "the header says a beam of"),
+        (None, ["--instrument", "plank"], "did you mean 'planck'"),
+        (None, ["--set", "ilc_bias=2"], "--set ilc_bias: "),
+        (None, ["--set", "bias=0.1"], "--set bias: "),
+        (None, ["--set", "ilc_bias"], "expected a name, '=' and a value"),
+        (None, ["--set", "nulled=[dsut]"], "no spectrum of component dsut"),
+        (None, ["--set", "ilc_bias=1"], "singular covariance: needlet scale 0 has"),
+        (None, ["--model", "m.npy"], "nilc learns nothing from other skies"),
+        (None, ["--fields", "TQU"], "no band has Q and U"),
+        (spoil("obs_143.fits", lambda v: v * 0), [], "column 1 is zero everywhere: leave band 143 out"),
+        (spoil("obs_143.fits", lambda v: np.where(np.arange(v.size) == 7, np.nan, v)), [], "holds NaN"),
+        (spoil("obs_143.fits", lambda v: v * 0 - 1.6375e30), [], "all pixels are missing"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_in_one_line(folder, sky, capsys, spoiled, extra, message):
+    write_plain(folder, observed(sky))
+    if spoiled:
+        spoiled(folder)
+    with pytest.raises(SystemExit):
+        clean(*extra)
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_narrow_beam_is_a_warning_within_what_pixels_carry(folder, sky, capsys):
+    (folder / "wide.ecsv").write_text(
+        (folder / "wide.ecsv").read_text().replace("866.8 300.0", "866.8 100.0"), encoding="utf-8"
+    )
+    for band, alm in zip(BANDS, observed(sky), strict=True):
+        sky_map = SkyMap(sht.alm2map(alm[:1], 16), "uK_CMB")
+        get_handler("HealpyMap").write(folder / f"obs_{band}.fits", sky_map)
+    clean()
+    assert (
+        capsys.readouterr().err
+        == "warning: beam of band 857 (100 arcmin) is below the pixel (219.9 arcmin)\n"
+    )
+    with pytest.raises(SystemExit):
+        clean("--lmax", "45")
+    assert "lower lmax to 40 or raise nside" in capsys.readouterr().err
+
+
+def test_the_command_imports_no_more_than_it_needs():
+    """Seconds of imports would be a good part of the whole call."""
+    code = "import sys, cmbml.cli, cmbml.methods.cleaning.executors; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    heavy = {"healpy", "scipy", "matplotlib", "torch", "camb", "pysm3", "astropy"}
+    assert heavy & set(done.stdout.split()) == set()
