@@ -55,8 +55,8 @@ class Cleaned:
     apply
         The same weights on a_lm of the same channels, ``(n_freq, nalm)`` to ``(nalm,)``.
     weights
-        Rows of a table: number and range of l of a needlet scale or a bin, band, and mean and scatter over the sky of its weight, for channels at
-        the output beam; the means of all bands add up to one.
+        Rows of a table: number and range of l of a needlet scale or a bin, band, and mean and scatter over
+        the sky of its weight, for channels at the output beam; the means of all bands add up to one.
     """
 
     alm: Alm
@@ -115,7 +115,7 @@ def _needlet_rows(entry: ScaleWeights, names: Sequence[str]) -> list[dict[str, A
         cl = alm2cl(alm)
         scatter = np.sqrt(np.sum((2 * np.arange(len(cl)) + 1)[1:] * cl[1:]) / (4 * np.pi))
         mean = alm[0].real / np.sqrt(4 * np.pi)
-        rows.append(_row(entry.scale.number, inside[[0, -1]], names[channel], mean, scatter))
+        rows.append(_row(entry.scale.number, (inside[0], inside[-1]), names[channel], mean, scatter))
     return rows
 
 
