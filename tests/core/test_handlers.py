@@ -307,3 +307,27 @@ def test_wmap_maps_need_their_unit_and_respect_ordering(shared):
     # 32: the V band's rms outside the mask is the CMB's 70 uK at 2 degrees, within the Galaxy's residue.
     assert 50 < seen.std() < 90
     np.testing.assert_allclose(sky_map.values[0] / 1000, hp.read_map(v_band, field=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("nside", "n_stokes"), [(8, 1), (16, 3)])
+def test_bytes_are_those_of_healpy(tmp_path, nside, n_stokes):
+    data = SkyMap(np.random.default_rng(1).normal(size=(n_stokes, 12 * nside**2)), "uK_CMB", 80.0, 20)
+    get_handler("HealpyMap").write(tmp_path / "ours.fits", data)
+    names = list("IQU"[:n_stokes])
+    cards = [
+        ("STOKES", "".join(names)),
+        ("POLCCONV", "COSMO"),
+        ("PIXWIN", False),
+        ("BEAMFWHM", 80.0),
+        ("LMAX", 20),
+    ]
+    hp.write_map(
+        tmp_path / "theirs.fits",
+        data.values.astype(np.float32),
+        dtype=np.float32,
+        coord="G",
+        column_names=names,
+        column_units="uK_CMB",
+        extra_header=cards,
+    )
+    assert (tmp_path / "ours.fits").read_bytes() == (tmp_path / "theirs.fits").read_bytes()

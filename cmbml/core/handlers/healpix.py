@@ -1,6 +1,7 @@
 """HEALPix maps and harmonic coefficients as FITS, in healpy's layout, float32.
 
 Heavy packages are imported where they are used: Luigi's scheduling process knows handlers, but reads no map.
+healpy is not imported at all: that takes a second, as long as a stage of small maps.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class HealpyMap(AssetHandler):
         DataError
             Where `data` is no `SkyMap`, or holds NaN or missing pixels.
         """
-        import healpy as hp
+        from astropy.io import fits
 
         from cmbml.sky.skymap import SkyMap
 
@@ -98,19 +99,17 @@ class HealpyMap(AssetHandler):
             raise DataError(f"{path.name}: expected a SkyMap (values, unit, beam), got {type(data).__name__}")
         _without_bad(path, data.values, _STOKES[len(data.values)], allow_unseen=False)
         stokes = _STOKES[len(data.values)]
+        rows = data.values.astype(np.float32)
+        layout, shape = ("1024E", (-1, 1024)) if rows.shape[1] > 1024 else ("E", (-1,))
+        columns = [
+            fits.Column(name, layout, unit=data.unit, array=row.reshape(shape))
+            for name, row in zip(stokes, rows, strict=True)
+        ]
+        table = fits.BinTableHDU.from_columns(columns)
+        table.header.update(_healpix_cards(data.nside))
         cards = {"STOKES": stokes, "POLCCONV": "COSMO", "PIXWIN": data.pixwin} | _known(data)
-        cards |= {} if data.signal_preserving else {"SIGPRES": False}
-        with _quiet():
-            hp.write_map(
-                path,
-                data.values.astype(np.float32),
-                dtype=np.float32,
-                coord="G",
-                column_names=list(stokes),
-                column_units=data.unit,
-                extra_header=list(cards.items()),
-                overwrite=True,
-            )
+        table.header.update(cards | ({} if data.signal_preserving else {"SIGPRES": False}))
+        table.writeto(path, overwrite=True)
 
 
 class HealpyAlm(AssetHandler):
@@ -161,6 +160,21 @@ class HealpyAlm(AssetHandler):
         for name, row in zip(_HARMONIC[len(data.values)], data.values, strict=True):
             hdus.append(_alm_table(name, row, data))
         fits.HDUList(hdus).writeto(path, overwrite=True)
+
+
+def _healpix_cards(nside: int) -> dict[str, Any]:
+    """Cards of a whole map in RING, as ``healpy.write_map`` writes them, comments included."""
+    return {
+        "PIXTYPE": ("HEALPIX", "HEALPIX pixelisation"),
+        "ORDERING": ("RING", "Pixel ordering scheme, either RING or NESTED"),
+        "COORDSYS": ("G", "Ecliptic, Galactic or Celestial (equatorial)"),
+        "EXTNAME": ("xtension", "name of this binary table extension"),
+        "NSIDE": (nside, "Resolution parameter of HEALPIX"),
+        "FIRSTPIX": (0, "First pixel # (0 based)"),
+        "LASTPIX": (12 * nside**2 - 1, "Last pixel # (0 based)"),
+        "INDXSCHM": ("IMPLICIT", "Indexing: IMPLICIT or EXPLICIT"),
+        "OBJECT": ("FULLSKY", "Sky coverage, either FULLSKY or PARTIAL"),
+    }
 
 
 def _alm_table(name: str, row: NDArray[Any], data: SkyAlm) -> Any:
@@ -267,18 +281,22 @@ def _one_unit(path: Path, found: list[Any], given: str | None) -> str:
 
 
 def _to_ring(path: Path, values: NDArray[Any], header: Mapping[str, Any]) -> NDArray[Any]:
-    import healpy as hp
+    import ducc0
 
-    if not hp.isnpixok(len(values)):
-        raise DataError(f"{path}: {len(values)} pixels are no HEALPix map")
-    nest = str(header["ORDERING"]).upper().startswith("NEST")
-    return np.asarray(hp.reorder(values, n2r=True)) if nest else values
+    from cmbml.sky.sht import nside_of
+
+    try:
+        nside = nside_of(values)
+    except ValueError:
+        raise DataError(f"{path}: {len(values)} pixels are no HEALPix map") from None
+    if not str(header["ORDERING"]).upper().startswith("NEST"):
+        return values
+    ring = np.arange(len(values))
+    return np.asarray(values[ducc0.healpix.Healpix_Base(nside, "RING").ring2nest(ring)])
 
 
 def _without_bad(path: Path, values: NDArray[Any], names: Any, allow_unseen: bool) -> NDArray[Any]:
-    import healpy as hp
-
-    bad = np.isclose(values, BAD_DATA, rtol=1e-4) | hp.mask_bad(values)
+    bad = np.isclose(values, BAD_DATA, rtol=1e-4)
     for name, row, missing in zip(names, values, bad, strict=True):
         if not np.isfinite(row[~missing]).all():
             raise DataError(f"{path}: column {name} holds NaN or infinite pixels: mend the map first")
@@ -287,4 +305,4 @@ def _without_bad(path: Path, values: NDArray[Any], names: Any, allow_unseen: boo
                 f"{path}: column {name} has {missing.sum()} missing pixels (UNSEEN): "
                 "inpaint them, or read with allow_unseen=True and use a mask"
             )
-    return np.where(bad, hp.UNSEEN, values) if bad.any() else values
+    return np.where(bad, BAD_DATA, values) if bad.any() else values
