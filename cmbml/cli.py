@@ -20,6 +20,7 @@ from cmbml.core.ledger import Ledger
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan, Portion, Unit
 from cmbml.core.profile import apply_profile
+from cmbml.core.regenerate import regenerate
 from cmbml.core.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
 from cmbml.core.status import status_lines
 from cmbml.core.trace import diff_lines, trace_lines
@@ -58,6 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     dvc = _add(commands, "dvc", write_dvc, f"write {DVC_YAML} from {PIPELINE}/ and the parameters")
     dvc.add_argument("--check", action="store_true", help="only say whether it is up to date")
     _add_run(_add(commands, "run", run, "run all stages, or one, or repeat one simulation, in this process"))
+    again = _add(
+        commands, "regenerate", make_again, "make one simulation's files anew, outside of the dataset"
+    )
+    again.add_argument("stage", help="key of the stage in pipeline/")
+    again.add_argument("--split", required=True)
+    again.add_argument("--sim", required=True, type=int)
+    again.add_argument("--into", required=True, type=Path, help="folder for the files")
     switch = _add(commands, "profile", profile, "switch to a profile of profiles/")
     switch.add_argument("name", help="name of the profile")
     switch.add_argument("--into", type=Path, help="write a repository of its own there instead")
@@ -257,6 +265,14 @@ def _repeat(engine: Engine, portion: Portion, units: list[Unit], progress: Progr
     ledger = engine.ledger(portion)
     if not any(ledger.stale(unit) for unit in engine.plan.units(portion)):
         engine.finalise(portion)
+
+
+def make_again(options: argparse.Namespace) -> None:
+    """Make the files of one simulation anew."""
+    plan = _plan()
+    check_plan(plan)
+    for path in regenerate(plan.config, options.stage, options.split, options.sim, options.into):
+        print(path)
 
 
 def profile(options: argparse.Namespace) -> None:

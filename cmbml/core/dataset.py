@@ -33,6 +33,18 @@ class Dataset(Mapping[str, "StageData"]):
         """The splits by name."""
         return self.config.splits
 
+    def regenerate(self, stage: str, *, split: str, sim: int, into: Path | str) -> list[Path]:
+        """Make one simulation's files of a stage anew in the folder `into`, bit by bit as they were.
+
+        Raises
+        ------
+        DataError
+            Where the dataset remembers other bytes, code or parameters.
+        """
+        from cmbml.core.regenerate import regenerate
+
+        return regenerate(self.config, stage, split, sim, Path(into))
+
     def __getitem__(self, key: str) -> "StageData":
         return StageData(self.config, self.config.pipeline.stage(key))
 
@@ -64,7 +76,8 @@ class StageData:
         context |= {"working": self._stage.working} if self._stage.working else {}
         namer = Namer(self._config.root, context)
         reach = Reach(tuple(self._config.splits), f"the splits are {', '.join(self._config.splits)}")
-        return Asset(name, outputs[name].path_template, outputs[name].handler, "in", namer, reach=reach)
+        out = outputs[name]
+        return Asset(name, out.path_template, out.handler, "in", namer, fields=out.fields, reach=reach)
 
     def __repr__(self) -> str:
         return f"<stage {self._stage.key}: {', '.join(dir(self))}>"

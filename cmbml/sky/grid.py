@@ -11,7 +11,7 @@ import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.sht import Alm, Map, alm2map, lmax_of
+from cmbml.sky.sht import Alm, Map, alm2map, almxfl, lmax_of
 
 Array = NDArray[np.floating[Any]]
 
@@ -74,10 +74,15 @@ class GaussGrid:
         """Derivatives of a scalar along colatitude and longitude: ``(1, nalm)`` to ``(2, size)``."""
         # Both derivatives of a point lie side by side: that is how lensing reads them.
         pairs = np.empty((*self.shape, 2))
-        ducc0.sht.synthesis_2d_deriv1(
-            alm=alm,
+        lmax = lmax_of(alm)
+        ell = np.arange(lmax + 1)
+        # A gradient is a field of spin 1 without curl; this is faster than ducc0's own derivatives.
+        scaled = almxfl(alm, np.sqrt(ell * (ell + 1.0)))
+        ducc0.sht.synthesis_2d(
+            alm=np.concatenate([scaled, np.zeros_like(scaled)]),
             map=np.moveaxis(pairs, 2, 0),
-            lmax=lmax_of(alm),
+            spin=1,
+            lmax=lmax,
             geometry="GL",
             nthreads=self.threads,
         )
