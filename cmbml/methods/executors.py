@@ -59,9 +59,10 @@ class BandReader:
         """What must be the same where something learned from these bands is used: plain values."""
         return {"freq_ghz": self.freq_ghz, "fwhm_arcmin": self.fwhm_arcmin, "lmax": self.lmax}
 
-    def read(self, split: str, sim: int) -> list[Bands]:
+    def read(self, split: str, sim: int, **tags: Any) -> list[Bands]:
         """Read and analyse the bands of one simulation: T, or T, E and B."""
-        maps = [self.obs.at(split=split, sim=sim, freq=freq).read(nside=self.nside) for freq in self.freqs]
+        files = [self.obs.at(split=split, sim=sim, freq=freq, **tags) for freq in self.freqs]
+        maps = [file.read(nside=self.nside) for file in files]
         fwhm = [sky.fwhm_arcmin for sky in maps]
         alms = np.stack([map2alm(sky.values, self.lmax, threads=self.threads) for sky in maps], axis=1)
         return [Bands(field, fwhm) for field in alms]

@@ -33,6 +33,7 @@ SIZES = {
     "nilc_regularised.fwhm_arcmin": 300.0,
     "nilc_regularised.peaks": [20, 41],
     "nilc_regularised.domain_deg": 40.0,
+    "components": {"write": True},
 }
 
 
@@ -50,8 +51,8 @@ def run(config, *keys):
     return Dataset(config)
 
 
-UPSTREAM = ("cosmology", "theory", "cmb", "draws", "observations", "mask")
-LEARNED = ("nilc", "hilc_covariance", "hilc", "hilc_plain", "nilc_covariance", "nilc_regularised", "wiener_window", "wiener")  # fmt: skip
+UPSTREAM = ("cosmology", "theory", "cmb", "draws", "observations", "components", "mask")
+LEARNED = ("nilc", "hilc_covariance", "hilc", "hilc_plain", "nilc_covariance", "nilc_regularised", "wiener_window", "wiener", "nilc_components", "nilc_regularised_components")  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["T", "TQU"])
@@ -121,6 +122,17 @@ def test_covariances_are_learned_for_every_field(data):
     assert data["hilc_covariance"].covariance.at().read().shape[::3] == (n_fields, 9)
     settings = data["nilc_covariance"].settings.at().read()
     assert (settings["peaks"], settings["lmax"], len(settings["fwhm_arcmin"])) == ([20, 41], 40, 9)
+
+
+@pytest.mark.parametrize("method", ["nilc", "nilc_regularised"])
+def test_components_add_up_to_the_cleaned_map(data, method):
+    asset = data[f"{method}_components"].component
+    names = data.config.pipeline.stage(f"{method}_components").assets_out["component"].fields
+    parts = {name: asset.at(split="test", sim=0, field=name).read().values for name in names}
+    whole = cleaned(data, method).values
+    # bright components cancel, in float32
+    assert np.abs(sum(parts.values()) - whole).max() < 1e-3 * np.std(whole, axis=1).min() + 0.05
+    assert parts["cmb"][0] == pytest.approx(truth(data)[0], abs=0.05)
 
 
 def test_learning_reads_train_and_the_window_valid_only(data):

@@ -1,6 +1,7 @@
 """The stages of the needlet ILC: plain, and shrunk towards what train skies teach."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from cmbml.core.repository import PARAMS
 from cmbml.methods.executors import BandReader, Bands, mean
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nilc.configured import configured_nilc
-from cmbml.methods.nilc.nilc import nuisance_covariance
+from cmbml.methods.nilc.nilc import NilcResult, apply_weights, nuisance_covariance
 from cmbml.methods.nilc.params import NilcParams
 from cmbml.methods.nilc.seds import mixing_columns
 from cmbml.sky.sht import Alm
@@ -29,7 +30,7 @@ class NilcExecutor(BaseStageExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         fields = self.bands.read(split.name, sim)
-        alms = [_clean(bands, self.bands, self.settings) for bands in fields]
+        alms = [_clean(bands, self.bands, self.settings).alm for bands in fields]
         self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
 
 
@@ -98,8 +99,57 @@ class RegularisedNilcExecutor(BaseStageExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         fields = zip(self.bands.read(split.name, sim), self.learned, strict=True)
-        alms = [_clean(bands, self.bands, self.settings, learned) for bands, learned in fields]
+        alms = [_clean(bands, self.bands, self.settings, learned).alm for bands, learned in fields]
         self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+
+
+class _ComponentsExecutor(BaseStageExecutor):
+    """Sends every component through the weights of the whole sky: what is left of each is known exactly."""
+
+    settings: NilcParams
+    learned: Any = None
+
+    def __init__(self, cfg: StageConfig, stage_str: str) -> None:
+        super().__init__(cfg, stage_str=stage_str)
+        self.out_component = self.assets_out["component"]
+        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
+        self.parts = BandReader(self.assets_in["component"], cfg, self.threads)
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Clean one simulation again, and all of its components."""
+        bands = self.bands.read(split.name, sim)
+        learned = self.learned if self.learned is not None else [None] * len(bands)
+        fields = zip(bands, learned, strict=True)
+        weights = [_clean(whole, self.bands, self.settings, prior).weights for whole, prior in fields]
+        for name in self.out_component.fields:
+            parts = zip(self.parts.read(split.name, sim, field=name), weights, strict=True)
+            alms = [
+                apply_weights(weight, part.alms, lmax=self.bands.lmax, threads=self.threads)
+                for part, weight in parts
+            ]
+            with self.name_tracker.set_context("field", name):
+                self.out_component.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+
+
+class NilcComponentsExecutor(_ComponentsExecutor):
+    """The components through the weights of `nilc`."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="nilc_components")
+        self.settings = cfg.nilc
+
+
+class RegularisedComponentsExecutor(_ComponentsExecutor):
+    """The components through the weights of `nilc_regularised`."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="nilc_regularised_components")
+        self.settings = cfg.nilc_regularised
+        self.in_covariance = self.assets_in["covariance"]
+
+    def setup(self) -> None:
+        """Read what was learned."""
+        self.learned = self.in_covariance.read()
 
 
 def _check_nulled(block: str, settings: NilcParams, bands: BandReader) -> None:
@@ -109,7 +159,7 @@ def _check_nulled(block: str, settings: NilcParams, bands: BandReader) -> None:
         raise ConfigError(f"{PARAMS}: {block}.nulled: {error}") from None
 
 
-def _clean(bands: Bands, reader: BandReader, settings: NilcParams, learned: Alm | None = None) -> Alm:
+def _clean(bands: Bands, reader: BandReader, settings: NilcParams, learned: Alm | None = None) -> NilcResult:
     return configured_nilc(
         bands.alms,
         settings,
@@ -118,4 +168,4 @@ def _clean(bands: Bands, reader: BandReader, settings: NilcParams, learned: Alm 
         lmax=reader.lmax,
         learned=learned,
         threads=reader.threads,
-    ).alm
+    )
