@@ -68,7 +68,7 @@ def code_of(executor: str | type) -> Code:
         tree = _parse(file)
     closure = _Closure(home=module.partition(".")[0])
     names = _Names(module, tree)
-    if names.class_named(name) is None:
+    if name not in names.definitions:
         raise PipelineError(
             f"executor '{executor}': no class '{name}': {did_you_mean(name, names.definitions)}"
         )

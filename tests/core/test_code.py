@@ -95,6 +95,12 @@ def test_loop_and_code_follow_a_base_class_from_elsewhere(toy):
     assert "toy_base" in code.modules
 
 
+def test_a_function_has_code_too():
+    """The report is as old as the code that builds it."""
+    code = code_of("cmbml.analysis.reporting.executors.build_report")
+    assert "cmbml.analysis.report" in code.modules
+
+
 def test_a_missing_class_is_named(toy):
     with pytest.raises(PipelineError, match="did you mean 'DoubleExecutor'"):
         code_of("toy.DoubelExecutor")
