@@ -24,6 +24,7 @@ from cmbml.core.regenerate import regenerate
 from cmbml.core.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
 from cmbml.core.status import status_lines
 from cmbml.core.trace import diff_lines, trace_lines
+from cmbml.exchange.commands import add_commands
 
 _USER_MISTAKE = 2
 
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         _add(commands, "clean", clean, "clean maps of any instrument with one method, without the pipeline")
     )
     _add_score(_add(commands, "score", score, "score maps made elsewhere, beside ours"))
+    add_commands(lambda *described: _add(commands, *described), _plan)
     return parser
 
 

@@ -161,7 +161,7 @@ def load_pipeline(folder: Path) -> Pipeline:
     for file in files:
         label = f"{folder.name}/{file.name}"
         content = read_yaml(file) or {}
-        problems += _unknown_keys(label, content, ("stages", "parameters"))
+        problems += _unknown_keys(label, content, ("stages", "parameters", "sources", "science_assets"))
         parameters |= content.get("parameters") or {}
         for key, raw in (content.get("stages") or {}).items():
             if key in stages:

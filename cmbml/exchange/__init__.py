@@ -1,0 +1,1 @@
+"""What enters and leaves the repository: science assets, published datasets, imports and exports."""
