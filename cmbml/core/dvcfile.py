@@ -73,9 +73,8 @@ def _inputs(plan: Plan, stage: Stage) -> Iterator[str]:
         path = table_path(plan.config.root, table)
         yield from [_relative(plan, path)] if path.is_relative_to(plan.config.root) else []
     for name in plan.config.inputs(stage):
-        # What was located has no path that would be the same on another machine.
-        files = plan.raw_files(stage, name).items()
-        yield from (label for label, path in files if plan.config.root / label == path)
+        # What is located has no path that would be the same on another machine.
+        yield from plan.raw_files(stage, name, located=False)
 
 
 def _params(stage: Stage) -> list[str]:

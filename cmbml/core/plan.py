@@ -312,16 +312,17 @@ class Plan:
         files = self.raw_files(self.stages[stage], name).values()
         return _digest(raw_digests(files, memory))
 
-    def raw_files(self, stage: Stage, name: str) -> dict[str, Path]:
+    def raw_files(self, stage: Stage, name: str, *, located: bool = True) -> dict[str, Path]:
         """Science assets behind an input, by name; none where a stage makes it.
 
         The name is the path in the repository, or where the asset's `locate` found the file outside of it,
-        the name that it goes by on every machine.
+        the name that it goes by on every machine; these are left out where `located` is false.
         """
         files: dict[str, Path] = {}
-        for source, asset in self.config.pipeline.producers(stage, name):
-            if source.executor is None and source.key not in self.executors:
-                files |= self._raw_files(source, source.assets_out[asset])
+        for source, key in self.config.pipeline.producers(stage, name):
+            asset = source.assets_out[key]
+            if source.executor is None and source.key not in self.executors and (located or not asset.locate):
+                files |= self._raw_files(source, asset)
         return files
 
     def _raw_files(self, source: Stage, asset: AssetOut) -> dict[str, Path]:

@@ -11,10 +11,12 @@ from cmbml.core.check import check_executors, check_plan
 from cmbml.core.config import load_config
 from cmbml.core.context import run_stage
 from cmbml.core.dataset import Dataset
+from cmbml.core.dvcfile import dvc_yaml
 from cmbml.core.engine import Engine
 from cmbml.core.errors import CmbmlError, DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.profile import apply_profile
 from cmbml.core.regenerate import regenerate
 from cmbml.sky.executors import cmb, cosmology, draws, noise, observations
 from cmbml.sky.sht import alm2cl, map2alm
@@ -444,3 +446,22 @@ def test_masks_of_all_kinds(root):
     assert soft.mean() < hard.mean()
     assert (soft <= hard).all()
     assert ((soft > 0) & (soft < 1)).any()
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "profiles").glob("*.yaml")))
+def test_profiles_lack_at_most_their_downloads(tmp_path, name, monkeypatch):
+    """A profile can be switched to before its templates and chains are here, and the check names them."""
+    monkeypatch.setenv("PYSM_LOCAL_DATA", str(tmp_path))
+    apply_profile(ROOT, name, tmp_path)
+    plan = Plan(load_config(tmp_path))
+    assert plan.config.dataset == name
+    assert len(dvc_yaml(plan)) > 1000
+    try:
+        check_plan(plan)
+        check_executors(plan)
+    except CmbmlError as error:
+        lines = str(error).splitlines()
+    else:
+        lines = []
+    assert all("fetch it" in line for line in lines), lines
+    assert bool(lines) == name.startswith("cmbml-")
