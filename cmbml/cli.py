@@ -130,7 +130,9 @@ def _add_clean(parser: argparse.ArgumentParser) -> None:
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--maps", required=True, help="your maps, as 'pred_{sim}.fits'")
     parser.add_argument("--split", required=True, help="split whose truth they estimate")
-    parser.add_argument("--fwhm", required=True, type=float, help="FWHM of the Gaussian beam in them, arcmin")
+    parser.add_argument(
+        "--fwhm", type=float, help="FWHM of the Gaussian beam in them, arcmin, where the headers do not say"
+    )
     parser.add_argument("--lmax", type=int, help="their band-limit, where the headers do not say")
     parser.add_argument("--unit", help="their unit, where the headers do not say: K_CMB, mK_CMB or uK_CMB")
     parser.add_argument("--name", required=True, help="name of the row in the tables")
@@ -319,9 +321,9 @@ def _report(plan: Plan) -> None:
     if report_is_fresh(plan):
         print(f"{REPORT} is up to date")
         return
-    from cmbml.analysis.reporting.executors import build_report
+    from cmbml.analysis.reporting.executors import ReportBuilder
 
-    print(f"wrote {build_report(plan)}: open it in a browser")
+    print(f"wrote {ReportBuilder(plan).build()}: open it in a browser")
 
 
 def clean(options: argparse.Namespace) -> None:
@@ -361,10 +363,12 @@ def _pairs(option: str, given: list[str]) -> dict[str, str]:
 
 def score(options: argparse.Namespace) -> None:
     """Score the user's maps and print them beside ours."""
-    from cmbml.analysis.reporting.executors import Submission, score_submission
+    from cmbml.analysis.reporting.executors import leaderboard
+    from cmbml.analysis.submissions.executors import Submission, score_submission
 
     plan = _plan()
     submission = Submission(
         options.name, options.maps, options.split, options.fwhm, options.lmax, options.unit
     )
-    print(score_submission(plan, submission, Path.cwd()))
+    score_submission(plan, submission, Path.cwd())
+    print(leaderboard(plan, submission.split))

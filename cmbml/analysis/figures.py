@@ -1,11 +1,11 @@
-"""Figures of maps and scores, each a matplotlib Figure without any global state.
+"""Figures of maps for papers, each a matplotlib Figure without any global state.
 
 Sizes are in inches; maps are RING and Galactic, longitude grows to the left, l = 0 in the middle.  Turn a
 figure into bytes with `to_png` or `to_svg`: the same input gives the same bytes.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,44 +13,15 @@ import healpy as hp
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from cmbml.analysis.reference import REFERENCE_LABELS
-from cmbml.analysis.statistics import Interval, Scores
-from cmbml.analysis.tables import header, metric, ordered_methods
+from cmbml.analysis.colours import COLOUR_MAPS
 from cmbml.sky.sht import Map, nside_of
 
-PLANCK = LinearSegmentedColormap.from_list(
-    "planck",
-    [
-        (0, "#0000ff"),
-        (0.332, "#00d7ff"),
-        (0.5, "#ffedd9"),
-        (0.664, "#ffb400"),
-        (0.828, "#ff4b00"),
-        (1, "#640000"),
-    ],
-)
-"""The colour map of the Planck collaboration's CMB maps."""
-
-COLOUR_MAPS: dict[str, Colormap] = {"planck": PLANCK, "uniform": mpl.colormaps["cividis"]}
-"""``uniform`` is perceptually uniform and reads alike with colour-blind eyes and in grey."""
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colour-blind-safe colours."""
-
-MARKERS = "osD^vPX"
-MULTIPOLE = r"multipole $\ell$"
 STYLE: dict[Any, Any] = {
     "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "grid.linewidth": 0.5,
     "svg.hashsalt": "cmbml",
     "svg.fonttype": "path",
 }
@@ -144,7 +115,7 @@ def sky_map(
     unit
         Unit on the colour bar.
     cmap
-        Name in `COLOUR_MAPS`.
+        Name in `cmbml.analysis.colours.COLOUR_MAPS`.
     mask
         Pixels where it is 0 are drawn in grey: ``(npix,)``.
     width
@@ -191,92 +162,3 @@ def map_span(sky: Map, mask: Map | None = None) -> float:
     """Half-width of a colour scale: 3 times the rms inside the mask, 1 for a map that is zero."""
     seen = sky if mask is None else sky[mask > 0]
     return 3 * float(np.sqrt(np.mean(seen**2))) or 1.0
-
-
-def series(index: int) -> dict[str, Any]:
-    """Line style of the method number `index`: colour, marker and dashes all differ."""
-    dashes = ["-", "--", "-.", ":"]
-    return {
-        "color": PALETTE[index % len(PALETTE)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "linestyle": dashes[index // len(PALETTE) % len(dashes)],
-        "markersize": 4,
-        "linewidth": 1.4,
-    }
-
-
-def latitude_figure(
-    edges_deg: ArrayLike, rmse: Mapping[str, NDArray[np.floating]], *, title: str = ""
-) -> Figure:
-    """Residual rms by Galactic latitude, a line per method.
-
-    Parameters
-    ----------
-    edges_deg
-        Edges of the bands in degrees: ``(n_bands + 1,)``.
-    rmse
-        RMSE per method in uK: each ``(n_bands,)``, NaN where there is no sky.
-    """
-    edges = np.asarray(edges_deg, dtype=np.float64)
-    centres = (edges[1:] + edges[:-1]) / 2
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4), layout="constrained")
-        ax = figure.add_subplot()
-        for index, (method, values) in enumerate(rmse.items()):
-            ax.plot(centres, values, label=REFERENCE_LABELS.get(method, method), **series(index))
-        ax.set(xlabel="Galactic latitude [deg]", ylabel="residual rms [µK]", title=title)
-        ax.set_ylim(bottom=0)
-        ax.legend()
-    return figure
-
-
-def metric_bars(scores: Scores, name: str) -> Figure:
-    """One metric for every method and split: points with intervals, reference rows shaded.
-
-    Parameters
-    ----------
-    scores
-        ``{split: {method: {metric: interval}}}``
-    name
-        Metric, a key of `cmbml.analysis.tables.KNOWN_METRICS`; an infinite score (PSNR of the perfect
-        estimate) is left out.
-    """
-    splits = list(scores)
-    methods = list(dict.fromkeys(m for split in splits for m in ordered_methods(scores[split])))
-    with mpl.rc_context(STYLE):
-        figure = Figure(
-            figsize=(6.4, 1.2 + 0.34 * len(methods) * max(1, len(splits) / 2)), layout="constrained"
-        )
-        ax = figure.add_subplot()
-        for index, split in enumerate(splits):
-            offset = (index - (len(splits) - 1) / 2) * 0.7 / len(splits)
-            style = series(index) | {"linestyle": "none"}
-            _points(ax, [scores[split].get(m, {}).get(name) for m in methods], offset, split, style)
-        for row in (i for i, method in enumerate(methods) if method in REFERENCE_LABELS):
-            ax.axhspan(row - 0.5, row + 0.5, color="#f0f3f6", zorder=0)
-        ax.set_yticks(range(len(methods)), [REFERENCE_LABELS.get(m, m) for m in methods])
-        ax.invert_yaxis()
-        ax.set(
-            xlabel=header(name),
-            title="higher is better" if metric(name).higher_is_better else "lower is better",
-        )
-        ax.legend(title="split", loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
-
-
-def _points(
-    ax: Axes, row: Sequence[Interval | None], offset: float, label: str, style: dict[str, Any]
-) -> None:
-    shown = {i: one for i, one in enumerate(row) if one is not None and np.isfinite(one.mean)}
-    intervals = list(shown.values())
-    x = [one.mean for one in intervals]
-    y = [i + offset for i in shown]
-    ax.errorbar(x, y, xerr=interval_bars(intervals), capsize=3, label=label, **style)
-
-
-def interval_bars(intervals: Sequence[Interval]) -> NDArray[np.float64]:
-    """Lengths of error bars below and above the means, 0 where there is no interval: ``(2, n)``."""
-    below = [0 if one.lo is None else one.mean - one.lo for one in intervals]
-    above = [0 if one.hi is None else one.hi - one.mean for one in intervals]
-    # A percentile interval may leave its mean out by rounding.
-    return np.clip([below, above], 0, None)

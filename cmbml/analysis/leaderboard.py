@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cmbml.analysis import tables
-from cmbml.analysis.metric import Metric
+from cmbml.analysis.metric import MASKED, Metric
 from cmbml.analysis.pixel import METRICS
-from cmbml.analysis.reference import REFERENCE_LABELS
+from cmbml.analysis.reference import REFERENCE_LABELS, label
+from cmbml.analysis.residuals import RESIDUAL_METRICS
 from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
 from cmbml.analysis.statistics import Interval
 
 Methods = Mapping[str, Mapping[str, Interval]]
+
+_KINDS = {"Pixels": METRICS, "Spectra": SPECTRAL_METRICS, "Parts of the residual": RESIDUAL_METRICS}
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """One table: a caption, columns as header and metric, and rows."""
+    """One table: a group, a caption, columns as header and metric, rows; `main` if it is to be read first."""
 
+    group: str
     caption: str
     columns: Sequence[tuple[str, Metric]]
     rows: Sequence[Row]
+    main: bool
 
 
 def boards(
     methods: Methods, n_sims: int, *, shown: Sequence[str] | None = None, links: Mapping[str, str]
 ) -> list[Board]:
-    """Leaderboards of one split: of pixels, of spectra and of other metrics, as far as there are any.
+    """Leaderboards of one split: a table for each kind of metric, field and region, as far as there are any.
 
     Parameters
     ----------
@@ -57,32 +62,30 @@ def boards(
     links
         Address of the page of a method.
     """
-    names = tables.metric_names(methods)
-    pixels = [name for name in names if _base(name) in METRICS]
-    spectra = [name for name in names if _base(name) in SPECTRAL_METRICS]
-    others = [name for name in names if name not in pixels + spectra]
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for name in tables.metric_names(methods):
+        groups.setdefault(_group(name), []).append(name)
     rows = [name for name in tables.ordered_methods(methods) if shown is None or name in shown]
-    groups = {"Pixels": pixels, "Spectra": spectra, "Others": others}
-    return [
+    found = [
         Board(
+            group,
             f"{group}: {_count(n_sims)}",
             [(tables.header(name), tables.metric(name)) for name in columns],
             [_row(methods, method, columns, links.get(method)) for method in rows],
+            main,
         )
-        for group, columns in groups.items()
-        if columns
+        for (group, main), columns in groups.items()
     ]
+    return sorted(found, key=lambda board: not board.main)
 
 
-def label(method: str) -> str:
-    """Name of a method or reference row, as readers see it."""
-    return REFERENCE_LABELS.get(method, method)
-
-
-def _base(name: str) -> str:
-    """Name of a metric without its field."""
-    base, _, field = name.rpartition("_")
-    return base if field in tables.FIELDS else name
+def _group(name: str) -> tuple[str, bool]:
+    """Table in which a metric stands, and whether that is one to read first."""
+    base, field, region = tables.parse_name(name)
+    kind = next((kind for kind, metrics in _KINDS.items() if base in metrics), "Others")
+    words = [kind, field, "under the mask" if region == MASKED else ""]
+    main = kind in ("Pixels", "Spectra") and not field and region != MASKED
+    return " ".join(word for word in words if word), main
 
 
 def _count(n_sims: int) -> str:

@@ -1,20 +1,14 @@
 """Maps as plain images for the report: pixels only, fit to be zoomed; the page draws the colour scale."""
 
-import struct
-import zlib
-
 import numpy as np
-from matplotlib.colors import to_hex
 
-from cmbml.analysis.figures import COLOUR_MAPS, mollweide
+from cmbml.analysis.colours import MASKED, colour_numbers, indexed_png
+from cmbml.analysis.figures import mollweide
 from cmbml.analysis.report import Picture, Scale
+from cmbml.analysis.zoom_figures import gnomonic
 from cmbml.sky.sht import Map
 
-_COLOURS = 254
-_MASKED, _OUTSIDE = 254, 255
-_GREY = (217, 217, 217)
-_STOPS = 13
-"""Colours that stand for a whole map of colours in a gradient."""
+ZOOM_WIDTH = 280
 
 
 def map_picture(
@@ -41,7 +35,7 @@ def map_picture(
     unit
         Unit of the map.
     cmap
-        Name in `cmbml.analysis.figures.COLOUR_MAPS`.
+        Name in `cmbml.analysis.colours.COLOUR_MAPS`.
     mask
         Pixels where it is 0 are grey: ``(npix,)``.
     width
@@ -49,61 +43,34 @@ def map_picture(
     caption
         Text below the picture.
     """
-    stops = [to_hex(colour) for colour in COLOUR_MAPS[cmap](np.linspace(0, 1, _STOPS))]
-    png = map_png(sky, span=span, cmap=cmap, mask=mask, width=width)
-    return Picture(png, alt, caption, Scale(span, unit, tuple(stops)))
-
-
-def map_png(
-    sky: Map, *, span: float, cmap: str = "planck", mask: Map | None = None, width: int = 800
-) -> bytes:
-    """Mollweide map as a PNG of 256 colours, transparent off the sky; arguments as for `map_picture`."""
-    index = _indices(mollweide(sky, width=width), span)
+    numbers = colour_numbers(mollweide(sky, width=width), span)
     if mask is not None:
         covered = mollweide((mask <= 0).astype(np.float64), width=width) > 0
-        index[covered] = _MASKED
-    colours = COLOUR_MAPS[cmap](np.linspace(0, 1, _COLOURS), bytes=True)[:, :3]
-    palette = np.vstack([colours, _GREY, _GREY]).astype(np.uint8)
+        numbers[covered] = MASKED
     # Pictures begin at the top, projections in the south.
-    return indexed_png(index[::-1], palette, transparent=_OUTSIDE)
+    return Picture(indexed_png(numbers[::-1], cmap), alt, caption, scale=Scale(span, unit))
 
 
-def _indices(picture: Map, span: float) -> np.ndarray:
-    """Colour number of every point of a picture, NaN being off the sky."""
-    off = np.isnan(picture)
-    scaled = np.where(off, 0, (picture / span + 1) / 2 * _COLOURS)
-    return np.where(off, _OUTSIDE, np.clip(scaled, 0, _COLOURS - 1)).astype(np.uint8)
-
-
-def indexed_png(index: np.ndarray, palette: np.ndarray, *, transparent: int) -> bytes:
-    """PNG of an array of colour numbers.
+def zoom_picture(
+    sky: Map,
+    alt: str,
+    *,
+    centre: tuple[float, float],
+    size: float,
+    span: float,
+    unit: str = "µK",
+    cmap: str = "planck",
+) -> Picture:
+    """Gnomonic zoom as a picture of the report.
 
     Parameters
     ----------
-    index
-        Colour numbers from the top left, uint8: ``(height, width)``.
-    palette
-        Red, green and blue of every number, uint8: ``(256, 3)``.
-    transparent
-        Number that is not drawn.
-
-    References
-    ----------
-    W3C, Portable Network Graphics, sections 5 and 11.
+    centre
+        Galactic longitude and latitude in degrees.
+    size
+        Length of a side in degrees.
+    sky, alt, span, unit, cmap
+        As for `map_picture`.
     """
-    height, width = index.shape
-    # Every row begins with the number of its filter: none.
-    rows = np.pad(index, ((0, 0), (1, 0)))
-    opacity = bytes(0 if number == transparent else 255 for number in range(256))
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        (b"PLTE", palette.tobytes()),
-        (b"tRNS", opacity),
-        (b"IDAT", zlib.compress(rows.tobytes(), 9)),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    numbers = colour_numbers(gnomonic(sky, *centre, size, width=ZOOM_WIDTH), span)[::-1]
+    return Picture(indexed_png(numbers, cmap), alt, scale=Scale(span, unit))

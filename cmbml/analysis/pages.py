@@ -6,22 +6,33 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cmbml.analysis.figures import to_png
-from cmbml.analysis.reference import NOISE_FLOOR, REFERENCE_LABELS
-from cmbml.analysis.report import Flip, Page, Picture, Table
-from cmbml.analysis.score_figures import distribution_figure, parameter_figure
+from cmbml.analysis.metric import MASKED
+from cmbml.analysis.pixel import METRICS
+from cmbml.analysis.reference import NOISE_FLOOR, PERFECT
+from cmbml.analysis.report import Flip, Page, Picture, Table, chart_picture
+from cmbml.analysis.residuals import RESIDUAL_METRICS
+from cmbml.analysis.score_charts import (
+    distribution_chart,
+    parameter_chart,
+    parts_chart,
+    power_chart,
+    transfer_chart,
+)
 from cmbml.analysis.spectra.comparison import Comparison
-from cmbml.analysis.spectrum_figures import power_figure, transfer_figure
+from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
 from cmbml.analysis.statistics import Interval
-from cmbml.analysis.subcategories import score_by_parameter, trend, varying
-from cmbml.analysis.tables import format_interval, header, metric_names
+from cmbml.analysis.subcategories import rank_correlation, score_by_parameter, trend, varying
+from cmbml.analysis.tables import format_interval, header, metric, metric_names
 from cmbml.sky.sht import Cl
 
 LEADING = "rmse"
 """The metric that pages plot and sort by."""
 
 MAX_PARAMETERS = 3
-"""Figures of score against parameter: those that the score follows most."""
+"""Figures of score against parameter that are shown first: those that the score follows most."""
+
+UNITS = {"dust_temp": "K", "ame_peak": "GHz", "H0": "km/s/Mpc"}
+"""Units of the columns of the table of draws; the others are factors, offsets of exponents, or densities."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ def method_page(
     rng_of: Callable[[str], np.random.Generator],
     *,
     figures: Sequence[Picture] = (),
+    traces: Mapping[str, str] | None = None,
 ) -> Page:
     """Page of one method on one split.
 
@@ -73,7 +85,9 @@ def method_page(
     rng_of
         Gives a fresh generator for a name, as in `cmbml.analysis.statistics.summarise`.
     figures
-        More pictures, shown last: zooms, parts of the residual, training curves.
+        More pictures, shown last: training curves and the like.
+    traces
+        Where the numbers come from: label to text.
 
     Returns
     -------
@@ -82,6 +96,7 @@ def method_page(
         worst first.
     """
     trends = _trends(results.values[method], results.draws, rng_of)
+    by_parameter = [_by_parameter(method, results, name, rng_of) for name in trends]
     return Page(
         method,
         results.split,
@@ -89,17 +104,26 @@ def method_page(
         figures=[
             *_spectra(method, results),
             _distribution(method, results),
-            *(_by_parameter(method, results, name, rng_of) for name in list(trends)[:MAX_PARAMETERS]),
+            *_parts(results),
+            *by_parameter[:MAX_PARAMETERS],
             *figures,
         ],
-        tables=[*_trend_table(trends), _simulations(method, results)],
+        more=by_parameter[MAX_PARAMETERS:],
+        tables=[*_trend_table(trends, results.values[method], results.draws), _simulations(method, results)],
         notes=_notes(trends),
+        traces=traces or {},
     )
 
 
 def median_sim(values: ArrayLike) -> int:
     """Number of the simulation whose score is the median, the better of two: a fair one to show."""
     return int(np.argsort(np.asarray(values), kind="stable")[(np.size(values) - 1) // 2])
+
+
+def parameter_label(name: str) -> str:
+    """A column of the table of draws as readers see it: words, and the unit where there is one."""
+    words = name.replace("_", " ")
+    return f"{words} [{UNITS[name]}]" if name in UNITS else words
 
 
 def _trends(
@@ -124,10 +148,23 @@ def _notes(trends: Mapping[str, Interval]) -> list[str]:
     return [text] if count else []
 
 
-def _trend_table(trends: Mapping[str, Interval]) -> list[Table]:
-    caption = f"Rank correlation of {header(LEADING)} with the parameters of the skies"
-    rows = [[name, format_interval(interval)] for name, interval in trends.items()]
-    return [Table(caption, ["Parameter", "Spearman's coefficient"], rows)] if rows else []
+def _trend_table(
+    trends: Mapping[str, Interval], row: Mapping[str, ArrayLike], draws: Mapping[str, ArrayLike]
+) -> list[Table]:
+    """Correlation of every score with every parameter; intervals for the leading one."""
+    others = [name for name in (*METRICS, *SPECTRAL_METRICS, f"{LEADING}_{MASKED}") if name in row]
+    varied = varying({name: row[name] for name in others if name != LEADING})
+    caption = "Rank correlation (Spearman) of scores with the parameters of the skies"
+    rows = [
+        [
+            parameter_label(parameter),
+            format_interval(interval),
+            *(f"{rank_correlation(scores, draws[parameter]):.2f}" for scores in varied.values()),
+        ]
+        for parameter, interval in trends.items()
+    ]
+    header_row = ["Parameter", header(LEADING), *(metric(name).label for name in varied)]
+    return [Table(caption, header_row, rows)] if rows else []
 
 
 def _simulations(method: str, results: SplitResults) -> Table:
@@ -140,9 +177,10 @@ def _simulations(method: str, results: SplitResults) -> Table:
 
 def _distribution(method: str, results: SplitResults) -> Picture:
     values = {name: row[LEADING] for name, row in results.values.items() if LEADING in row}
-    figure = distribution_figure(values, LEADING, title=f"split {results.split}")
-    alt = f"{header(LEADING)} of every simulation for {method} beside the other methods"
-    return Picture(to_png(figure), alt, "Every point is a simulation, the bar the median.")
+    chart = distribution_chart(values, LEADING, title=f"{header(LEADING)} of all simulations")
+    return chart_picture(
+        chart, f"{header(LEADING)} of every simulation for {method} beside the other methods"
+    )
 
 
 def _by_parameter(
@@ -150,20 +188,37 @@ def _by_parameter(
 ) -> Picture:
     scores, column = results.values[method][LEADING], results.draws[name]
     bins = {method: score_by_parameter(scores, column, rng_of(name))}
-    figure = parameter_figure({method: scores}, column, bins, name=LEADING, label=name)
-    alt = f"{header(LEADING)} of {method} against {name}"
-    return Picture(to_png(figure), alt, f"Score against {name}; means of bins with 95 % intervals.")
+    chart = parameter_chart({method: scores}, column, bins, name=LEADING, label_x=parameter_label(name))
+    caption = "A point is a simulation; means of bins with 95 % intervals."
+    return chart_picture(chart, f"{header(LEADING)} of {method} against {name}", caption)
+
+
+def _parts(results: SplitResults) -> list[Picture]:
+    """What the residuals of all methods are made of: rms over simulations."""
+    parts = {
+        method: {
+            name: float(np.sqrt(np.mean(np.square(row[name])))) for name in RESIDUAL_METRICS if name in row
+        }
+        for method, row in results.values.items()
+        if method != PERFECT
+    }
+    shown = {method: row for method, row in parts.items() if row}
+    if not shown:
+        return []
+    chart = parts_chart(shown, title="Parts of the residual")
+    return [chart_picture(chart, "Parts of the residual of every method, rms in µK")]
 
 
 def _spectra(method: str, results: SplitResults) -> list[Picture]:
     pictures = []
     for spectrum, methods in results.spectra.items():
         shown = {name: methods[name] for name in (method, NOISE_FLOOR) if name in methods}
-        title = f"{spectrum}, {REFERENCE_LABELS.get(method, method)}, split {results.split}"
-        power = power_figure(shown, results.sigma[spectrum], field=spectrum, title=title)
-        transfer = transfer_figure(shown, field=spectrum, title=title)
+        if method not in shown:
+            continue
+        power = power_chart(shown, results.sigma[spectrum], field=spectrum, title=f"{spectrum} spectra")
+        transfer = transfer_chart(shown, field=spectrum, title=f"{spectrum} transfer and coherence")
         pictures += [
-            Picture(to_png(power), f"{spectrum} spectra of truth, {method} and residual, with errors below"),
-            Picture(to_png(transfer), f"{spectrum} transfer function and coherence of {method}"),
+            chart_picture(power, f"{spectrum} spectra of truth, {method} and residual, with errors below"),
+            chart_picture(transfer, f"{spectrum} transfer function and coherence of {method}"),
         ]
     return pictures

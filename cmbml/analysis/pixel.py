@@ -5,12 +5,13 @@ the truth alone: a range taken from both maps would reward an estimate for its o
 """
 
 from functools import lru_cache
+from itertools import pairwise
 
 import healpy as hp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from cmbml.analysis.metric import Metric
+from cmbml.analysis.metric import ALL, MASKED, SCORED, Metric
 from cmbml.sky.sht import Map, nside_of
 
 METRICS: dict[str, Metric] = {
@@ -49,24 +50,45 @@ def pixel_metrics(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
     """
     check_fields(estimate, truth, mask)
     seen = mask > 0
-    weights, true = mask[seen], truth[seen]
-    difference = estimate[seen] - true
-    mse = float(np.average(difference**2, weights=weights))
+    weights, true, difference = mask[seen], truth[seen], estimate[seen] - truth[seen]
+    weights = weights / weights.sum()
+    square = difference * difference
+    mse, power = float(weights @ square), float(weights @ (true * true))
+    variance = float(weights @ (true - weights @ true) ** 2)
     span = float(true.max() - true.min())
     return {
-        "mae": float(np.average(np.abs(difference), weights=weights)),
+        "mae": float(weights @ np.abs(difference)),
         "mse": mse,
         "rmse": float(np.sqrt(mse)),
-        "nrmse": float(np.sqrt(mse / np.average(true**2, weights=weights))),
-        "r2": 1 - mse / _variance(true, weights),
-        "psnr": float(10 * np.log10(span**2 / mse)) if mse > 0 else np.inf,
+        "nrmse": _ratio(np.sqrt(mse), np.sqrt(power)),
+        "r2": 1 - _ratio(mse, variance),
+        "psnr": float(20 * np.log10(span / np.sqrt(mse))) if mse > 0 else np.inf,
     }
 
 
-def latitude_rmse(
-    estimate: Map, truth: Map, edges_deg: ArrayLike, mask: Map | None = None
-) -> NDArray[np.float64]:
-    """RMSE in bands of Galactic latitude.
+def region_metrics(estimate: Map, truth: Map, mask: Map) -> dict[str, dict[str, float]]:
+    """Pixel metrics where scores are taken, and where the mask hides the sky.
+
+    Parameters are those of `pixel_metrics`.
+
+    Returns
+    -------
+    dict
+        ``{region: metrics}``: `SCORED`, weighted by the mask, and `MASKED`, weighted by what it takes away;
+        the latter is absent where the mask takes nothing.
+    """
+    weights = {SCORED: mask, MASKED: 1 - mask / mask.max()}
+    return {
+        region: pixel_metrics(estimate, truth, weight)
+        for region, weight in weights.items()
+        if region == SCORED or np.any(weight > 0)
+    }
+
+
+def latitude_metrics(
+    estimate: Map, truth: Map, edges_deg: ArrayLike, mask: Map
+) -> list[dict[str, float | str]]:
+    """Pixel metrics in bands of Galactic latitude: over all pixels, and where scores are taken.
 
     Parameters
     ----------
@@ -75,22 +97,24 @@ def latitude_rmse(
     edges_deg
         Increasing edges of the bands in degrees, from -90 to 90 at most: ``(n_bands + 1,)``.
     mask
-        Weights in [0, 1], ``(npix,)``; the full sky where it is None.
+        Weights in [0, 1]: ``(npix,)``.
 
     Returns
     -------
-    ndarray
-        RMSE in uK_CMB, NaN in a band without weight: ``(n_bands,)``.
+    list
+        A row for every band and region (`ALL`, `SCORED`) with any weight: ``latitude_deg`` (its centre),
+        ``region``, and the metrics.
     """
-    weights = np.ones(truth.shape) if mask is None else mask
-    check_fields(estimate, truth, weights)
-    edges = np.asarray(edges_deg, dtype=np.float64)
-    band = np.digitize(_latitude(nside_of(truth)), edges)
-    size = len(edges) + 1
-    square = np.where(weights > 0, estimate - truth, 0.0) ** 2
-    total = np.bincount(band, weights, minlength=size)[1:-1]
-    power = np.bincount(band, weights * square, minlength=size)[1:-1]
-    return np.sqrt(np.divide(power, total, out=np.full(size - 2, np.nan), where=total > 0))
+    check_fields(estimate, truth, mask)
+    edges = tuple(float(edge) for edge in np.asarray(edges_deg))
+    rows: list[dict[str, float | str]] = []
+    for (low, high), pixels in zip(pairwise(edges), _band_pixels(nside_of(truth), edges), strict=True):
+        place: dict[str, float | str] = {"latitude_deg": (low + high) / 2}
+        for region, weight in ((ALL, np.ones(pixels.stop - pixels.start)), (SCORED, mask[pixels])):
+            if np.any(weight > 0):
+                metrics = pixel_metrics(estimate[pixels], truth[pixels], weight)
+                rows.append({**place, "region": region, **metrics})
+    return rows
 
 
 def check_fields(estimate: Map, truth: Map, mask: Map) -> None:
@@ -108,13 +132,16 @@ def check_fields(estimate: Map, truth: Map, mask: Map) -> None:
             raise ValueError(f"the {name} has {int(bad.sum())} invalid pixels inside the mask")
 
 
-def _variance(values: Map, weights: Map) -> float:
-    mean = np.average(values, weights=weights)
-    return float(np.average((values - mean) ** 2, weights=weights))
+def _ratio(part: float, whole: float) -> float:
+    """Quotient; infinite over nothing, 0 of nothing."""
+    if part == 0:
+        return 0.0
+    return float(part / whole) if whole > 0 else np.inf
 
 
-@lru_cache(maxsize=1)
-def _latitude(nside: int) -> NDArray[np.float64]:
-    """Galactic latitude of every pixel in degrees, ``(npix,)``."""
-    theta, _ = hp.pix2ang(nside, np.arange(12 * nside**2))
-    return 90 - np.degrees(theta)
+@lru_cache(maxsize=4)
+def _band_pixels(nside: int, edges_deg: tuple[float, ...]) -> list[slice]:
+    """Pixels of every band of latitude: neighbours, since RING pixels go from north to south."""
+    colatitude = hp.pix2ang(nside, np.arange(12 * nside**2))[0]
+    bounds = np.searchsorted(colatitude, np.radians(90 - np.asarray(edges_deg)), side="right")
+    return [slice(int(first), int(last)) for last, first in pairwise(bounds)]

@@ -15,6 +15,11 @@ PERFECT = "perfect_estimate"
 REFERENCE_LABELS = {NOISE_FLOOR: "noise floor", PERFECT: "perfect estimate"}
 
 
+def label(method: str) -> str:
+    """Name of a method or reference row, as readers see it."""
+    return REFERENCE_LABELS.get(method, method)
+
+
 def noise_floor_weights(noise_cl: Cl, fwhm_arcmin: ArrayLike, lmax: int) -> NDArray[np.float64]:
     """Inverse-variance weights, at each l, of bands whose beams have been divided out.
 

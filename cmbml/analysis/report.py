@@ -4,23 +4,25 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cmbml.analysis import tables
-from cmbml.analysis.leaderboard import Board, boards, label
+from cmbml.analysis.charts import Chart, svg
+from cmbml.analysis.colours import COLOUR_MAPS, gradient, palette_chunk
+from cmbml.analysis.leaderboard import Board, boards
 from cmbml.analysis.metric import Metric
-from cmbml.analysis.reference import REFERENCE_LABELS
+from cmbml.analysis.reference import REFERENCE_LABELS, label
 from cmbml.analysis.statistics import Interval, Scores
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Colour scale of a map, from -span to span; `colours` are evenly spaced, in CSS notation."""
+    """Colour scale of a map, from -span to span."""
 
     span: float
     unit: str
-    colours: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -29,25 +31,33 @@ class Picture:
 
     Attributes
     ----------
-    png
-        Bytes of a PNG.
+    data
+        Bytes of an image.
     alt
         What the picture shows, for those who do not see it.
     caption
         Text below it; may be empty.
+    kind
+        ``png`` or ``svg+xml``.
     scale
         Colour scale to draw below it, where the image has none of its own.
     """
 
-    png: bytes
+    data: bytes
     alt: str
     caption: str = ""
+    kind: str = "png"
     scale: Scale | None = None
 
     @property
     def uri(self) -> str:
         """The image as a data URI."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.data).decode()}"
+
+
+def chart_picture(chart: Chart, alt: str, caption: str = "") -> Picture:
+    """A chart as a picture of the report."""
+    return Picture(svg(chart).encode(), alt, caption, kind="svg+xml")
 
 
 @dataclass(frozen=True)
@@ -60,10 +70,13 @@ class Flip:
         Heading.
     frames
         Pictures by the name on their button; the first is shown at the start.
+    small
+        Whether they are details of a map, and small.
     """
 
     title: str
     frames: Mapping[str, Picture]
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +96,10 @@ class Page:
     ----------
     method, split
         Of whom and where.
-    maps, figures, tables, notes
+    maps, figures, tables, notes, traces
         As in `ReportContext`.
+    more
+        Figures that few will want to see.
     """
 
     method: str
@@ -93,6 +108,8 @@ class Page:
     figures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
+    traces: Mapping[str, str] = field(default_factory=dict)
+    more: Sequence[Picture] = ()
 
     @property
     def label(self) -> str:
@@ -133,6 +150,8 @@ class ReportContext:
         Paired differences in RMSE, ``{split: {method: {other: interval}}}``, by `statistics.differences`.
     traces
         Where numbers come from: label to preformatted text.
+    downloads
+        Files to take away: name to text.
     pages
         Pages of methods and splits, to which the leaderboard links.
     """
@@ -149,6 +168,7 @@ class ReportContext:
     notes: Sequence[str] = ()
     differences: Mapping[str, Mapping[str, Mapping[str, Interval]]] = field(default_factory=dict)
     traces: Mapping[str, str] = field(default_factory=dict)
+    downloads: Mapping[str, str] = field(default_factory=dict)
     pages: Sequence[Page] = ()
 
 
@@ -158,7 +178,7 @@ def render(context: ReportContext) -> str:
     Parameters
     ----------
     context
-        Scores, pictures and tables.  Where it has pages, write those of `render_pages` beside this one.
+        Scores, pictures and tables.  Where it has pages, write those of `render_page` beside this one.
 
     Returns
     -------
@@ -178,41 +198,49 @@ def render(context: ReportContext) -> str:
     return page.render(context=context, splits=splits, metrics=_metrics(context), details=details)
 
 
-def render_pages(context: ReportContext) -> dict[str, str]:
-    """Render the pages of methods and splits: file name to HTML, to be written beside index.html.
+def render_page(context: ReportContext, page: Page) -> str:
+    """Render the page of a method and split, to be written beside index.html as its ``file_name``."""
+    template = _environment().get_template("page.html")
+    return template.render(context=context, page=page, boards=_page_boards(context, page))
 
-    Raises
-    ------
-    ValueError
-        Where two pages would be one file.
-    """
+
+def require_one_page_each(context: ReportContext) -> None:
+    """Raise ValueError where two pages of the report would be one file."""
     names = [page.file_name for page in context.pages]
     double = {name for name in names if names.count(name) > 1}
     if double:
         raise ValueError(f"two pages of the report would be {min(double)}: give every method its own name")
-    template = _environment().get_template("page.html")
-    return {
-        page.file_name: template.render(context=context, page=page, boards=_page_boards(context, page))
-        for page in context.pages
-    }
 
 
 def _metrics(context: ReportContext) -> list[Metric]:
-    """Every metric that a leaderboard shows."""
+    """Every metric that a leaderboard shows, told once for all fields and regions."""
     names = dict.fromkeys(
-        name for methods in context.scores.values() for name in tables.metric_names(methods)
+        tables.parse_name(name)[0]
+        for methods in context.scores.values()
+        for name in tables.metric_names(methods)
     )
     return [tables.metric(name) for name in names]
 
 
+@cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("cmbml.analysis"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["gradients"] = {name: gradient(name) for name in COLOUR_MAPS}
+    environment.globals["palettes"] = {
+        name: base64.b64encode(palette_chunk(name)).decode() for name in COLOUR_MAPS
+    }
+    environment.filters["text_uri"] = _text_uri
+    return environment
+
+
+def _text_uri(text: str) -> str:
+    return f"data:text/plain;charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"
 
 
 def _links(context: ReportContext, split: str) -> dict[str, str]:

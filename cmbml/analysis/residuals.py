@@ -4,8 +4,23 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cmbml.analysis.metric import Metric
 from cmbml.analysis.pixel import check_fields
 from cmbml.sky.sht import Map
+
+RESIDUAL_METRICS: dict[str, Metric] = {
+    "multiplicative": Metric(
+        "multiplicative residual", "µK", False, "|g - 1| rms(t): CMB lost or gained, g = Σ w e t / Σ w t²"
+    ),
+    "additive": Metric(
+        "additive residual", "µK", False, "rms(e - g t): what does not follow the CMB, foregrounds and noise"
+    ),
+    "foreground": Metric(
+        "foreground residual", "µK", False, "rms of what a linear method makes of the foregrounds alone"
+    ),
+    "noise": Metric("noise residual", "µK", False, "rms of what a linear method makes of the noise alone"),
+}
+"""Parts of a residual: estimate e, truth t, mask weights w.  The first two add up to the MSE in squares."""
 
 
 def gain(estimate: Map, truth: Map, mask: Map) -> float:

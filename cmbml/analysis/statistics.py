@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 RESAMPLES = 2000
@@ -60,41 +60,56 @@ def bootstrap_mean(
     Hesterberg 2015, The American Statistician 69, 371 (arXiv:1411.5279): the expanded percentile interval.
     """
     sample = np.asarray(values, dtype=np.float64)
-    if sample.ndim != 1 or len(sample) == 0 or np.isnan(sample).any():
+    if sample.ndim != 1:
         raise ValueError(f"expected one finite score per simulation, got {sample}")
-    if len(sample) == 1 or np.isinf(sample).any():
-        return Interval(float(sample.mean()), None, None)
-    picks = rng.integers(len(sample), size=(n_resamples, len(sample)))
-    tail = _expanded_tail(len(sample), level)
-    lo, hi = np.quantile(sample[picks].mean(axis=1), [tail, 1 - tail])
-    return Interval(float(sample.mean()), float(lo), float(hi))
+    return bootstrap_means(sample[np.newaxis], rng, n_resamples=n_resamples, level=level)[0]
+
+
+def bootstrap_means(
+    samples: ArrayLike, rng: np.random.Generator, *, n_resamples: int = RESAMPLES, level: float = 0.95
+) -> list[Interval]:
+    """Intervals of many scores of the same simulations, all resampled alike: see `bootstrap_mean`.
+
+    Parameters
+    ----------
+    samples
+        ``(n_scores, n_sims)``
+    rng, n_resamples, level
+        As for `bootstrap_mean`.
+    """
+    rows = np.asarray(samples, dtype=np.float64)
+    count = rows.shape[1]
+    if count == 0 or np.isnan(rows).any():
+        raise ValueError(f"expected one finite score per simulation, got {rows}")
+    means = rows.mean(axis=1).tolist()
+    if count == 1:
+        return [Interval(mean, None, None) for mean in means]
+    ends = _ends(rows, rng, n_resamples, level).T.tolist()
+    return [
+        Interval(mean, lo, hi) if np.isfinite(mean) else Interval(mean, None, None)
+        for mean, (lo, hi) in zip(means, ends, strict=True)
+    ]
+
+
+def _ends(
+    rows: NDArray[np.float64], rng: np.random.Generator, n_resamples: int, level: float
+) -> NDArray[np.float64]:
+    """Lower and upper ends of the intervals: ``(2, n_scores)``."""
+    count = rows.shape[1]
+    picks = rng.integers(count, size=(n_resamples, count))
+    # How often every resample holds every simulation.
+    times = np.bincount((picks + count * np.arange(n_resamples)[:, None]).ravel(), minlength=picks.size)
+    weights = times.reshape(n_resamples, count) / count
+    # One product for each row: in a product of matrices a row's last digit would depend on its neighbours.
+    means = np.stack([weights @ np.where(np.isfinite(row), row, 0.0) for row in rows])
+    tail = _expanded_tail(count, level)
+    return np.asarray(np.quantile(means, [tail, 1 - tail], axis=1))
 
 
 def _expanded_tail(n: int, level: float) -> float:
     """Tail probability at which the bootstrap of n normal values has the width of the t interval."""
     quantile = stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(n / (n - 1))
     return float(stats.norm.cdf(-quantile))
-
-
-def paired_difference(
-    a: ArrayLike,
-    b: ArrayLike,
-    rng: np.random.Generator,
-    *,
-    n_resamples: int = RESAMPLES,
-    level: float = 0.95,
-) -> Interval:
-    """Mean of a - b over the same simulations, with its interval: see `bootstrap_mean`.
-
-    Raises
-    ------
-    ValueError
-        Where the two do not hold the same number of simulations.
-    """
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"paired scores need the same simulations, got {first.size} and {second.size}")
-    return bootstrap_mean(first - second, rng, n_resamples=n_resamples, level=level)
 
 
 def summarise(
@@ -113,15 +128,25 @@ def summarise(
         Number of bootstrap resamples.
     """
     return {
-        split: {
-            method: {
-                name: bootstrap_mean(numbers, rng_of(split), n_resamples=n_resamples)
-                for name, numbers in metrics.items()
-            }
-            for method, metrics in methods.items()
-        }
+        split: _unstacked(
+            {(method, name): row for method, metrics in methods.items() for name, row in metrics.items()},
+            rng_of(split),
+            n_resamples,
+        )
         for split, methods in values.items()
     }
+
+
+def _unstacked(
+    rows: Mapping[tuple[str, str], ArrayLike], rng: np.random.Generator, n_resamples: int
+) -> dict[str, dict[str, Interval]]:
+    """Intervals of rows with two keys, by one key and the other."""
+    out: dict[str, dict[str, Interval]] = {}
+    if rows:
+        intervals = bootstrap_means(np.stack([*map(np.asarray, rows.values())]), rng, n_resamples=n_resamples)
+        for (first, second), interval in zip(rows, intervals, strict=True):
+            out.setdefault(first, {})[second] = interval
+    return out
 
 
 def differences(
@@ -145,12 +170,14 @@ def differences(
     for split, methods in values.items():
         scores = {method: np.asarray(row[name]) for method, row in methods.items() if name in row}
         finite = {method: row for method, row in scores.items() if np.isfinite(row).all()}
-        out[split] = {
-            a: {
-                b: paired_difference(finite[a], finite[b], rng_of(split), n_resamples=n_resamples)
-                for b in finite
-                if a != b
-            }
-            for a in finite
-        }
+        pairs = {(a, b): finite[a] - finite[b] for a in finite for b in finite if a != b}
+        out[split] = _unstacked(pairs, rng_of(split), n_resamples)
     return out
+
+
+def all_differences(
+    values: Values, rng_of: Callable[[str], np.random.Generator], *, n_resamples: int = RESAMPLES
+) -> dict[str, dict[str, dict[str, dict[str, Interval]]]]:
+    """Paired differences of every metric, by `differences`: ``{metric: {split: {method: {other: ...}}}}``."""
+    names = dict.fromkeys(name for methods in values.values() for row in methods.values() for name in row)
+    return {name: differences(values, name, rng_of, n_resamples=n_resamples) for name in names}

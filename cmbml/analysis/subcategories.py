@@ -93,13 +93,19 @@ def trend(
     scores, drawn = _paired(values, parameter)
     if len(np.unique(scores)) == 1 or len(np.unique(drawn)) == 1:
         raise ValueError("no trend is defined where score or parameter is the same in all simulations")
-    mean = float(_rank_correlation(scores[None], drawn[None])[0])
+    mean = rank_correlation(scores, drawn)
     if len(scores) < MIN_FOR_INTERVAL:
         return Interval(mean, None, None)
     picks = rng.integers(len(scores), size=(n_resamples, len(scores)))
     resampled = _rank_correlation(scores[picks], drawn[picks])
     lo, hi = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Interval(mean, float(lo), float(hi))
+
+
+def rank_correlation(values: ArrayLike, parameter: ArrayLike) -> float:
+    """Spearman's rank correlation of score and parameter, NaN where either is constant: see `trend`."""
+    scores, drawn = _paired(values, parameter)
+    return float(_rank_correlation(scores[None], drawn[None])[0])
 
 
 def generalisation_gap(

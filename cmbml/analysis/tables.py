@@ -8,19 +8,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cmbml.analysis.metric import Metric
+from cmbml.analysis.metric import FIELDS, MASKED, SCORED, Metric, metric_name
 from cmbml.analysis.pixel import METRICS
 from cmbml.analysis.reference import NOISE_FLOOR, PERFECT, REFERENCE_LABELS
+from cmbml.analysis.residuals import RESIDUAL_METRICS
 from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
 from cmbml.analysis.statistics import Interval, Scores
 
 Row = Mapping[str, Interval]
 
-KNOWN_METRICS: dict[str, Metric] = METRICS | SPECTRAL_METRICS
+KNOWN_METRICS: dict[str, Metric] = METRICS | RESIDUAL_METRICS | SPECTRAL_METRICS
 """Every metric that cmbml computes, in the order of columns."""
-
-FIELDS = ("Q", "U", "EE", "BB", "TE")
-"""Fields and spectra of polarisation, by which `field_name` extends a metric's name."""
 
 
 def to_dict(scores: Scores) -> dict[str, Any]:
@@ -55,10 +53,31 @@ def to_csv(scores: Scores) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["split", "method", "metric", "mean", "lo", "hi"])
     for split, method, name, interval in _cells(scores):
-        plain = _plain(interval)
-        numbers = ["" if plain[key] is None else repr(plain[key]) for key in ("mean", "lo", "hi")]
-        writer.writerow([split, method, name, *numbers])
+        writer.writerow([split, method, name, *_numbers(interval)])
     return out.getvalue()
+
+
+def differences_csv(pairs: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Interval]]]]) -> str:
+    """Paired differences in long form, method minus other: `cmbml.analysis.statistics.all_differences`."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["metric", "split", "method", "other", "mean", "lo", "hi"])
+    for name, splits in pairs.items():
+        for split, methods in splits.items():
+            for method, others in methods.items():
+                for other, interval in others.items():
+                    writer.writerow([name, split, method, other, *_numbers(interval)])
+    return out.getvalue()
+
+
+def all_markdown(scores: Scores) -> str:
+    """Every split as a Markdown table below its name."""
+    return "\n".join(f"## {split}\n\n{to_markdown(scores, split)}" for split in scores)
+
+
+def all_latex(scores: Scores) -> str:
+    """Every split as a LaTeX tabular below a comment with its name."""
+    return "\n".join(f"% split {split}\n{to_latex(scores, split)}" for split in scores)
 
 
 def to_markdown(scores: Scores, split: str) -> str:
@@ -95,14 +114,23 @@ def to_latex(scores: Scores, split: str) -> str:
 
 def metric_names(methods: Mapping[str, Row]) -> list[str]:
     """Metrics that any method of a split has: known ones first, in the order of `KNOWN_METRICS`."""
-    order = [field_name(name, field) for field in ("T", *FIELDS) for name in KNOWN_METRICS]
+    order = [
+        metric_name(name, field, region)
+        for region in (SCORED, MASKED)
+        for field in ("T", *FIELDS)
+        for name in KNOWN_METRICS
+    ]
     present = {name for row in methods.values() for name in row}
     return [name for name in order if name in present] + sorted(present - set(order))
 
 
-def field_name(name: str, field: str) -> str:
-    """Name of a metric of one field or spectrum: ``rmse`` for T and TT, ``rmse_Q`` for Q."""
-    return name if field in ("T", "TT") else f"{name}_{field}"
+def parse_name(name: str) -> tuple[str, str, str]:
+    """Undo `metric_name`: metric, field (empty for T and TT) and region."""
+    of_field, _, region = name.rpartition("_")
+    if region != MASKED:
+        of_field, region = name, SCORED
+    base, _, field = of_field.rpartition("_")
+    return (base, field, region) if field in FIELDS and base in KNOWN_METRICS else (of_field, "", region)
 
 
 def ordered_methods(methods: Mapping[str, Row]) -> list[str]:
@@ -115,11 +143,12 @@ def ordered_methods(methods: Mapping[str, Row]) -> list[str]:
 
 def metric(name: str) -> Metric:
     """What a metric means; one that is not known (from other tables) has its name and no unit."""
-    base, _, field = name.rpartition("_")
-    if field in FIELDS and base in KNOWN_METRICS:
-        known = KNOWN_METRICS[base]
-        return replace(known, label=f"{known.label} {field}")
-    return KNOWN_METRICS.get(name, Metric(name, "", False, ""))
+    base, field, region = parse_name(name)
+    if base not in KNOWN_METRICS:
+        return Metric(name, "", False, "")
+    known = KNOWN_METRICS[base]
+    words = [known.label, field, "under the mask" if region == MASKED else ""]
+    return replace(known, label=" ".join(word for word in words if word))
 
 
 def header(name: str) -> str:
@@ -139,7 +168,9 @@ def format_interval(interval: Interval | None) -> str:
     digits = _digits(interval.lo, interval.hi)
     if digits is None:
         return f"{interval.mean:.3g} [{interval.lo:.3g}, {interval.hi:.3g}]"
-    return f"{interval.mean:.{digits}f} [{interval.lo:.{digits}f}, {interval.hi:.{digits}f}]"
+    # Adding zero takes the sign off a negative one.
+    mean, lo, hi = (f"{round(x, digits) + 0.0:.{digits}f}" for x in (interval.mean, interval.lo, interval.hi))
+    return f"{mean} [{lo}, {hi}]"
 
 
 def _digits(lo: float, hi: float) -> int | None:
@@ -155,6 +186,11 @@ def _cells(scores: Scores) -> Iterator[tuple[str, str, str, Interval]]:
         for method, row in sorted(methods.items()):
             for name, interval in sorted(row.items()):
                 yield split, method, name, interval
+
+
+def _numbers(interval: Interval) -> list[str]:
+    """Mean and ends with all their digits, empty where there is none."""
+    return ["" if number is None else repr(number) for number in _plain(interval).values()]
 
 
 def _plain(interval: Interval) -> dict[str, float | None]:

@@ -1,13 +1,17 @@
 """Gnomonic zooms: small regions of the sky, undistorted."""
 
+from functools import lru_cache
+from typing import Any
+
 import healpy as hp
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cmbml.analysis.figures import COLOUR_MAPS, STYLE, map_span
-from cmbml.sky.sht import Map
+from cmbml.analysis.colours import COLOUR_MAPS
+from cmbml.analysis.figures import STYLE, map_span
+from cmbml.sky.sht import Map, nside_of
 
 
 def gnomonic(sky: Map, lon: float, lat: float, size: float, *, width: int = 300) -> NDArray[np.float64]:
@@ -29,13 +33,21 @@ def gnomonic(sky: Map, lon: float, lat: float, size: float, *, width: int = 300)
     ndarray
         Bilinear interpolation, row 0 in the south: ``(width, width)``.
     """
+    pixels, weights = _neighbours(nside_of(sky), lon, lat, size, width)
+    return np.asarray((sky[pixels] * weights).sum(axis=0)).reshape(width, width)
+
+
+@lru_cache(maxsize=4)
+def _neighbours(nside: int, lon: float, lat: float, size: float, width: int) -> tuple[Any, Any]:
+    """The four pixels around every point of a picture, and their weights: ``(4, width * width)`` each."""
     half = np.tan(np.radians(size / 2))
     axis = (np.arange(width) + 0.5) / width * 2 * half - half
     east, north = np.meshgrid(-axis, axis)
     radial, eastward, northward = _frame(lon, lat)
     vectors = radial[:, None, None] + eastward[:, None, None] * east + northward[:, None, None] * north
     theta, phi = hp.vec2ang(vectors.reshape(3, -1).T)
-    return np.asarray(hp.get_interp_val(sky, theta, phi)).reshape(width, width)
+    pixels, weights = hp.get_interp_weights(nside, theta, phi)
+    return pixels, weights
 
 
 def _frame(lon: float, lat: float) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -71,7 +83,7 @@ def zoom_triple(
     unit
         Unit on the colour bars.
     cmap
-        Name in `cmbml.analysis.figures.COLOUR_MAPS`.
+        Name in `cmbml.analysis.colours.COLOUR_MAPS`.
     """
     difference = estimate - truth
     panels = [("truth", truth), (title, estimate), (f"{title} - truth", difference)]
@@ -84,7 +96,6 @@ def zoom_triple(
             options = {"origin": "lower", "extent": extent, "cmap": COLOUR_MAPS[cmap]}
             image = ax.imshow(picture, vmin=-span, vmax=span, **options)
             ax.set(title=name, xlabel="Δ longitude · cos b [deg]", ylabel="Δ latitude [deg]")
-            ax.grid(visible=False)
             figure.colorbar(image, ax=ax, extend="both", label=unit, shrink=0.6)
         lon, lat = centre
         figure.suptitle(f"Galactic l = {lon:g}°, b = {lat:g}°")

@@ -16,6 +16,7 @@ from cmbml.core.yamlio import dump_yaml
 _HEADER = "# Written by `cmbml dvc` from pipeline/ and params.yaml; edit those and run it again.\n"
 # DVC takes minutes to plan some hundred stages; these many it plans in seconds.
 MAX_STAGES = 40
+_PLOTS = (".csv", ".svg")
 
 
 def dvc_yaml(plan: Plan) -> str:
@@ -41,7 +42,7 @@ def _stage(plan: Plan, stage: Stage) -> dict[str, Any]:
         "params": [*_params(stage), {stage.file: [f"stages.{stage.key}"]}],
         "outs": [{_relative(plan, plan.folder(p)): {"persist": True}} for p in plan.portions(stage)],
         "metrics": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(".json")],
-        "plots": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(".csv")],
+        "plots": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(_PLOTS)],
     }
     return {key: value for key, value in described.items() if value}
 

@@ -21,6 +21,7 @@ from cmbml.core.locks import hold
 from cmbml.core.plan import Plan, Portion, Unit
 from cmbml.core.raw import md5_of, sync_disk
 from cmbml.core.stageconfig import Access, StageConfig
+from cmbml.core.usage import measured
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -184,11 +185,13 @@ class Engine:
                 executor.restrict_to(portion.split)
                 stack.enter_context(executor.name_tracker.set_context("split", portion.split))
             loop = self.plan.code(stage).loop
+            made = stack.enter_context(measured(self.plan, portion))
             for number, unit in enumerate(units):
                 with _located(unit):
                     if number == 0 and loop != "execute" and portion.split:
                         executor.setup()
                     self._make_unit(ledger, executor, unit, loop)
+                made.append(unit)
                 self.reporter.unit(unit, "made")
 
     def _make_unit(self, ledger: Ledger, executor: BaseStageExecutor, unit: Unit, loop: str) -> None:

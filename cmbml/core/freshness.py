@@ -10,7 +10,8 @@ from cmbml.core.provenance import commit
 from cmbml.core.repository import LOCAL
 
 REPORT = "reports/index.html"
-BUILDER = "cmbml.analysis.reporting.executors.build_report"
+TEMPLATES = Path(__file__).parents[1] / "analysis/templates"
+BUILDER = "cmbml.analysis.reporting.executors.ReportBuilder"
 
 
 def submission_folder(plan: Plan) -> Path:
@@ -21,9 +22,10 @@ def submission_folder(plan: Plan) -> Path:
 def report_mark(plan: Plan) -> str:
     """Last line of a report: a hash of all that it is made from."""
     units = [unit for stage in plan.stages.values() for p in plan.portions(stage) for unit in plan.units(p)]
-    submitted = [path.read_text(encoding="utf-8") for path in sorted(submission_folder(plan).glob("*.yaml"))]
+    files = [*sorted(submission_folder(plan).glob("*.json")), *sorted(TEMPLATES.iterdir())]
+    texts = [path.read_text(encoding="utf-8") for path in files]
     facts = [[plan.fingerprint(unit) for unit in units], code_of(BUILDER).modules, commit(plan.config.root)]
-    return f"<!-- {hashlib.sha256(json.dumps([facts, submitted]).encode()).hexdigest()} -->\n"
+    return f"<!-- {hashlib.sha256(json.dumps([facts, texts]).encode()).hexdigest()} -->\n"
 
 
 def report_is_fresh(plan: Plan) -> bool:

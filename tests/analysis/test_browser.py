@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from cmbml.analysis import figures
 from cmbml.analysis.map_images import map_picture
-from cmbml.analysis.report import Flip, Page, Picture, ReportContext, Table, render, render_pages
+from cmbml.analysis.report import Flip, Page, ReportContext, Table, chart_picture, render, render_page
+from cmbml.analysis.score_charts import bars_chart
 from cmbml.analysis.statistics import Interval
 
 from .chromium import Chromium
@@ -31,7 +31,7 @@ def report():
         scores=scores,
         n_sims={"test": 20},
         maps=[Flip("Simulation 0", frames), Flip("Simulation 1", frames)],
-        figures=[Picture(figures.to_png(figures.metric_bars(scores, "rmse"), dpi=60), "RMSE of all methods")],
+        figures=[chart_picture(bars_chart(scores, "rmse"), "RMSE of all methods")],
         parameters={f"key.{i}": str(i) for i in range(5)},
         tables=[Table("Stages", [f"column {i}" for i in range(12)], [["a long entry"] * 12])],
         pages=[Page("nilc", "test", maps=[Flip("Simulation 0", frames)])],
@@ -42,8 +42,8 @@ def report():
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     (folder / "index.html").write_text(render(report()), encoding="utf-8")
-    for name, text in render_pages(report()).items():
-        (folder / name).write_text(text, encoding="utf-8")
+    for page in report().pages:
+        (folder / page.file_name).write_text(render_page(report(), page), encoding="utf-8")
     return folder
 
 

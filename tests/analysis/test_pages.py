@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cmbml.analysis.pages import SplitResults, median_sim, method_page
-from cmbml.analysis.report import Picture, ReportContext, render_pages
+from cmbml.analysis.report import Picture, ReportContext, render_page
 from cmbml.analysis.spectra.comparison import Comparison
 from cmbml.analysis.statistics import summarise
 
@@ -36,17 +36,17 @@ def results():
 
 @pytest.fixture(scope="module")
 def page(results):
-    return method_page("nilc", results, [], fresh, figures=[Picture(b"", "a zoom")])
+    return method_page("nilc", results, [], fresh, figures=[Picture(b"", "a curve")])
 
 
 def test_page_holds_all_and_can_be_rendered(page, results):
     # Spectra, transfer, distribution, the two parameters that vary, and what was given.
     assert len(page.figures) == 6
-    assert page.figures[-1].alt == "a zoom"
+    assert page.figures[-1].alt == "a curve"
     assert "with 2 parameters" in page.notes[0]
     scores = summarise({"test": results.values}, fresh)
     context = ReportContext("title", "mini", {}, scores, {"test": N_SIMS}, pages=[page])
-    assert "sim0011" in render_pages(context)["nilc--test.html"]
+    assert "sim0011" in render_page(context, page)
 
 
 def test_strongest_parameter_comes_first(page):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cmbml.analysis.pixel import METRICS, latitude_rmse, pixel_metrics
+from cmbml.analysis.pixel import METRICS, latitude_metrics, pixel_metrics, region_metrics
 
 NPIX = 192
 FULL_SKY = np.ones(NPIX)
@@ -116,20 +116,35 @@ def test_unfit_maps_are_refused(estimate, truth, mask, reason):
         pixel_metrics(estimate, truth, mask)
 
 
-def test_latitude_bands_see_their_own_residual():
-    nside = 16
-    npix = 12 * nside**2
-    lat = 90 - np.degrees(hp.pix2ang(nside, np.arange(npix))[0])
+NSIDE = 16
+LATITUDE = 90 - np.degrees(hp.pix2ang(NSIDE, np.arange(12 * NSIDE**2))[0])
+
+
+def test_latitude_bands_see_their_own_residual(rng):
     edges = np.array([-90.0, -30, 0, 30, 90])
-    residual = np.digitize(lat, edges).astype(float)
-    rmse = latitude_rmse(residual, np.zeros(npix), edges)
-    np.testing.assert_allclose(rmse, [1, 2, 3, 4])
+    truth = rng.normal(size=LATITUDE.size)
+    residual = np.digitize(LATITUDE, edges).astype(float)
+    rows = latitude_metrics(truth + residual, truth, edges, (LATITUDE > 0).astype(float))
+    whole = {row["latitude_deg"]: row["rmse"] for row in rows if row["region"] == "all"}
+    assert whole == pytest.approx({-60.0: 1, -15.0: 2, 15.0: 3, 60.0: 4})
+    scored = {row["latitude_deg"]: row["mae"] for row in rows if row["region"] == "scored"}
+    assert scored == pytest.approx({15.0: 3, 60.0: 4}), "bands without scored sky have no row"
 
 
-def test_latitude_band_without_sky_is_nan():
-    nside = 16
-    npix = 12 * nside**2
-    lat = 90 - np.degrees(hp.pix2ang(nside, np.arange(npix))[0])
-    mask = (lat > 0).astype(float)
-    rmse = latitude_rmse(np.ones(npix), np.zeros(npix), np.array([-90.0, 0, 90]), mask)
-    np.testing.assert_array_equal(rmse, [np.nan, 1])
+def test_latitude_bands_add_up_to_the_whole(rng):
+    truth, residual = rng.normal(size=(2, LATITUDE.size))
+    rows = latitude_metrics(truth + residual, truth, np.arange(-90, 91, 10), np.ones(LATITUDE.size))
+    counts = np.histogram(LATITUDE, np.arange(-90, 91, 10))[0]
+    mse = np.average([row["mse"] for row in rows if row["region"] == "all"], weights=counts)
+    # A pixel on an edge may be rounded into either band.
+    assert mse == pytest.approx(np.mean(residual**2), rel=2e-3)
+
+
+def test_regions_are_the_mask_and_the_rest():
+    mask = np.clip(LATITUDE / 30, 0, 1)
+    truth = np.cos(np.radians(LATITUDE))
+    regions = region_metrics(truth + (LATITUDE <= 0), truth, mask)
+    assert regions["scored"]["rmse"] == 0
+    share = (LATITUDE <= 0).sum() / (1 - mask).sum()
+    assert regions["masked"]["mse"] == pytest.approx(share)
+    assert set(region_metrics(truth, truth, np.ones(truth.size))) == {"scored"}

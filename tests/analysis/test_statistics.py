@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from cmbml.analysis.statistics import Interval, bootstrap_mean, differences, paired_difference, summarise
+from cmbml.analysis.statistics import (
+    Interval,
+    all_differences,
+    bootstrap_mean,
+    bootstrap_means,
+    differences,
+    summarise,
+)
 
 
 @pytest.mark.parametrize("n_sims", [5, 30])
@@ -43,14 +50,24 @@ def test_unfit_scores_are_refused(rng, values):
 
 def test_paired_difference_ignores_what_both_share(rng):
     difficulty = rng.normal(0, 100, 50)
-    a = difficulty + 1 + 0.01 * rng.normal(size=50)
-    interval = paired_difference(a, difficulty, rng)
+    values = {"test": {"a": {"rmse": difficulty + 1 + 0.01 * rng.normal(size=50)}, "b": {"rmse": difficulty}}}
+    interval = differences(values, "rmse", lambda _: rng)["test"]["a"]["b"]
     assert 0.99 < interval.lo < 1 < interval.hi < 1.01
 
 
-def test_paired_scores_need_the_same_simulations(rng):
-    with pytest.raises(ValueError, match="same simulations, got 3 and 2"):
-        paired_difference([1, 2, 3], [1, 2], rng)
+def test_many_scores_at_once_are_each_alone(rng):
+    samples = rng.normal(size=(3, 12))
+    together = bootstrap_means(samples, np.random.default_rng(3))
+    for row, interval in zip(samples, together, strict=True):
+        alone = bootstrap_mean(row, np.random.default_rng(3))
+        assert (alone.lo, alone.hi) == pytest.approx((interval.lo, interval.hi), rel=1e-12)
+
+
+def test_differences_of_every_metric(rng):
+    values = {"test": {"a": {"rmse": [1.0, 2], "mae": [1.0, 3]}, "b": {"rmse": [2.0, 4]}}}
+    pairs = all_differences(values, lambda _: rng)
+    assert pairs["rmse"]["test"]["a"]["b"].mean == -1.5
+    assert pairs["mae"]["test"] == {}, "one method alone has nothing to differ from"
 
 
 def test_rows_do_not_depend_on_their_neighbours(rng):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cmbml.analysis import tables
+from cmbml.analysis.metric import metric_name
 from cmbml.analysis.statistics import Interval
 
 SCORES = {
@@ -71,9 +72,15 @@ def test_digits_follow_the_interval(interval, text):
 
 
 def test_metrics_of_polarisation_keep_their_meaning():
-    assert tables.field_name("rmse", "T") == tables.field_name("rmse", "TT") == "rmse"
-    name = tables.field_name("rmse", "Q")
+    assert metric_name("rmse", "T") == metric_name("rmse", "TT") == "rmse"
+    name = metric_name("rmse", "Q")
     assert tables.header(name) == "RMSE Q [µK]"
+    masked = metric_name("rmse", "Q", "masked")
+    assert tables.header(masked) == "RMSE Q under the mask [µK]"
+    assert [tables.parse_name(n) for n in (name, masked, "rmse", "spectrum_error", "my_Q_own")] == [
+        ("rmse", "Q", "scored"), ("rmse", "Q", "masked"), ("rmse", "", "scored"),
+        ("spectrum_error", "", "scored"), ("my_Q_own", "", "scored"),
+    ]  # fmt: skip
     assert tables.metric("psnr_U").higher_is_better
     assert tables.header("my_own") == "my_own"
 
@@ -81,3 +88,18 @@ def test_metrics_of_polarisation_keep_their_meaning():
 def test_columns_are_ordered_by_field():
     row = dict.fromkeys(["own", "rmse_U", "coherence_EE", "psnr", "rmse", "rmse_Q"], Interval(1, None, None))
     assert tables.metric_names({"nilc": row}) == ["rmse", "psnr", "rmse_Q", "rmse_U", "coherence_EE", "own"]
+
+
+def test_every_format_holds_every_split():
+    for text in (tables.all_markdown(SCORES), tables.all_latex(SCORES)):
+        assert "test" in text
+        assert "4.235" in text or "4.24" in text
+
+
+def test_differences_keep_their_digits():
+    pair = {"rmse": {"test": {"a": {"b": Interval(0.1, None, None)}, "b": {"a": Interval(-0.1, -0.2, 0.0)}}}}
+    rows = list(csv.DictReader(io.StringIO(tables.differences_csv(pair))))
+    assert rows[0] == {
+        "metric": "rmse", "split": "test", "method": "a", "other": "b", "mean": "0.1", "lo": "", "hi": ""
+    }  # fmt: skip
+    assert rows[1]["lo"] == "-0.2"

@@ -9,7 +9,7 @@ from cmbml.core.raw import md5_of
 from tests.conftest import ROOT
 
 SHIPPED = Plan(load_config(ROOT))
-SCORES = {"pixel_metrics", "spectra", "scores"}
+SCORES = {"comparison", "scores"}
 # Whatever cleans, and what it learns from the train split: all of it reads the observations.
 METHODS = {
     stage.key
@@ -48,15 +48,15 @@ def changed(real_config, **overrides):
         ("hilc__shrinkage", 0.5, {"hilc"} | SCORES),
         ("hilc__bin_width", 10, {"hilc_covariance", "hilc"} | SCORES),
         ("analysis__n_bootstrap", 500, {"scores"}),
-        ("analysis__band_width", 20, {"spectra", "scores"}),
-        ("analysis__fwhm_arcmin", 90.0, {"noise_floor", "perfect_estimate"} | SCORES),
-        ("analysis__lmax", 150, {"perfect_estimate"} | SCORES),
-        ("mask__latitude_deg", 25.0, {"mask", "wiener_window", "wiener"} | SCORES),
+        ("analysis__band_width", 20, {"mask_coupling"} | SCORES),
+        ("analysis__fwhm_arcmin", 90.0, {"noise_floor", "perfect_estimate", "mask_coupling"} | SCORES),
+        ("analysis__lmax", 150, {"perfect_estimate", "mask_coupling"} | SCORES),
+        ("mask__latitude_deg", 25.0, {"mask", "mask_coupling", "wiener_window", "wiener"} | SCORES),
         ("foregrounds__model", "layered", {"draws", "draw_table", "leakage", "noise_floor"} | SKY),
         ("instrument__bands__100__depth_uk_arcmin", 50.0, {"noise_floor"} | SKY),
         ("instrument__bands__545__fwhm_arcmin", 60.0, {"noise_floor"} | SKY),
         ("instrument__lmax", 165, FROM_THEORY),
-        ("instrument__nside", 128, {"mask", "noise_floor", "perfect_estimate"} | SKY),
+        ("instrument__nside", 128, {"mask", "mask_coupling", "noise_floor", "perfect_estimate"} | SKY),
         ("cosmology__scatter", False, {"cosmology", "draw_table"} | FROM_THEORY),
         ("cosmology__source", "wmap9", {"cosmology", "draw_table"} | FROM_THEORY),
         ("seed", 5, {"cosmology", "draws", "draw_table", "leakage"} | FROM_THEORY),
@@ -151,7 +151,7 @@ def test_a_method_that_is_off_takes_its_own_stages_with_it(real_config):
     plan = Plan(load_config(real_config.root, overrides={"methods": []}))
     assert not {"nilc", "hilc", "hilc_covariance"} & set(plan.stages)
     assert "noise_floor" in plan.stages
-    assert {portion.method for portion in plan.portions(plan.stages["pixel_metrics"])} == {
+    assert {portion.method for portion in plan.portions(plan.stages["comparison"])} == {
         "noise_floor",
         "perfect_estimate",
     }

@@ -90,3 +90,57 @@ function zoom(group) {
 }
 
 for (const group of document.querySelectorAll(".flip")) { flip(group); zoom(group); }
+
+// Maps are images with a palette: another palette in its place recolours them.
+const palettes = JSON.parse(document.getElementById("palettes").textContent);
+const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+function recolour(image, name) {
+  image.dataset.bytes ??= image.src.split(",")[1];
+  const bytes = bytesOf(image.dataset.bytes);
+  const view = new DataView(bytes.buffer);
+  let place = 8;
+  while (view.getUint32(place + 4) !== 0x504c5445) place += 12 + view.getUint32(place);  // "PLTE"
+  bytes.set(bytesOf(palettes[name]), place);
+  if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+}
+
+for (const button of document.querySelectorAll(".recolour")) {
+  button.addEventListener("click", () => {
+    const uniform = document.documentElement.classList.toggle("uniform");
+    button.setAttribute("aria-pressed", String(uniform));
+    for (const image of document.querySelectorAll("img.map")) recolour(image, uniform ? "uniform" : "planck");
+  });
+}
+
+// Figures can be taken away, as vectors or as pixels.
+function download(name, address) {
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+}
+
+function pixels(image) {
+  const canvas = document.createElement("canvas");
+  canvas.width = 3 * image.naturalWidth;
+  canvas.height = 3 * image.naturalHeight;
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/png");
+}
+
+for (const image of document.querySelectorAll(".gallery img[src^='data:image/svg']")) {
+  const place = document.createElement("p");
+  place.className = "save";
+  const name = image.alt.replace(/[^A-Za-z0-9]+/g, "_").slice(0, 60);
+  for (const [kind, address] of [["svg", () => image.src], ["png", () => pixels(image)]]) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = `Save ${kind.toUpperCase()}`;
+    button.setAttribute("aria-label", `Save as ${kind.toUpperCase()}: ${image.alt}`);
+    button.addEventListener("click", () => download(`${name}.${kind}`, address()));
+    place.append(button);
+  }
+  image.after(place);
+}

@@ -1,0 +1,186 @@
+"""All numbers of one estimate of one simulated sky, whoever made it: ours or a stranger's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import healpy as hp
+import numpy as np
+
+from cmbml.analysis.metric import metric_name
+from cmbml.analysis.pixel import latitude_metrics, region_metrics
+from cmbml.analysis.postprocess import common_from_alm, common_from_map
+from cmbml.analysis.residuals import split_by_gain
+from cmbml.analysis.spectra.bands import Bands
+from cmbml.analysis.spectra.comparison import Comparison, compare
+from cmbml.analysis.spectra.coupling import Matrix
+from cmbml.analysis.spectra.master import Master, masked_alm, master_from
+from cmbml.analysis.spectra.scores import spectral_metrics
+from cmbml.sky.sht import Cl, Map, gaussian_beam
+from cmbml.sky.skymap import SkyAlm, SkyMap
+
+LATITUDE_EDGES_DEG = tuple(range(-90, 91, 10))
+POWERS = ("truth", "estimate", "cross", "residual")
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The common beam, band-limit, grid and mask to which truth and estimates are brought.
+
+    Attributes
+    ----------
+    fwhm_arcmin, lmax, nside
+        Beam, band-limit and grid.
+    mask
+        Weights in [0, 1]: ``(npix,)``.
+    threads
+        Number of threads of the transforms.
+    """
+
+    fwhm_arcmin: float
+    lmax: int
+    nside: int
+    mask: Map
+    threads: int = 1
+
+    def truth(self, sky: SkyAlm) -> Map:
+        """The truth as it is compared: T or T, Q, U, ``(n_stokes, npix)``, uK_CMB."""
+        return common_from_alm(sky, **vars(self))
+
+    def estimate(self, sky: SkyMap) -> Map:
+        """An estimate as it is compared: ``(n_stokes, npix)``, uK_CMB; ValueError where it is refused."""
+        return common_from_map(sky, **vars(self))
+
+    def worst(self, residual: Map) -> tuple[float, float]:
+        """Galactic longitude and latitude, deg, of the largest residual ``(npix,)``, masked sky apart."""
+        pixel = int(np.argmax(np.abs(residual) * self.mask))
+        lon, lat = hp.pix2ang(self.nside, pixel, lonlat=True)
+        return float(lon), float(lat)
+
+    @property
+    def window(self) -> Cl:
+        """Beam of the skies that are compared: ``(lmax + 1,)``."""
+        return gaussian_beam(self.fwhm_arcmin, self.lmax)
+
+    def bands(self, width: int) -> Bands:
+        """Bands of power spectra, of `width` multipoles."""
+        return Bands.linear(2, self.lmax, width)
+
+    def decoupling(self, statistics: Matrix, width: int, *, polarised: bool) -> Master:
+        """Decoupling of spectra under the mask, from its `mask_statistics`."""
+        return master_from(statistics, self.bands(width), window=self.window, polarised=polarised)
+
+
+def metric_rows(metrics: Mapping[str, float]) -> Rows:
+    """Metrics as rows of a table: ``metric`` and ``value``."""
+    return [{"metric": name, "value": value} for name, value in metrics.items()]
+
+
+def metrics_of(rows: Rows) -> dict[str, float]:
+    """Undo `metric_rows`."""
+    return {row["metric"]: row["value"] for row in rows}
+
+
+@dataclass(frozen=True)
+class Score:
+    """All numbers of one estimate.
+
+    Attributes
+    ----------
+    metrics
+        Numbers by name: see `cmbml.analysis.tables.metric_name`.
+    latitude
+        Rows of ``field``, ``latitude_deg``, ``region`` and pixel metrics.
+    bands
+        Rows of ``spectrum``, ``ell``, band powers in uK^2 and their ``sigma``.
+    """
+
+    metrics: dict[str, float]
+    latitude: Rows
+    bands: Rows
+
+
+def score(estimate: Map, truth: Map, mask: Map, master: Master, theory: Mapping[str, Cl]) -> Score:
+    """Compare an estimate with the truth, both on common ground.
+
+    Parameters
+    ----------
+    estimate, truth
+        T or T, Q, U in uK_CMB: ``(n_stokes, npix)``; what only one of them has is not compared.
+    mask
+        Weights in [0, 1]: ``(npix,)``.
+    master
+        Decoupling of the mask.
+    theory
+        Spectra C_l of the sky, for its sample variance, uK_CMB^2: ``(lmax + 1,)`` each, or longer.
+    """
+    n_stokes = min(len(estimate), len(truth))
+    metrics: dict[str, float] = {}
+    latitude: Rows = []
+    for field, one, other in zip("TQU", estimate[:n_stokes], truth[:n_stokes], strict=False):
+        for region, found in region_metrics(one, other, mask).items():
+            metrics |= {metric_name(name, field, region): value for name, value in found.items()}
+        parts = split_by_gain(one, other, mask)
+        metrics |= {metric_name(name, field): parts[name] for name in ("multiplicative", "additive")}
+        rows = latitude_metrics(one, other, LATITUDE_EDGES_DEG, mask)
+        latitude += [{"field": field, **row} for row in rows]
+    bands: Rows = []
+    lmax = master.bands.lmax
+    own, true = (masked_alm(sky[:n_stokes], mask, lmax) for sky in (estimate, truth))
+    for name, comparison in compare(own, true, master).items():
+        sigma = np.sqrt(np.diag(master.covariance(name, theory)))
+        found = spectral_metrics(comparison, sigma, master.bands.modes)
+        metrics |= {metric_name(key, name): value for key, value in found.items()}
+        bands += band_rows(name, comparison, sigma)
+    return Score(metrics, latitude, bands)
+
+
+def band_rows(spectrum: str, comparison: Comparison, sigma: Cl) -> Rows:
+    """Band powers of one spectrum as rows of a table."""
+    columns = {"ell": comparison.ell, **{kind: getattr(comparison, kind) for kind in POWERS}, "sigma": sigma}
+    return [
+        {"spectrum": spectrum, **dict(zip(columns, map(float, row), strict=True))}
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def comparisons(rows: Rows) -> dict[str, tuple[Comparison, Cl]]:
+    """Undo `band_rows`: comparison and sigma by spectrum."""
+    tables: dict[str, Rows] = {}
+    for row in rows:
+        tables.setdefault(row["spectrum"], []).append(row)
+    return {
+        spectrum: (
+            Comparison(*(np.array([row[name] for row in table]) for name in ("ell", *POWERS))),
+            np.array([row["sigma"] for row in table]),
+        )
+        for spectrum, table in tables.items()
+    }
+
+
+def mean_rows(tables: list[Rows]) -> Rows:
+    """Mean band powers over simulations, row by row; sigma is that of the mean."""
+    out = []
+    for same in zip(*tables, strict=True):
+        mean = {name: float(np.mean([row[name] for row in same])) for name in same[0] if name != "spectrum"}
+        mean["sigma"] /= len(tables) ** 0.5
+        out.append({"spectrum": same[0]["spectrum"], **mean})
+    return out
+
+
+def latitude_profile(tables: list[Rows]) -> Rows:
+    """Errors by field, region and latitude: ``rmse_uk``, root of the mean MSE, and ``mae_uk``."""
+    keys = ("field", "region", "latitude_deg")
+    groups: dict[tuple[Any, ...], Rows] = {}
+    for row in (row for table in tables for row in table):
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return [
+        dict(zip(keys, place, strict=True))
+        | {
+            "rmse_uk": float(np.sqrt(np.mean([row["mse"] for row in rows]))),
+            "mae_uk": float(np.mean([row["mae"] for row in rows])),
+        }
+        for place, rows in groups.items()
+    ]

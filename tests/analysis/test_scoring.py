@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+
+from cmbml.analysis.gathering import by_metric, profiles, table_rows
+from cmbml.analysis.pixel import METRICS
+from cmbml.analysis.scoring import (
+    Ground,
+    Score,
+    band_rows,
+    comparisons,
+    latitude_profile,
+    mean_rows,
+    score,
+)
+from cmbml.analysis.spectra.comparison import Comparison
+from cmbml.analysis.spectra.master import mask_statistics
+from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
+from cmbml.analysis.tables import parse_name
+from cmbml.sky.sht import alm2map, draw_alm
+from cmbml.sky.skymap import SkyAlm, SkyMap
+
+from .conftest import NSIDE, cmb_like_cl
+
+LMAX = 64
+WIDTH = 8
+SPECTRA = {"TT": 1.0, "EE": 0.02, "BB": 0.01, "TE": 0.0}
+
+
+@pytest.fixture(scope="module")
+def ground(galactic_mask):
+    return Ground(200.0, LMAX, NSIDE, galactic_mask)
+
+
+@pytest.fixture(scope="module")
+def theory():
+    return {name: factor * cmb_like_cl(LMAX) for name, factor in SPECTRA.items()}
+
+
+@pytest.fixture(scope="module")
+def decouple(ground):
+    statistics = mask_statistics(ground.mask, ground.bands(WIDTH), window=ground.window)
+    return lambda n_stokes: ground.decoupling(statistics, WIDTH, polarised=n_stokes == 3)
+
+
+@pytest.fixture(scope="module")
+def truth(theory):
+    rng = np.random.default_rng(5)
+    return SkyAlm(np.stack([draw_alm(theory[name], rng) for name in ("TT", "EE", "BB")]), "uK_CMB", 0.0)
+
+
+def noise(n_stokes, level=1e-3):
+    rng = np.random.default_rng(6)
+    return alm2map(np.stack([draw_alm(np.full(LMAX + 1, level), rng) for _ in range(n_stokes)]), NSIDE)
+
+
+@pytest.mark.parametrize("n_stokes", [1, 3])
+def test_every_field_spectrum_and_region_is_scored(ground, decouple, truth, theory, n_stokes):
+    sky = ground.truth(SkyAlm(truth.values[:n_stokes], "uK_CMB", 0.0))
+    found = score(sky + noise(n_stokes), sky, ground.mask, decouple(n_stokes), theory)
+    names = [parse_name(name) for name in found.metrics]
+    fields = {field for base, field, region in names if base in METRICS and region == "scored"}
+    masked = {field for base, field, region in names if base in METRICS and region == "masked"}
+    spectra = {field for base, field, _ in names if base in SPECTRAL_METRICS}
+    assert fields == masked == ({""} if n_stokes == 1 else {"", "Q", "U"})
+    assert spectra == ({""} if n_stokes == 1 else {"", "EE", "BB", "TE"})
+    assert {row["field"] for row in found.latitude} == set("TQU"[:n_stokes])
+    assert {row["spectrum"] for row in found.bands} == set(list(SPECTRA)[: 1 if n_stokes == 1 else 4])
+    # Noise of known power: 65^2 modes of 1e-3 uK^2 over the sphere, 7 % of chance.
+    rms = np.sqrt(1e-3 * (LMAX + 1) ** 2 / (4 * np.pi))
+    assert found.metrics["rmse"] == pytest.approx(rms, rel=0.07)
+    assert found.metrics["additive"] == pytest.approx(rms, rel=0.07)
+    assert found.metrics["multiplicative"] < 0.3 * rms
+
+
+def test_temperature_alone_is_scored_against_polarised_truth(ground, decouple, truth, theory):
+    whole = ground.truth(truth)
+    alone = score(whole[:1] + noise(1), whole, ground.mask, decouple(3), theory)
+    both = score(whole + noise(3), whole, ground.mask, decouple(3), theory)
+    assert not any(field for _, field, _ in map(parse_name, alone.metrics))
+    # The noise of T is the same draw.
+    assert alone.metrics["rmse"] == both.metrics["rmse"]
+    assert alone.metrics["spectrum_error"] == pytest.approx(both.metrics["spectrum_error"], rel=1e-9)
+
+
+def test_perfect_estimate_scores_perfectly(ground, decouple, truth, theory):
+    sky = ground.truth(truth)
+    metrics = score(sky, sky, ground.mask, decouple(3), theory).metrics
+    assert metrics["rmse"] == metrics["rmse_Q_masked"] == metrics["residual_power_EE"] == 0
+    assert metrics["psnr"] == np.inf
+    assert metrics["coherence"] == pytest.approx(1)
+
+
+def test_a_lost_tenth_of_the_cmb_is_multiplicative(ground, decouple, truth, theory):
+    sky = ground.truth(truth)
+    metrics = score(0.9 * sky, sky, ground.mask, decouple(3), theory).metrics
+    assert metrics["multiplicative"] == pytest.approx(metrics["rmse"])
+    assert metrics["additive"] < 1e-9 * metrics["rmse"]
+    assert metrics["transfer_error"] == pytest.approx(0.1)
+
+
+def test_estimate_arrives_with_its_beam(ground, truth):
+    sharp = alm2map(truth.values[:1], NSIDE)
+    smooth = ground.estimate(SkyMap(sharp, "uK_CMB", 0.0, LMAX))
+    expected = ground.truth(SkyAlm(truth.values[:1], "uK_CMB", 0.0))
+    # Quadrature with three iterations leaves 1e-4 of the rms, twice that at the poles.
+    np.testing.assert_allclose(smooth, expected, atol=5e-4 * expected.std())
+
+
+def test_worst_place_is_outside_the_mask(ground):
+    residual = np.zeros(12 * NSIDE**2)
+    residual[0], residual[residual.size // 2] = -2.0, 5.0
+    lon, lat = ground.worst(residual)
+    assert lat > 85, "the pole, not the brighter pixel in the masked plane"
+    assert 0 <= lon < 360
+
+
+COMPARISON = Comparison(np.array([5.0, 15.0]), *(np.array([k, 2.0 * k]) for k in (4.0, 5.0, 4.5, 0.5)))
+
+
+def test_rows_of_bands_come_back():
+    found = comparisons(band_rows("EE", COMPARISON, np.array([1.0, 2.0])))
+    comparison, sigma = found["EE"]
+    np.testing.assert_array_equal(comparison.cross, COMPARISON.cross)
+    np.testing.assert_array_equal(sigma, [1, 2])
+
+
+def test_error_of_a_mean_falls_with_the_root_of_their_number():
+    rows = band_rows("TT", COMPARISON, np.array([1.0, 2.0]))
+    mean = mean_rows([rows, rows, rows, rows])
+    assert [row["sigma"] for row in mean] == [0.5, 1.0]
+    assert [row["truth"] for row in mean] == [4.0, 8.0]
+
+
+def test_profiles_add_squares():
+    row = {"field": "T", "region": "all", "latitude_deg": 5.0, "mae": 1.0}
+    (found,) = latitude_profile([[row | {"mse": 1.0}], [row | {"mse": 7.0, "mae": 3.0}]])
+    assert (found["rmse_uk"], found["mae_uk"]) == (2.0, 2.0)
+
+
+def test_tables_hold_what_each_method_has():
+    row = {"field": "T", "region": "all", "latitude_deg": 5.0, "mae": 1.0, "mse": 1.0}
+    bands = band_rows("TT", COMPARISON, np.ones(2))
+    found = {
+        ("test", "net"): [Score({"rmse": 1.0, "rmse_Q": 2.0}, [row], bands)] * 2,
+        ("test", "old"): [Score({"rmse": 3.0}, [row], bands)],
+    }
+    rows = table_rows(found)
+    assert [list(row) for row in rows] == [["split", "method", "sim", "rmse", "rmse_Q"]] * 3
+    assert by_metric(rows)["test"] == {
+        "net": {"rmse": [1.0] * 2, "rmse_Q": [2.0] * 2},
+        "old": {"rmse": [3.0]},
+    }
+    latitude, powers = profiles(found)
+    assert [row["method"] for row in latitude] == ["net", "old"]
+    assert len(powers) == 4
