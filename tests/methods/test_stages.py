@@ -144,10 +144,20 @@ def test_learning_reads_train_and_the_window_valid_only(data):
     }
 
 
-def test_components_are_nulled_by_name(tmp_path):
-    config = repository(tmp_path, nilc__nulled=["dsut"])
-    with pytest.raises(ConfigError, match=r"params.yaml: nilc.nulled: no spectrum of component dsut"):
-        Engine(Plan(config)).make_executor("nilc", None)
+@pytest.mark.parametrize(
+    ("method", "change", "message"),
+    [
+        ("nilc", {"nilc.nulled": ["dsut"]}, "params.yaml: nilc: no spectrum of component dsut"),
+        ("nilc", {"nilc.ilc_bias": 1.0}, "nilc: singular covariance: needlet scale 0 has 8 modes .* lower ilc_bias"),
+        ("nilc", {"nilc.peaks": [20, 60, 90]}, "nilc: the needlet scale of peak 90 has no multipole up to lmax 40: drop"),
+        ("nilc_regularised", {"nilc_regularised.nulled": ["dust"] * 9}, "nilc_regularised: needlet scale 0 has 9 channels and cannot null 9 components"),
+        ("hilc_plain", {"instrument.lmax": 3, "analysis.lmax": 3}, "hilc_plain: singular covariance: 16 modes"),
+    ],
+)  # fmt: skip
+def test_settings_that_no_map_can_be_cleaned_with_are_found_by_check(tmp_path, method, change, message):
+    config = repository(tmp_path, **{key.replace(".", "__"): value for key, value in change.items()})
+    with pytest.raises(ConfigError, match=message):
+        Engine(Plan(config)).make_executor(method, None)
 
 
 def test_a_filter_whose_estimate_is_off_names_the_key(tmp_path):

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core.errors import ConfigError
+from cmbml.core.repository import PARAMS
 from cmbml.methods.executors import BandReader, Bands, mean
 from cmbml.methods.hilc.configured import configured_hilc
-from cmbml.methods.hilc.hilc import nuisance_covariance
+from cmbml.methods.hilc.hilc import bin_edges, nuisance_covariance
 from cmbml.methods.hilc.params import PlainHilcParams
 from cmbml.methods.ilc import known_beams
 from cmbml.sky.sht import Alm
@@ -26,6 +28,7 @@ class HilcCovarianceExecutor(BaseStageExecutor):
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.bin_width = cfg.hilc.bin_width
         self.fwhm = cfg.hilc.fwhm_arcmin
+        _check("hilc", self.bin_width, self.bands)
 
     def execute(self) -> None:
         """Average over all simulations, and note what the average was made with."""
@@ -80,12 +83,20 @@ class PlainHilcExecutor(BaseStageExecutor):
         self.out_cleaned = self.assets_out["cleaned"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.hilc_plain
+        _check("hilc_plain", self.settings.bin_width, self.bands)
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         fields = self.bands.read(split.name, sim)
         alms = [_clean(bands, self.bands.lmax, self.settings) for bands in fields]
         self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+
+
+def _check(block: str, bin_width: int, bands: BandReader) -> None:
+    try:
+        bin_edges(bands.lmax, bin_width, len(bands.freqs))
+    except ValueError as error:
+        raise ConfigError(f"{PARAMS}: {block}: {error}") from None
 
 
 def _clean(bands: Bands, lmax: int, settings: PlainHilcParams, learned: NDArray[Any] | None = None) -> Alm:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from cmbml.methods.nilc.nilc import NeedletPrior, NilcOptions, NilcResult, nilc
+from cmbml.methods.nilc.covariance import domain_size
+from cmbml.methods.nilc.nilc import NeedletPrior, NilcOptions, NilcResult, mixing_matrix, nilc
 from cmbml.methods.nilc.params import NilcParams, RegularisedNilcParams
+from cmbml.methods.nilc.scales import needlet_scales
 from cmbml.methods.nilc.seds import mixing_columns
 from cmbml.sky.sht import Alm
 
@@ -55,3 +57,35 @@ def configured_nilc(
         options=NilcOptions(settings.needlets, nulled, prior),
         threads=threads,
     )
+
+
+def check_nilc(
+    settings: NilcParams, *, fwhm_arcmin: Sequence[float], freq_ghz: Sequence[float], lmax: int
+) -> None:
+    """Refuse settings that no map can be cleaned with, before there is a map.
+
+    Parameters
+    ----------
+    settings
+        The block of parameters.
+    fwhm_arcmin, freq_ghz
+        Beam and centre of each band, arcmin and GHz.
+    lmax
+        Band-limit.
+
+    Raises
+    ------
+    ValueError
+        Where a nulled component is unknown, the peaks do not suit the band-limit, or a scale has no band, too
+        few for what is nulled, or fewer modes than bands.
+    """
+    nulled = mixing_columns(settings.nulled, freq_ghz)
+    scales = needlet_scales(
+        lmax,
+        peaks=settings.peaks,
+        needlets=settings.needlets,
+        fwhm_arcmin=fwhm_arcmin,
+        fwhm_out=settings.fwhm_arcmin,
+    )
+    for scale in scales:
+        domain_size(scale, mixing_matrix(scale, nulled).shape[1], settings.ilc_bias)

@@ -10,10 +10,9 @@ from cmbml.core.errors import ConfigError
 from cmbml.core.repository import PARAMS
 from cmbml.methods.executors import BandReader, Bands, mean
 from cmbml.methods.ilc import known_beams
-from cmbml.methods.nilc.configured import configured_nilc
+from cmbml.methods.nilc.configured import check_nilc, configured_nilc
 from cmbml.methods.nilc.nilc import NilcResult, apply_weights, nuisance_covariance
 from cmbml.methods.nilc.params import NilcParams
-from cmbml.methods.nilc.seds import mixing_columns
 from cmbml.sky.sht import Alm
 
 
@@ -25,7 +24,7 @@ class NilcExecutor(BaseStageExecutor):
         self.out_cleaned = self.assets_out["cleaned"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.nilc
-        _check_nulled("nilc", self.settings, self.bands)
+        _check("nilc", self.settings, self.bands)
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
@@ -90,7 +89,7 @@ class RegularisedNilcExecutor(BaseStageExecutor):
         self.in_covariance = self.assets_in["covariance"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.nilc_regularised
-        _check_nulled("nilc_regularised", self.settings, self.bands)
+        _check("nilc_regularised", self.settings, self.bands)
 
     def setup(self) -> None:
         """Read what was learned."""
@@ -152,11 +151,11 @@ class RegularisedComponentsExecutor(_ComponentsExecutor):
         self.learned = self.in_covariance.read()
 
 
-def _check_nulled(block: str, settings: NilcParams, bands: BandReader) -> None:
+def _check(block: str, settings: NilcParams, bands: BandReader) -> None:
     try:
-        mixing_columns(settings.nulled, bands.freq_ghz)
+        check_nilc(settings, fwhm_arcmin=bands.fwhm_arcmin, freq_ghz=bands.freq_ghz, lmax=bands.lmax)
     except ValueError as error:
-        raise ConfigError(f"{PARAMS}: {block}.nulled: {error}") from None
+        raise ConfigError(f"{PARAMS}: {block}: {error}") from None
 
 
 def _clean(bands: Bands, reader: BandReader, settings: NilcParams, learned: Alm | None = None) -> NilcResult:

@@ -273,7 +273,7 @@ def _nuisance_of_scale(alms: Alm, scale: Scale, sigma: float, lmax_out: int, thr
 def _clean_scale(
     alms: Alm, scale: Scale, ilc_bias: float, options: NilcOptions, threads: int
 ) -> tuple[Alm, ScaleWeights]:
-    mixing = _mixing(scale, options.nulled)
+    mixing = mixing_matrix(scale, options.nulled)
     sigma = cov.domain_size(scale, mixing.shape[1], ilc_bias)
     lmax_cov = cov.kernel_lmax(sigma, scale)
     lmax = lmax_cov if options.prior is None else max(lmax_cov, cov.kernel_lmax(options.prior.sigma, scale))
@@ -310,8 +310,14 @@ def _regularise(
     return (1 - prior.shrinkage) * unexpected * covariance + prior.shrinkage * known
 
 
-def _mixing(scale: Scale, nulled: FloatArray | None) -> FloatArray:
-    """Response to the CMB and to what is nulled, ``(n_used, 1 + n_nulled)``."""
+def mixing_matrix(scale: Scale, nulled: FloatArray | None) -> FloatArray:
+    """Response of a scale's channels to the CMB and to what is nulled, ``(n_used, 1 + n_nulled)``.
+
+    Raises
+    ------
+    ValueError
+        Where the scale has too few channels.
+    """
     columns = [] if nulled is None else list(nulled[scale.channels].T)
     if len(columns) >= len(scale.channels):
         raise ValueError(
