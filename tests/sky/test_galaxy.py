@@ -12,10 +12,11 @@ from cmbml.sky.galaxy import (
     galaxy_component_maps,
     galaxy_maps,
 )
-from cmbml.sky.galaxy_family import DISCS
+from cmbml.sky.galaxy_family import DISCS, FAMILIES, LAYERED
 from cmbml.sky.galaxy_fields import gaussian_field, lognormal, unit_spectrum
 from cmbml.sky.galaxy_structure import brightness
 from cmbml.sky.grid import GaussGrid, HealpixGrid
+from cmbml.sky.pysm_templates import PROCEDURAL
 from cmbml.sky.sht import alm2cl, alm2map, map2alm, resize_alm
 from cmbml.sky.units import rj_to_cmb
 
@@ -214,3 +215,37 @@ def test_the_plane_is_bright_and_the_centre_brightest():
 def test_cached_maps_cannot_be_spoilt():
     with pytest.raises(ValueError, match="read-only"):
         brightness(replace(DISCS["dust"], plane=1.0), HealpixGrid(8))[0] = 0
+
+
+def layered(seed, **options):
+    return galaxy_component_alm(
+        (217.0, 353.0), ForegroundDraw(), np.random.default_rng(seed), 96, family=LAYERED, **options
+    )
+
+
+def correlation(alm, low=20):
+    cross, first, second = (alm2cl(alm[i], alm[j])[low:] for i, j in ((0, 1), (0, 0), (1, 1)))
+    return np.mean(cross / np.sqrt(first * second))
+
+
+def test_layers_of_dust_decorrelate_between_frequencies():
+    """Two layers of other temperatures and indices: less alike at 217 and 353 GHz than one layer is."""
+    one = galaxy_component_alm((217.0, 353.0), ForegroundDraw(), np.random.default_rng(0), 96)["dust"]
+    two = layered(0)["dust"]
+    assert 0.9 < correlation(two) < correlation(one) < 1
+    assert 1 - correlation(two) > 2 * (1 - correlation(one))
+
+
+def test_synchrotron_of_the_layered_family_curves_above_its_pivot():
+    """Between 23 and 353 GHz it falls short of a power law by 0.06 ln(353/23)^2, a third."""
+    freqs = (23.0, 353.0)
+    curved, straight = (
+        galaxy_component_alm(freqs, ForegroundDraw(), np.random.default_rng(0), 40, family=family)["sync"]
+        for family in (LAYERED, replace(LAYERED, sync_curvature=0.0))
+    )
+    np.testing.assert_allclose(curved[0], straight[0])
+    np.testing.assert_allclose(curved[1], straight[1] * np.exp(-0.06 * np.log(353 / 23) ** 2))
+
+
+def test_families_have_the_names_that_parameters_know():
+    assert tuple(FAMILIES) == PROCEDURAL

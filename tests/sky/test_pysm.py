@@ -8,7 +8,13 @@ from cmbml.sky.bandpass import tabulated
 from cmbml.sky.foregrounds import ForegroundDraw
 from cmbml.sky.pysm import pysm_alm, pysm_component_alm, pysm_component_maps, pysm_maps
 from cmbml.sky.pysm_models import load_model
-from cmbml.sky.pysm_templates import template_files
+from cmbml.sky.pysm_templates import (
+    DATA_URL,
+    SHARED_FOLDERS,
+    locate,
+    preset_table,
+    template_files,
+)
 from cmbml.sky.sht import map2alm, resize_alm
 
 FREQS = (28.4, 142.876, 545.0, 866.8)
@@ -190,3 +196,26 @@ def test_no_presets_are_refused():
 def test_templates_named_in_code_do_not_ask_the_network_either(sky64, preset):
     with pytest.raises(ValueError, match=f"{preset}: a template is not on this machine"):
         pysm_maps((preset,), (142.876,), ForegroundDraw(), 64)
+
+
+def test_presets_and_places_are_those_of_pysm():
+    """What is read without importing PySM is what PySM itself says."""
+    from pysm3.sky import PRESET_MODELS
+    from pysm3.utils import data
+
+    assert preset_table() == dict(PRESET_MODELS)
+    assert data.DATAURL == DATA_URL
+    assert tuple(data.PREDEFINED_DATA_FOLDERS) == SHARED_FOLDERS
+
+
+def test_templates_named_in_code_are_found(tmp_path, monkeypatch):
+    """The CIB reads a map for every frequency, which its table does not name."""
+    monkeypatch.setenv("PYSM_LOCAL_DATA", str(tmp_path))
+    folder = tmp_path / "websky/0.4/cib"
+    folder.mkdir(parents=True)
+    (folder / "cib_0353.0.fits").write_text("a map")
+    found = locate("cib1", (), {"nominal": None}, 320)
+    assert found == {"websky/0.4/cib/cib_0353.0.fits": folder / "cib_0353.0.fits"}
+    assert locate("galaxy", ("d1",), {"nominal": ("layered",)}, 320) == {}
+    with pytest.raises(ValueError, match="no template pysm_2/ff_t_new"):
+        locate("galaxy", (), {"nominal": None, "other": ("f1",)}, 320)
