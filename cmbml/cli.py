@@ -22,7 +22,7 @@ from cmbml.core.plan import Plan, Portion, Unit
 from cmbml.core.profile import apply_profile
 from cmbml.core.regenerate import regenerate
 from cmbml.core.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
-from cmbml.core.status import status_lines
+from cmbml.core.status import cost_lines, status_lines
 from cmbml.core.trace import diff_lines, trace_lines
 from cmbml.exchange.commands import add_commands
 
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "graph", graph, "print the graph of stages as Mermaid text")
     state = _add(commands, "status", status, "say what would run, and why")
     state.add_argument("--verify", action="store_true", help="read all files, to find any that was damaged")
+    state.add_argument(
+        "--cost", action="store_true", help="say what it took here, and what the rest will take"
+    )
     tracing = _add(commands, "trace", trace, "say where a file comes from, or why two files differ")
     tracing.add_argument("file", type=Path)
     tracing.add_argument("--diff", type=Path, metavar="OTHER", help="say why it differs from this file")
@@ -191,8 +194,9 @@ def graph(_: argparse.Namespace) -> None:
 
 
 def status(options: argparse.Namespace) -> None:
-    """Print what is not complete, and why."""
-    for line in status_lines(_plan(), verify=options.verify):
+    """Print what is not complete, and why; or what it costs."""
+    plan = _plan()
+    for line in cost_lines(plan) if options.cost else status_lines(plan, verify=options.verify):
         print(line)
 
 

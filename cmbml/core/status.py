@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from cmbml.core.engine import Engine
 from cmbml.core.ledger import Ledger, no_garbage
 from cmbml.core.plan import Plan, Portion
+from cmbml.core.usage import usage
 
 
 def status_lines(plan: Plan, *, verify: bool = False) -> Iterator[str]:
@@ -50,3 +51,24 @@ def _reasons(engine: Engine, portion: Portion, *, verify: bool) -> Iterator[str]
             # Its date betrays it to the next run, which makes it again.
             (engine.plan.config.root / damaged[0]).touch()
             yield f"{damaged[0]} is not what was made"
+
+
+def cost_lines(plan: Plan) -> Iterator[str]:
+    """Say for every stage what a unit of it cost here, and what those that are to be made would."""
+    engine = Engine(plan)
+    # What was made with other code or parameters is the next best guide.
+    costs = usage(plan, ever=True) | usage(plan)
+    total, unknown = 0.0, []
+    yield f"{'stage':<18} {'s each':>8} {'MB':>6} {'to make':>8} {'s':>8}"
+    for key, stage in plan.stages.items():
+        waiting = sum(len(list(_reasons(engine, portion, verify=False))) for portion in plan.portions(stage))
+        cost = costs.get(key)
+        if cost is None:
+            unknown += [key] if waiting else []
+            yield f"{key:<18} {'?':>8} {'?':>6} {waiting:>8} {'?' if waiting else '0':>8}"
+            continue
+        each = cost.wall_s / cost.n_units
+        total += each * waiting
+        yield f"{key:<18} {each:>8.3f} {cost.peak_mb:>6.0f} {waiting:>8} {each * waiting:>8.1f}"
+    rest = f", and what {', '.join(unknown)} cost, never measured here" if unknown else ""
+    yield f"with one worker: {total:.0f} s{rest}"

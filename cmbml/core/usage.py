@@ -64,8 +64,8 @@ def measured(plan: Plan, portion: Portion) -> Iterator[list[Unit]]:
                 file.write(json.dumps(line) + "\n")
 
 
-def usage(plan: Plan) -> dict[str, Usage]:
-    """What was measured, by stage, of units made with the present code and parameters."""
+def usage(plan: Plan, *, ever: bool = False) -> dict[str, Usage]:
+    """What was measured, by stage, of units made with the present code and parameters, or `ever`."""
     recipes = {
         (stage.key, plan.recipe(portion).digest)
         for stage in plan.stages.values()
@@ -73,7 +73,7 @@ def usage(plan: Plan) -> dict[str, Usage]:
     }
     found: dict[str, Usage] = {}
     for line in read_lines(_file(plan)):
-        if (line["stage"], line["recipe"]) in recipes:
+        if ever or (line["stage"], line["recipe"]) in recipes:
             one = found.setdefault(line["stage"], Usage())
             one.n_units += line["n_units"]
             one.wall_s += line["wall_s"]

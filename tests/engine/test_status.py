@@ -4,9 +4,11 @@ import os
 import shutil
 import time
 
+import pytest
+
 from cmbml.core import ledger
 from cmbml.core.raw import md5_of
-from cmbml.core.status import status_lines
+from cmbml.core.status import cost_lines, status_lines
 
 FILE = "data/toy/number/test/sim0001/number.yaml"
 
@@ -112,3 +114,17 @@ def test_a_damaged_cache_is_not_believed(counted, monkeypatch):
     counted.finish(monkeypatch)
     assert counted.names() == ["number/test/1"]
     assert counted.toy.files() == whole
+
+
+def test_the_cost_is_measured_and_projected(counted, monkeypatch):
+    assert list(cost_lines(counted.plan()))[-1] == (
+        "with one worker: 0 s, and what number, double, total cost, never measured here"
+    )
+    monkeypatch.setenv("TOY_PAUSE", "0.05")
+    counted.finish(monkeypatch)
+    counted.toy.edit("params.yaml", "train: {n_sims: 6", "train: {n_sims: 26")
+    stage, each, memory, waiting, seconds = list(cost_lines(counted.plan()))[1].split()
+    assert (stage, waiting) == ("number", "20")
+    assert 0.05 <= float(each) < 0.5
+    assert float(memory) > 10
+    assert float(seconds) == pytest.approx(20 * float(each), rel=0.1)
