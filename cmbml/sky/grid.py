@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import ducc0
-import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.sht import Alm, Map, alm2map, almxfl, lmax_of
+from cmbml.sky.sht import Alm, Map, alm2map, alm_size, almxfl, lmax_of
 
 Array = NDArray[np.floating[Any]]
 
@@ -70,6 +69,13 @@ class GaussGrid:
         )
         return np.asarray(sky).reshape(len(sky), -1)
 
+    def synthesise_scalars(self, alms: Alm) -> Map:
+        """Maps of several scalars: ``(n, nalm)`` to ``(n, size)``."""
+        maps = np.empty((len(alms), self.size))
+        for sky, alm in zip(maps, alms, strict=True):
+            sky[:] = self.synthesise(alm[None])[0]
+        return maps
+
     def gradient(self, alm: Alm) -> Map:
         """Derivatives of a scalar along colatitude and longitude: ``(1, nalm)`` to ``(2, size)``."""
         # Both derivatives of a point lie side by side: that is how lensing reads them.
@@ -99,6 +105,13 @@ class GaussGrid:
         )
         return np.asarray(alm)
 
+    def analyse_scalars(self, maps: Map, lmax: int) -> Alm:
+        """Harmonic coefficients of several scalars: ``(n, size)`` to ``(n, nalm)``."""
+        alms = np.empty((len(maps), alm_size(lmax)), dtype=np.complex128)
+        for alm, sky in zip(alms, maps, strict=True):
+            alm[:] = self.analyse(sky[None], lmax)[0]
+        return alms
+
 
 @dataclass(frozen=True)
 class HealpixGrid:
@@ -114,7 +127,8 @@ class HealpixGrid:
 
     def directions(self) -> tuple[Array, Array]:
         """Longitude and latitude of all pixels, radians: ``(size,)`` each."""
-        colatitude, longitude = hp.pix2ang(self.nside, np.arange(self.size))
+        base = ducc0.healpix.Healpix_Base(self.nside, "RING")
+        colatitude, longitude = base.pix2ang(np.arange(self.size)).T
         return longitude, np.pi / 2 - colatitude
 
     def synthesise(self, alm: Alm, spin: int = 0) -> Map:

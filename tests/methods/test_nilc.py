@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from small_sky import FWHM, LMAX, SED, draw_sky, observe
 
 from cmbml.methods.nilc.covariance import covariance_maps
-from cmbml.methods.nilc.grid import Grid
 from cmbml.methods.nilc.nilc import NeedletPrior, NilcOptions, apply_weights, nilc, nuisance_covariance
 from cmbml.methods.nilc.params import NilcParams
 from cmbml.sky import sht
+from cmbml.sky.grid import GaussGrid
 
 SETTINGS = {"fwhm_arcmin": FWHM, "fwhm_out": 180.0, "lmax": LMAX, "peaks": (15, 35, 65), "ilc_bias": 0.02}
 
@@ -203,7 +203,7 @@ def test_covariance_of_the_whole_sky_is_the_power_in_the_scale():
 
 def test_covariances_are_positive_everywhere(sky):
     for entry in nilc(total(sky), **SETTINGS).weights:
-        maps = covariance_maps(entry.covariance, Grid(2 * LMAX), 1)
+        maps = covariance_maps(entry.covariance, GaussGrid(LMAX))
         assert np.linalg.eigvalsh(maps).min() > 0
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.methods.nilc.grid import Grid
 from cmbml.methods.nilc.scales import Scale
+from cmbml.sky.grid import GaussGrid
 from cmbml.sky.sht import Alm, Map, alm_size, almxfl, lmax_of
 
 FloatArray = NDArray[np.floating[Any]]
@@ -62,12 +62,12 @@ def kernel_lmax(sigma: float, scale: Scale) -> int:
     return int(np.flatnonzero(ell * (ell + 1) * sigma**2 < -2 * np.log(KERNEL_FLOOR))[-1])
 
 
-def products(needlets: Map, grid: Grid, lmax: int, threads: int) -> Alm:
+def products(needlets: Map, grid: GaussGrid, lmax: int) -> Alm:
     """Harmonics of the products of all pairs of channels, ``(n_pairs, nalm)``."""
     rows, columns = np.triu_indices(len(needlets))
     alms = np.empty((len(rows), alm_size(lmax)), dtype=np.complex128)
     for alm, i, j in zip(alms, rows, columns, strict=True):
-        alm[:] = grid.analysis((needlets[i] * needlets[j])[None], lmax, threads)[0]
+        alm[:] = grid.analyse((needlets[i] * needlets[j])[None], lmax)[0]
     return alms
 
 
@@ -77,12 +77,12 @@ def smooth(alms: Alm, sigma: float) -> Alm:
     return almxfl(alms, np.exp(-0.5 * ell * (ell + 1) * sigma**2))
 
 
-def covariance_maps(alms: Alm, grid: Grid, threads: int) -> FloatArray:
-    """Covariance at every point of `grid`, ``(n_rings, n_phi, n, n)``, from its harmonics."""
+def covariance_maps(alms: Alm, grid: GaussGrid) -> FloatArray:
+    """Covariance at every point of `grid`, ``(size, n, n)``, from its harmonics."""
     n_channels = round(np.sqrt(2 * len(alms) + 0.25) - 0.5)
-    covariance = np.empty((*grid.shape, n_channels, n_channels))
+    covariance = np.empty((grid.size, n_channels, n_channels))
     for alm, i, j in zip(alms, *np.triu_indices(n_channels), strict=True):
-        covariance[..., i, j] = covariance[..., j, i] = grid.synthesis(alm[None], threads)[0]
+        covariance[:, i, j] = covariance[:, j, i] = grid.synthesise(alm[None])[0]
     return covariance
 
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from cmbml.methods import ilc
 from cmbml.methods.nilc import covariance as cov
-from cmbml.methods.nilc.grid import Grid
 from cmbml.methods.nilc.scales import Scale, needlet_scales
+from cmbml.sky.grid import GaussGrid
 from cmbml.sky.sht import FWHM_PER_SIGMA, Alm, Map, alm_size, lmax_of, resize_alm
 
 FloatArray = NDArray[np.floating[Any]]
@@ -100,18 +100,17 @@ class ScaleWeights:
     alm: Alm
     covariance: Alm
 
-    @property
-    def grid(self) -> Grid:
+    def grid(self, threads: int) -> GaussGrid:
         """Grid on which weights and needlets are multiplied."""
-        return self.scale.grid(lmax_of(self.alm))
+        return self.scale.grid(lmax_of(self.alm), threads)
 
     def combine(self, needlets: Map, threads: int) -> Alm:
-        """Add the channels with their weights: ``(n_used, n_rings, n_phi)`` to ``(nalm,)``."""
-        grid = self.grid
-        total = np.zeros(grid.shape)
+        """Add the channels with their weights: ``(n_used, size)`` to ``(nalm,)``."""
+        grid = self.grid(threads)
+        total = np.zeros(grid.size)
         for weight, needlet in zip(self.alm, needlets, strict=True):
-            total += grid.synthesis(weight[None], threads)[0] * needlet
-        return self.scale.synthesis(total, grid, threads)
+            total += grid.synthesise(weight[None])[0] * needlet
+        return self.scale.synthesis(total, grid)
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ def apply_weights(weights: Sequence[ScaleWeights], alms: Alm, *, lmax: int, thre
     """
     out = np.zeros(alm_size(lmax), dtype=np.complex128)
     for entry in weights:
-        out += resize_alm(entry.combine(entry.scale.needlets(alms, entry.grid, threads), threads), lmax)
+        out += resize_alm(entry.combine(entry.scale.needlets(alms, entry.grid(threads)), threads), lmax)
     return out
 
 
@@ -263,8 +262,8 @@ def _check_prior(prior: NeedletPrior, n_scales: int, n_channels: int) -> None:
 
 def _nuisance_of_scale(alms: Alm, scale: Scale, sigma: float, lmax_out: int, threads: int) -> Alm:
     lmax = cov.kernel_lmax(sigma, scale)
-    grid = scale.grid(lmax)
-    products = cov.products(scale.needlets(alms, grid, threads), grid, lmax, threads)
+    grid = scale.grid(lmax, threads)
+    products = cov.products(scale.needlets(alms, grid), grid, lmax)
     out = np.zeros((len(alms) * (len(alms) + 1) // 2, alm_size(lmax_out)), dtype=np.complex128)
     out[cov.pairs_of(scale.channels, len(alms))] = resize_alm(cov.smooth(products, sigma), lmax_out)
     return out
@@ -277,15 +276,15 @@ def _clean_scale(
     sigma = cov.domain_size(scale, mixing.shape[1], ilc_bias)
     lmax_cov = cov.kernel_lmax(sigma, scale)
     lmax = lmax_cov if options.prior is None else max(lmax_cov, cov.kernel_lmax(options.prior.sigma, scale))
-    grid = scale.grid(lmax)
-    needlets = scale.needlets(alms, grid, threads)
-    products = cov.products(needlets, grid, lmax, threads)
-    coarse = Grid(2 * lmax)
-    covariance = cov.covariance_maps(cov.smooth(products, sigma), coarse, threads)
+    grid = scale.grid(lmax, threads)
+    needlets = scale.needlets(alms, grid)
+    products = cov.products(needlets, grid, lmax)
+    coarse = GaussGrid(lmax, threads)
+    covariance = cov.covariance_maps(cov.smooth(products, sigma), coarse)
     if options.prior is not None:
-        covariance = _regularise(covariance, products, scale, mixing, options.prior, threads)
+        covariance = _regularise(covariance, products, scale, mixing, options.prior, coarse)
     maps = np.ascontiguousarray(np.moveaxis(ilc.weights(covariance, mixing), -1, 0))
-    weights = ScaleWeights(scale, coarse.analysis(maps, lmax, threads), cov.smooth(products, sigma))
+    weights = ScaleWeights(scale, coarse.analyse_scalars(maps, lmax), cov.smooth(products, sigma))
     return weights.combine(needlets, threads), weights
 
 
@@ -295,17 +294,16 @@ def _regularise(
     scale: Scale,
     mixing: FloatArray,
     prior: NeedletPrior,
-    threads: int,
+    coarse: GaussGrid,
 ) -> FloatArray:
     """Covariance shrunk towards the prior, less where the data have power that the prior does not know."""
     if len(mixing) == mixing.shape[1]:
         return covariance  # the constraints leave no freedom
     lmax = lmax_of(products)
-    coarse = Grid(2 * lmax)
     n_channels = round(np.sqrt(2 * prior.covariance.shape[1] + 0.25) - 0.5)
     rows = cov.pairs_of(scale.channels, n_channels)
-    known = cov.covariance_maps(resize_alm(prior.covariance[scale.number, rows], lmax), coarse, threads)
-    local = cov.covariance_maps(cov.smooth(products, prior.sigma), coarse, threads)
+    known = cov.covariance_maps(resize_alm(prior.covariance[scale.number, rows], lmax), coarse)
+    local = cov.covariance_maps(cov.smooth(products, prior.sigma), coarse)
     unexpected = np.maximum(ilc.unexpected_power(local, known, mixing), 1.0)[..., None, None]
     return (1 - prior.shrinkage) * unexpected * covariance + prior.shrinkage * known
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cmbml.methods.ilc import BEAM_CRITERION
 from cmbml.methods.needlets import BANDS
-from cmbml.methods.nilc.grid import Grid
+from cmbml.sky.grid import GaussGrid
 from cmbml.sky.sht import Alm, Cl, Map, almxfl, gaussian_beam, resize_alm
 
 FloatArray = NDArray[np.floating[Any]]
@@ -59,22 +59,21 @@ class Scale:
     def _flatten(self) -> Cl:
         return (np.arange(self.lmax + 1) + TURNOVER) / (self.lmax + TURNOVER)
 
-    def grid(self, lmax_weights: int) -> Grid:
+    def grid(self, lmax_weights: int, threads: int) -> GaussGrid:
         """Grid on which weights times needlets, analysed up to `lmax`, are exact."""
-        return Grid(2 * self.lmax + lmax_weights)
+        return GaussGrid((2 * self.lmax + lmax_weights) // 2, threads)
 
-    def needlets(self, alms: Alm, grid: Grid, threads: int) -> Map:
-        """Needlet coefficients of the channels in use, at the output beam: ``(n_used, n_rings, n_phi)``."""
+    def needlets(self, alms: Alm, grid: GaussGrid) -> Map:
+        """Needlet coefficients of the channels in use, at the output beam: ``(n_used, size)``."""
         short = resize_alm(alms[self.channels], self.lmax)
         filters = self.rebeam * self.window * self._flatten
-        return grid.synthesis(
-            np.array([almxfl(alm, fl) for alm, fl in zip(short, filters, strict=True)]), threads
+        return grid.synthesise_scalars(
+            np.array([almxfl(alm, fl) for alm, fl in zip(short, filters, strict=True)])
         )
 
-    def synthesis(self, needlet: Map, grid: Grid, threads: int) -> Alm:
+    def synthesis(self, needlet: Map, grid: GaussGrid) -> Alm:
         """What one map of coefficients adds to the a_lm of the sky, ``(nalm,)`` up to `lmax`."""
-        alm = grid.analysis(needlet[None], self.lmax, threads)[0]
-        return almxfl(alm, self.window / self._flatten)
+        return almxfl(grid.analyse(needlet[None], self.lmax)[0], self.window / self._flatten)
 
 
 def needlet_scales(
