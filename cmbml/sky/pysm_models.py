@@ -19,6 +19,7 @@ from cmbml.sky.units import power_law
 PEAK_REFERENCE_GHZ = 30.0  # PySM keeps the peak of spinning dust in units of this
 AMPLITUDES = {"d": "dust_amplitude", "s": "sync_amplitude", "f": "freefree_amplitude", "a": "ame_amplitude"}
 OFFSETS = {"d": ("dust_beta", "dust_temp"), "s": ("sync_beta",), "f": (), "a": ("ame_peak",)}
+FINE, LEAST_FINE = 4, 512  # averages over pixels so small take 1 per cent at l = 2.5 nside
 PEAKS = 4096  # leaves 1e-6 of the emission, at the kinks of PySM's table
 
 
@@ -173,12 +174,17 @@ def _cut_alm(sky: Map, lmax: int, threads: int) -> Alm:
 
 
 def native_nside(preset: str, nside: int) -> int:
-    """Resolution that a preset is evaluated at: its finest template's, or `nside` where it has none."""
+    """Resolution that a preset is evaluated at: its finest template's, or `nside` where it has none.
+
+    Templates far finer than the maps are read at `FINE` times their resolution, as PySM averages them: one of
+    nside 8192 is 6 GB.
+    """
     from astropy.io import fits  # import here: pipelines without PySM do without it
 
     paths = require_templates((preset,), nside)
     headers = [fits.getheader(path, 1) for path in paths if path.name.endswith((".fits", ".fits.gz"))]
-    return max((int(header["NSIDE"]) for header in headers), default=nside)
+    finest = max((int(header["NSIDE"]) for header in headers), default=nside)
+    return min(finest, max(LEAST_FINE, FINE * (1 << (nside - 1).bit_length())))
 
 
 @lru_cache(maxsize=8)

@@ -1,3 +1,4 @@
+import healpy as hp
 import numpy as np
 import pysm3
 import pysm3.units as u
@@ -7,7 +8,7 @@ from pysm3.utils import bandpass_unit_conversion
 from cmbml.sky.bandpass import tabulated
 from cmbml.sky.foregrounds import ForegroundDraw
 from cmbml.sky.pysm import pysm_alm, pysm_component_alm, pysm_component_maps, pysm_maps
-from cmbml.sky.pysm_models import load_model
+from cmbml.sky.pysm_models import load_model, native_nside
 from cmbml.sky.pysm_templates import (
     DATA_URL,
     SHARED_FOLDERS,
@@ -219,3 +220,28 @@ def test_templates_named_in_code_are_found(tmp_path, monkeypatch):
     assert locate("galaxy", ("d1",), {"nominal": ("layered",)}, 320) == {}
     with pytest.raises(ValueError, match="no template pysm_2/ff_t_new"):
         locate("galaxy", (), {"nominal": None, "other": ("f1",)}, 320)
+
+
+def test_extragalactic_presets_pass_through(tmp_path, monkeypatch):
+    """Kinetic SZ has the CMB's spectrum; thermal SZ is negative at 143 GHz and positive at 353."""
+    monkeypatch.setenv("PYSM_LOCAL_DATA", str(tmp_path))
+    folder = tmp_path / "websky/0.4"
+    folder.mkdir(parents=True)
+    sky = hp.pix2vec(32, np.arange(12 * 32**2))[2]
+    for name in ("ksz.fits", "tsz_8192_hp.fits"):
+        hp.write_map(folder / name, np.abs(sky) * 1e-6, dtype=np.float64, column_units="uK_CMB")
+    kinetic, thermal = (
+        pysm_alm((preset,), (143.0, 353.0), ForegroundDraw(dust_beta=0.1), 40) for preset in ("ksz1", "tsz1")
+    )
+    np.testing.assert_allclose(kinetic[0], kinetic[1], rtol=1e-6, atol=1e-9 * np.abs(kinetic).max())
+    assert thermal[0, 0].real < 0 < thermal[1, 0].real
+
+
+def test_templates_far_finer_than_the_maps_are_read_coarser(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYSM_LOCAL_DATA", str(tmp_path))
+    (tmp_path / "websky/0.4").mkdir(parents=True)
+    hp.write_map(
+        tmp_path / "websky/0.4/ksz.fits", np.ones(12 * 1024**2, dtype=np.float32), column_units="uK_CMB"
+    )
+    assert native_nside("ksz1", 100) == 512
+    assert native_nside("ksz1", 512) == 1024
