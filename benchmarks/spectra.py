@@ -1,4 +1,4 @@
-"""Cost of scoring one estimate: post-processing, pixel metrics and decoupled spectra, on one core.
+"""Cost of scoring one estimate on one core: reading, common ground, pixel metrics and decoupled spectra.
 
 Run as ``python benchmarks/spectra.py [--nside 512]``; writes benchmarks/results/spectra.json.
 """
@@ -20,18 +20,16 @@ import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.analysis.pixel import latitude_rmse, pixel_metrics
-from cmbml.analysis.postprocess import common, common_from_map
-from cmbml.analysis.spectra.bands import Bands
-from cmbml.analysis.spectra.comparison import compare
-from cmbml.analysis.spectra.master import mask_statistics, masked_alm, master_from
-from cmbml.core.handlers.healpix import HealpyMap
-from cmbml.sky.sht import alm2map, draw_alm, gaussian_beam
-from cmbml.sky.skymap import SkyMap
+from cmbml.analysis.scoring import Ground, score
+from cmbml.analysis.spectra.master import mask_statistics
+from cmbml.core.handlers.healpix import HealpyAlm, HealpyMap
+from cmbml.sky.sht import alm2map, draw_alm
+from cmbml.sky.skymap import SkyAlm, SkyMap
 
 BUDGET_S = 1.5
 FWHM_ARCMIN = 20.6
-N_METHODS = 5
+BAND_WIDTH = 30
+N_STOKES = {"T": 1, "TQU": 3}
 RESULT = Path(__file__).parent / "results" / "spectra.json"
 
 
@@ -62,40 +60,37 @@ def galactic_mask(nside: int) -> NDArray[np.float64]:
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * ramp))
 
 
-def measure(nside: int, folder: Path) -> dict[str, Times]:
-    """Wall times in seconds: of what is done once, once a simulation, and once a simulation and method."""
-    lmax = 2 * nside
+def measure(nside: int, fields: str, folder: Path) -> dict[str, Times]:
+    """Times in seconds of what is done once, and of each simulation and method, as the stage does it."""
+    lmax, n_stokes = 2 * nside, N_STOKES[fields]
     ell = np.arange(lmax + 1)
     cl = np.divide(6000.0, ell * (ell + 1), out=np.zeros(lmax + 1), where=ell > 1)
-    truth_alm = draw_alm(cl, np.random.default_rng(1))
-    noise = alm2map(draw_alm(np.full(lmax + 1, 1e-4), np.random.default_rng(2)), nside)
-    mask = galactic_mask(nside)
-    ground: dict[str, Any] = {"fwhm_arcmin": FWHM_ARCMIN, "lmax": lmax, "nside": nside, "mask": mask}
+    theory = {"TT": cl, "EE": 0.02 * cl, "BB": 0.01 * cl, "TE": 0 * cl}
+    rng = np.random.default_rng(1)
+    truth = np.stack([draw_alm(theory[name], rng) for name in ("TT", "EE", "BB")[:n_stokes]])
+    noise = np.stack([draw_alm(np.full(lmax + 1, 1e-4), rng) for _ in truth])
+    ground = Ground(FWHM_ARCMIN, lmax, nside, galactic_mask(nside))
     once: Times = {}
-    per_sim: Times = {}
-    per_method: Times = {}
-    bands = Bands.linear(2, lmax, 30)
-    window = gaussian_beam(FWHM_ARCMIN, lmax)
-    kept = timed(lambda: mask_statistics(mask, bands, window=window), once, "mask_statistics", repeats=1)
-    prepared = timed(lambda: master_from(kept, bands, window=window), once, "couple_mask", repeats=1)
-    truth = timed(lambda: common(truth_alm, 0.0, **ground), per_sim, "common_truth")
-    truth_masked = timed(lambda: masked_alm(truth[None], mask, lmax), per_sim, "analyse_truth")
-    path = folder / "estimate.fits"
-    HealpyMap().write(path, SkyMap((truth + noise)[None], "uK_CMB", FWHM_ARCMIN, lmax))
-    sky = timed(lambda: HealpyMap().read(path), per_method, "read")
-    estimate = timed(lambda: common_from_map(sky, **ground)[0], per_method, "common_estimate")
-    timed(lambda: pixel_metrics(estimate, truth, mask), per_method, "pixel_metrics")
-    timed(lambda: latitude_rmse(estimate, truth, np.linspace(-90, 90, 19)), per_method, "latitude")
-    masked = timed(lambda: masked_alm(estimate[None], mask, lmax), per_method, "analyse_estimate")
-    timed(lambda: compare(masked, truth_masked, prepared), per_method, "compare")
-    other: Times = {}
-    timed(lambda: hp.anafast(estimate * mask, lmax=lmax, iter=1), other, "healpy_anafast_iter1", repeats=1)
-    return {
-        "once": once,
-        "per_simulation": per_sim,
-        "per_simulation_and_method": per_method,
-        "compared": other,
-    }
+    each: Times = {}
+    bands, polarised = ground.bands(BAND_WIDTH), n_stokes == 3
+    kept = timed(
+        lambda: mask_statistics(ground.mask, bands, window=ground.window, polarised=polarised),
+        once,
+        "mask_coupling",
+        repeats=1,
+    )
+    master = timed(lambda: ground.decoupling(kept, BAND_WIDTH, polarised=polarised), once, "setup", repeats=1)
+    HealpyAlm().write(folder / "cmb.fits", SkyAlm(truth, "uK_CMB", 0.0))
+    estimate = ground.truth(SkyAlm(truth, "uK_CMB", 0.0)) + alm2map(noise, nside)
+    HealpyMap().write(folder / "cleaned.fits", SkyMap(estimate, "uK_CMB", FWHM_ARCMIN, lmax))
+    one = timed(lambda: HealpyMap().read(folder / "cleaned.fits"), each, "read_estimate")
+    other = timed(lambda: HealpyAlm().read(folder / "cmb.fits"), each, "read_truth")
+    mine = timed(lambda: ground.estimate(one), each, "estimate_to_common_ground")
+    true = timed(lambda: ground.truth(other), each, "truth_to_common_ground")
+    timed(lambda: score(mine, true, ground.mask, master, theory), each, "score")
+    compared: Times = {}
+    timed(lambda: hp.anafast(mine[0] * ground.mask, lmax=lmax, iter=1), compared, "anafast_iter1", repeats=1)
+    return {"once": once, "per_simulation_and_method": each, "compared": compared}
 
 
 def main() -> None:
@@ -103,19 +98,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nside", type=int, default=512)
     nside = parser.parse_args().nside
-    with TemporaryDirectory() as folder:
-        seconds = measure(nside, Path(folder))
-    total = {
-        kind: round(
-            added(seconds["per_simulation_and_method"], kind)
-            + added(seconds["per_simulation"], kind) / N_METHODS,
-            3,
-        )
-        for kind in ("wall", "cpu")
-    }
+    seconds = {}
+    for fields in N_STOKES:
+        with TemporaryDirectory() as folder:
+            seconds[fields] = measure(nside, fields, Path(folder))
     result = {
         "subject": "spectra",
-        "sizes": {"nside": nside, "lmax": 2 * nside, "n_methods": N_METHODS, "threads": 1},
+        "sizes": {"nside": nside, "lmax": 2 * nside, "threads": 1},
         "machine": {
             "processor": platform.machine(),
             "python": platform.python_version(),
@@ -123,7 +112,12 @@ def main() -> None:
             "load_average": os.getloadavg()[0],
         },
         "seconds": seconds,
-        "per_simulation_and_method_s": total,
+        "per_simulation_and_method_s": {
+            fields: {
+                kind: round(added(times["per_simulation_and_method"], kind), 3) for kind in ("wall", "cpu")
+            }
+            for fields, times in seconds.items()
+        },
         "budget_s": BUDGET_S if nside == 512 else None,
     }
     RESULT.parent.mkdir(exist_ok=True)

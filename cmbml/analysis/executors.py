@@ -76,13 +76,16 @@ class MaskCouplingExecutor(BaseStageExecutor):
         self.in_mask = self.assets_in["mask"]
         self.ground = (cfg.analysis.fwhm_arcmin, cfg.analysis.lmax, cfg.instrument.nside)
         self.band_width = cfg.analysis.band_width
+        self.polarised = cfg.instrument.fields == "TQU"
 
     def execute(self) -> None:
         """Transform the mask."""
         mask: Map = self.in_mask.read().values[0]
         ground = Ground(*self.ground, mask)
         bands = ground.bands(self.band_width)
-        statistics = mask_statistics(mask, bands, window=ground.window, threads=self.threads)
+        statistics = mask_statistics(
+            mask, bands, window=ground.window, polarised=self.polarised, threads=self.threads
+        )
         self.out_statistics.write(statistics)
 
 

@@ -34,6 +34,7 @@ def report():
         figures=[chart_picture(bars_chart(scores, "rmse"), "RMSE of all methods")],
         parameters={f"key.{i}": str(i) for i in range(5)},
         tables=[Table("Stages", [f"column {i}" for i in range(12)], [["a long entry"] * 12])],
+        downloads={"scores.csv": "split,method"},
         pages=[Page("nilc", "test", maps=[Flip("Simulation 0", frames)])],
     )
 
@@ -76,8 +77,9 @@ def test_page_is_silent_and_complete(page):
 
 
 @pytest.mark.parametrize(("width", "mobile"), [(360, True), (768, True), (1600, False)])
-def test_page_never_scrolls_sideways(site, browser, width, mobile):
-    browser.open(site / "index.html", width=width, mobile=mobile)
+@pytest.mark.parametrize("name", ["index.html", "nilc--test.html"])
+def test_page_never_scrolls_sideways(site, browser, width, mobile, name):
+    browser.open(site / name, width=width, mobile=mobile)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -176,3 +178,60 @@ def test_arrows_scroll_the_page_until_the_map_is_zoomed(index):
     assert index.evaluate(taken) is False
     index.evaluate("document.querySelector('[data-zoom=in]').click()")
     assert index.evaluate(taken) is True
+
+
+def test_colours_change_and_come_back(index):
+    source = "document.querySelector('img.map').src"
+    shown = "[...document.images].every((image) => image.complete && image.naturalWidth > 100)"
+    before = index.evaluate(source)
+    press = "document.querySelector('.recolour').click()"
+    index.evaluate(press)
+    index.evaluate("Promise.all([...document.querySelectorAll('img.map')].map((image) => image.decode()))")
+    assert index.evaluate(source) != before
+    assert index.evaluate(shown)
+    assert index.evaluate("document.querySelector('.recolour').getAttribute('aria-pressed')") == "true"
+    pixel = (
+        "(() => { const c = document.createElement('canvas'); c.width = c.height = 1;"
+        " const x = c.getContext('2d'); const i = document.querySelector('img.map');"
+        " x.drawImage(i, i.naturalWidth / 2, 2, 1, 1, 0, 0, 1, 1); return [...x.getImageData(0, 0, 1, 1).data]; })()"
+    )
+    red, green, blue, _ = index.evaluate(pixel)
+    # The lowest value, in the north of this map: dark blue in cividis, pure blue in Planck's colours.
+    assert max(red, green, blue) < 130
+    index.evaluate(press)
+    index.evaluate("Promise.all([...document.querySelectorAll('img.map')].map((image) => image.decode()))")
+    assert index.evaluate(pixel)[:3] == [0, 0, 255]
+    assert index.complaints() == []
+
+
+@pytest.mark.parametrize(("kind", "start"), [("SVG", "data:image/svg+xml"), ("PNG", "data:image/png")])
+def test_charts_can_be_saved(index, kind, start):
+    """The button hands over a whole picture under a name of its own."""
+    index.evaluate(
+        "HTMLAnchorElement.prototype.click = function () { window.saved = [this.download, this.href]; }"
+    )
+    index.evaluate(
+        f"[...document.querySelectorAll('.save button')].find((b) => b.textContent.endsWith('{kind}')).click()"
+    )
+    name, address = index.evaluate("window.saved")
+    assert name == f"RMSE_of_all_methods.{kind.lower()}"
+    assert address.startswith(start)
+    assert len(address) > 2000
+
+
+def test_tables_can_be_taken_away(index):
+    links = index.evaluate(
+        "[...document.querySelectorAll('a[download]')].map((a) => [a.download, a.href.slice(0, 16)])"
+    )
+    assert links == [["scores.csv", "data:text/plain;"]]
+
+
+def test_printed_report_has_every_chart_and_no_buttons(index):
+    index.call("Emulation.setEmulatedMedia", media="print")
+    hidden = index.evaluate("[...document.querySelectorAll('button')].every((b) => b.offsetHeight === 0)")
+    charts = index.evaluate(
+        "[...document.querySelectorAll('.gallery img')].every((i) => i.offsetHeight > 100)"
+    )
+    index.call("Emulation.setEmulatedMedia", media="")
+    assert hidden
+    assert charts

@@ -308,7 +308,7 @@ def test_estimates_that_cannot_be_compared_are_refused_with_the_reason(careless,
 def test_a_missing_truth_is_named(careless):
     shutil.rmtree(careless / "data/demo/cmb/test")
     ask = ["score", "--maps", "x_{sim}.fits", "--split", "test", "--fwhm", "160", "--name", "x"]
-    for arguments in (ask, ["run", "comparison", "--method", "perfect_estimate", "--split", "test"]):
+    for arguments in (ask, ["run", "comparison", "--method", "careless", "--split", "test"]):
         done = command(careless, *arguments, ok=False)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert "cmb/test is not complete" in done.stderr

@@ -24,7 +24,15 @@ from cmbml.analysis.report import (
     render_page,
     require_one_page_each,
 )
-from cmbml.analysis.score_charts import bars_chart, gap_chart, latitude_chart, spectra_of, training_chart
+from cmbml.analysis.residuals import split_by_component
+from cmbml.analysis.score_charts import (
+    bars_chart,
+    gap_chart,
+    latitude_chart,
+    parts_chart,
+    spectra_of,
+    training_chart,
+)
 from cmbml.analysis.scoring import Rows
 from cmbml.analysis.statistics import Interval, Scores, differences, summarise
 from cmbml.analysis.subcategories import generalisation_gap
@@ -353,7 +361,10 @@ def _page(numbers: _Numbers, scorer: Scorer, method: str, split: str) -> Page:
         file = scorer.data[COMPARISON].metrics.at(**place).path
         traces = _traces(plan, {f"the scores of {sim_tag(sim)}": file})
     flips = list(_page_flips(scorer, scorer.truth(split, sim), estimate, f"{method}, {split} {sim_tag(sim)}"))
-    figures = list(_training_figures(plan, scorer, method))
+    figures = [
+        *_training_figures(plan, scorer, method),
+        *_component_figures(plan, scorer, method, split, sim),
+    ]
     return method_page(method, results, flips, numbers.rng, figures=figures, traces=traces)
 
 
@@ -398,6 +409,27 @@ def _training_figures(plan: Plan, scorer: Scorer, method: str) -> Iterator[Pictu
             best = epochs[int(np.argmin(curves["valid"][1]))] if "valid" in curves else None
             chart = training_chart(curves, title=f"Training, stage {stage.key}", best=best)
             yield chart_picture(chart, f"Loss by epoch, stage {stage.key}")
+
+
+def _component_figures(plan: Plan, scorer: Scorer, method: str, split: str, sim: int) -> Iterator[Picture]:
+    """What the weights of a linear method make of every component of one sky, where a stage has kept that."""
+    stage = plan.stages.get(f"{method}_components")
+    if stage is None:
+        return
+    part = scorer.data[stage.key].component
+    names = stage.assets_out["component"].fields
+    skies = {n: scorer.ground.estimate(part.at(split=split, sim=sim, field=n).read())[0] for n in names}
+    groups = {"cmb": skies.pop("cmb"), "noise": skies.pop("noise"), "foreground": sum(skies.values())}
+    truth, mask = scorer.truth(split, sim)[0], scorer.ground.mask
+    parts = split_by_component({name: np.asarray(sky) for name, sky in groups.items()}, truth, mask)
+    single = {
+        name: split_by_component({"cmb": truth, name: sky}, truth, mask)[name] for name, sky in skies.items()
+    }
+    chart = parts_chart(
+        {method: parts, **{name: {"foreground": rms} for name, rms in single.items()}},
+        title=f"What is left of every component, {sim_tag(sim)}",
+    )
+    yield chart_picture(chart, f"Parts of the residual of {method} by component, rms in µK")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -84,8 +84,7 @@ def master(
         Whether EE, BB and TE are wanted too.
     dipole_removed
         Whether monopole and dipole of T have been fitted under this mask and removed, as
-        `cmbml.analysis.postprocess` does; what the fit takes from TT is given back.  What it takes from TE is
-        left: 0.1 to 0.5 % at the mini dataset, where one sky's sample variance is 7 to 28 %.
+        `cmbml.analysis.postprocess` does; what the fit takes from TT and TE is given back.
     threads
         Number of threads of the transforms of the mask.
 
@@ -95,12 +94,20 @@ def master(
         Where the mask is empty, the window is too short or vanishes within the bands, or the mask leaves too
         little sky for bands as narrow as these.
     """
-    statistics = mask_statistics(mask, bands, window=window, dipole_removed=dipole_removed, threads=threads)
+    statistics = mask_statistics(
+        mask, bands, window=window, polarised=polarised, dipole_removed=dipole_removed, threads=threads
+    )
     return master_from(statistics, bands, window=window, polarised=polarised)
 
 
 def mask_statistics(
-    mask: Map, bands: Bands, *, window: Cl | None = None, dipole_removed: bool = True, threads: int = 1
+    mask: Map,
+    bands: Bands,
+    *,
+    window: Cl | None = None,
+    polarised: bool = False,
+    dipole_removed: bool = True,
+    threads: int = 1,
 ) -> Matrix:
     """Take from a mask what decoupling needs: the costly part of `master`, small enough to be kept.
 
@@ -109,17 +116,18 @@ def mask_statistics(
     Returns
     -------
     ndarray
-        ``(2 lmax + 1, 2 + n_bands)``: spectra of the mask and of its square, then the columns of
-        `cmbml.analysis.spectra.projection.projection_response`, zero above lmax.
+        ``(2 lmax + 1, 2 + n_bands)``, or ``2 + 2 n_bands`` columns for polarisation: spectra of the mask and
+        of its square, then those of `cmbml.analysis.spectra.projection.projection_response`, zero above lmax.
     """
     beam = _checked_window(bands, window)
     if not np.any(mask > 0):
         raise ValueError("the mask is zero everywhere: there is no sky to take spectra of")
-    out = np.zeros((2 * bands.lmax + 1, 2 + len(bands)))
+    out = np.zeros((2 * bands.lmax + 1, 2 + (1 + polarised) * len(bands)))
     out[:, 0] = _power(mask, 2 * bands.lmax, threads)
     out[:, 1] = _power(mask**2, 2 * bands.lmax, threads)
     if dipole_removed:
-        out[: bands.lmax + 1, 2:] = projection_response(mask, bands, beam, threads=threads)
+        responses = projection_response(mask, bands, beam, polarised=polarised, threads=threads)
+        out[: bands.lmax + 1, 2:] = np.hstack(list(responses.values()))
     return out
 
 
@@ -130,7 +138,7 @@ def master_from(
 
     Parameters and errors are those of `master`.
     """
-    if statistics.shape != (2 * bands.lmax + 1, 2 + len(bands)):
+    if statistics.shape != (2 * bands.lmax + 1, 2 + (1 + polarised) * len(bands)):
         raise ValueError(
             f"mask statistics of shape {statistics.shape} belong to other bands than these: compute them anew"
         )
@@ -138,7 +146,7 @@ def master_from(
         bands,
         _checked_window(bands, window),
         mode_coupling(statistics[:, 0], bands.lmax, polarised=polarised),
-        statistics[: bands.lmax + 1, 2:],
+        dict(zip(("tt", "te"), np.hsplit(statistics[: bands.lmax + 1, 2:], 1 + polarised), strict=False)),
         mode_coupling(statistics[:, 1], bands.lmax).tt,
         # The monopole of the square of the mask.
         float(np.sqrt(statistics[0, 1] / (4 * np.pi))),
@@ -177,8 +185,8 @@ class Master:
     coupling
         Mode coupling of the mask.
     fit
-        Change of the TT pseudo-spectrum by the fit of monopole and dipole, per band power:
-        ``(lmax + 1, n_bands)``.
+        Change of the pseudo-spectra TT and TE by the fit of monopole and dipole, per band power:
+        ``(lmax + 1, n_bands)`` each.
     coupling_of_square
         Mode coupling of TT by the square of the mask, for the covariance.
     mean_square
@@ -188,7 +196,7 @@ class Master:
     bands: Bands
     window: Cl
     coupling: Coupling
-    fit: Matrix
+    fit: Mapping[str, Matrix]
     coupling_of_square: Matrix
     mean_square: float
 
@@ -204,8 +212,10 @@ class Master:
         """Mean pseudo-spectra of skies of spectra C_l, ``(lmax + 1,)`` each."""
         seen = {name: cl[: self.bands.lmax + 1] * self.window**2 for name, cl in theory.items()}
         pseudo = _by_kernel(seen, lambda kernel, cl: self._matrices[kernel] @ cl)
-        if "TT" in pseudo:
-            pseudo["TT"] = pseudo["TT"] + self.fit @ self.bands.average(theory["TT"])
+        for kernel, response in self.fit.items():
+            name = kernel.upper()
+            if name in pseudo:
+                pseudo[name] = pseudo[name] + response @ self.bands.average(theory[name])
         return pseudo
 
     def expected(self, theory: Spectra) -> dict[str, Cl]:
@@ -262,7 +272,7 @@ class Master:
     def _band_matrix(self, kernel: str) -> Matrix:
         """Response of binned pseudo-spectra to band powers: ``(n_bands, n_bands)``."""
         coupled = self._matrices[kernel] @ (self.window[:, None] ** 2 * self.bands.unbinning)
-        return self.bands.binning @ (coupled + self.fit if kernel == "tt" else coupled)
+        return self.bands.binning @ (coupled + self.fit.get(kernel, 0.0))
 
     def _response_to(self, name: str) -> Matrix:
         if name in ("EE", "BB"):

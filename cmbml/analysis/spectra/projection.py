@@ -16,11 +16,14 @@ _NEGLIGIBLE = 1e-6
 """Bands that give the fit less than this share of its variance are passed over."""
 
 
-def projection_response(mask: Map, bands: Bands, window: Cl, *, threads: int = 1) -> Matrix:
-    """Change of the mean TT pseudo-spectrum by `remove_dipole`, per unit of every band power.
+def projection_response(
+    mask: Map, bands: Bands, window: Cl, *, polarised: bool = False, threads: int = 1
+) -> dict[str, Matrix]:
+    """Change of the mean pseudo-spectra by `remove_dipole`, per unit of every band power.
 
     With w the mask, t_i the four templates and N their normal matrix, the fit turns the masked sky w s into
-    w s - sum_ij w t_i N^-1_ij <w t_j, s>; both terms beyond w s are taken on average over s.
+    w s - sum_ij w t_i N^-1_ij <w t_j, s>; both terms beyond w s are taken on average over s.  Of TE only the
+    temperature changes, so that it has the term of first order alone.
 
     Parameters
     ----------
@@ -30,13 +33,15 @@ def projection_response(mask: Map, bands: Bands, window: Cl, *, threads: int = 1
         Bands of the sky's power.
     window
         Beam times pixel window of the sky: ``(lmax + 1,)``.
+    polarised
+        Whether TE is wanted too; EE and BB do not change.
     threads
         Number of threads of the transforms.
 
     Returns
     -------
-    ndarray
-        ``(lmax + 1, n_bands)``
+    dict[str, ndarray]
+        ``{"tt": ...}``, and ``te`` if wanted: ``(lmax + 1, n_bands)`` each.
 
     References
     ----------
@@ -54,12 +59,16 @@ def projection_response(mask: Map, bands: Bands, window: Cl, *, threads: int = 1
     # Covariance, per band power, of the products of the templates with the sky: (n_bands, 4, 4).
     taken = np.einsum("ijl,lb->bij", spectra * modes * window**2, bands.unbinning)
     shares = np.einsum("bij,ij->b", taken, inverse)
-    response = np.zeros((bands.lmax + 1, len(bands)))
+    empty = np.zeros((bands.lmax + 1, len(bands)))
+    response: dict[str, Matrix] = {name: empty.copy() for name in ("tt", "te")[: 1 + polarised]}
     for band in np.flatnonzero(shares > _NEGLIGIBLE * shares.sum()):
         power = (window**2 * bands.unbinning[:, band])[: bands.edges[band + 1]]
         through = [_couple(_filter(row, power), mask, bands.lmax, threads) for row in masked]
         cross = sum(alm2cl(a, b) for a, b in zip(solved, through, strict=True))
-        response[:, band] = np.einsum("ij,ijl->l", taken[band], spectra_solved) - 2 * cross
+        response["tt"][:, band] = np.einsum("ij,ijl->l", taken[band], spectra_solved) - 2 * cross
+        if polarised:
+            as_e = [_couple_e(_filter(row, power), mask, bands.lmax, threads) for row in masked]
+            response["te"][:, band] = -sum(alm2cl(a, b) for a, b in zip(solved, as_e, strict=True))
     return response
 
 
@@ -75,3 +84,9 @@ def _filter(alm: Alm, power: Cl) -> Alm:
 def _couple(alm: Alm, mask: Map, lmax: int, threads: int) -> Alm:
     """Pass a_lm through the mask."""
     return _analyse(mask * alm2map(alm, nside_of(mask), threads=threads), lmax, threads)
+
+
+def _couple_e(alm: Alm, mask: Map, lmax: int, threads: int) -> Alm:
+    """Pass a_lm of E through the mask, and take the E of the result."""
+    none = np.zeros_like(alm)
+    return _couple(np.stack([none, alm, none]), mask, lmax, threads)[1]

@@ -1,0 +1,55 @@
+"""`dvc plots` shows our charts without network."""
+
+import re
+
+from tests.conftest import git
+
+CHART = """
+
+class ChartExecutor(BaseStageExecutor):
+    def __init__(self, cfg):
+        super().__init__(cfg, stage_str="chart")
+
+    def execute(self):
+        from cmbml.analysis.charts import Chart, Panel, Series, style, svg
+
+        series = Series("all", [1, 2], [FIRST, 3.0], style(0))
+        self.assets_out["plot"].write(svg(Chart([[Panel([series], "x", "y")]])))
+
+
+FIRST = 1.0
+"""
+
+STAGE = """\
+  chart:
+    executor: toy.ChartExecutor
+    dir_name: chart
+    assets_out:
+      plot: {handler: Text, path_template: "plots/chart.svg"}
+"""
+
+
+def page(toy):
+    return (toy.root / "dvc_plots/index.html").read_text(encoding="utf-8")
+
+
+def test_charts_are_shown_and_compared_without_network(toy_dvc):
+    toy = toy_dvc
+    toy.write("toy.py", (toy.root / "toy.py").read_text() + CHART)
+    toy.write("pipeline/toy.yaml", (toy.root / "pipeline/toy.yaml").read_text() + STAGE)
+    toy.run("cmbml", "dvc")
+    toy.run("dvc", "repro", "chart")
+    git(toy.root, "add", ".")
+    git(toy.root, "commit", "-q", "-m", "a chart")
+    toy.run("dvc", "plots", "show")
+    assert not re.search(r"https?://", page(toy)), "the page asks the network"
+    (image,) = re.findall(r'<img src="([^"]+)"', page(toy))
+    assert (toy.root / "dvc_plots" / image).read_bytes() == (toy.root / "plots/chart.svg").read_bytes()
+    toy.edit("toy.py", "FIRST = 1.0", "FIRST = 2.0")
+    toy.run("dvc", "repro", "chart")
+    toy.run("dvc", "plots", "diff", "HEAD")
+    assert not re.search(r"https?://", page(toy))
+    old, new = (
+        (toy.root / "dvc_plots" / name).read_bytes() for name in re.findall(r'<img src="([^"]+)"', page(toy))
+    )
+    assert old != new
