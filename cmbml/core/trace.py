@@ -175,7 +175,7 @@ def _last_run(folder: Folder) -> Iterator[str]:
 def _tree(origin: Origin, indent: str, seen: set[str]) -> Iterator[str]:
     for name, place, source in origin.sources():
         if source is None:
-            yield f"{indent}{name}: {place}, science asset, {_raw_state(origin.folder.root, place)}"
+            yield f"{indent}{name}: {place}, science asset, {_raw_state(origin, name, place)}"
             continue
         stage = source.header["stage"]
         again = str(source) in seen
@@ -185,8 +185,11 @@ def _tree(origin: Origin, indent: str, seen: set[str]) -> Iterator[str]:
             yield from _tree(source, f"{indent}  ", seen)
 
 
-def _raw_state(root: Path, place: str) -> str:
-    return f"md5 {md5_of(root / place)}" if (root / place).is_file() else "not here"
+def _raw_state(origin: Origin, name: str, place: str) -> str:
+    path = origin.folder.root / place
+    if path.is_file():
+        return f"md5 {md5_of(path)}"
+    return f"not in this repository, hash of the whole input {origin.entry.inputs[name]}"
 
 
 def diff_lines(one: Path, two: Path) -> Iterator[str]:
