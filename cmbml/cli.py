@@ -24,6 +24,7 @@ from cmbml.core.regenerate import regenerate
 from cmbml.core.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
 from cmbml.core.status import cost_lines, status_lines
 from cmbml.core.trace import diff_lines, trace_lines
+from cmbml.exchange.card import write_card
 from cmbml.exchange.commands import add_commands
 
 _USER_MISTAKE = 2
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         _add(commands, "clean", clean, "clean maps of any instrument with one method, without the pipeline")
     )
     _add_score(_add(commands, "score", score, "score maps made elsewhere, beside ours"))
-    add_commands(lambda *described: _add(commands, *described), _plan)
+    add_commands(lambda *described: _add(commands, *described), _plan, _dvc)
     return parser
 
 
@@ -295,11 +296,12 @@ def profile(options: argparse.Namespace) -> None:
 
 
 def repro(_: argparse.Namespace) -> None:
-    """Check what is unfinished, let DVC make and record it, and build the report."""
+    """Check what is unfinished, let DVC make and record it, write the card, and build the report."""
     plan = _plan()
     unfinished = _unfinished(plan)
     _check(plan, unfinished)
     _dvc_repro(plan, unfinished)
+    write_card(plan)
     _report(plan)
 
 

@@ -1,4 +1,4 @@
-"""Commands that bring data in and send it out: fetch."""
+"""Commands that bring data in and send it out: fetch, push, pull, card."""
 
 import argparse
 from collections.abc import Callable
@@ -7,11 +7,27 @@ from cmbml.core.plan import Plan
 from cmbml.core.repository import find_root
 
 Add = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
+Dvc = Callable[..., None]
 
 
-def add_commands(add: Add, plan: Callable[[], Plan]) -> None:
-    """Add the commands to the command line; `plan` gives the plan of the repository at hand."""
+def add_commands(add: Add, plan: Callable[[], Plan], dvc: Dvc) -> None:
+    """Add the commands to the command line.
+
+    Parameters
+    ----------
+    add
+        Makes a subparser from name, function and description.
+    plan
+        Gives the plan of the repository at hand.
+    dvc
+        Calls DVC in the repository of a plan.
+    """
     _add_fetch(add("fetch", lambda options: _fetch(options, plan), "bring science assets, verified"))
+    sending = "publish the dataset, or parts of it, with `dvc push`"
+    _add_parts(add("push", lambda options: _exchange(options, plan(), dvc, "push"), sending))
+    getting = "get the dataset, or parts of it, with `dvc pull`"
+    _add_parts(add("pull", lambda options: _exchange(options, plan(), dvc, "pull"), getting))
+    add("card", lambda _: _card(plan()), "write the card of the dataset: what, how, terms, sizes, limits")
 
 
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
@@ -43,3 +59,24 @@ def _fetch(options: argparse.Namespace, plan: Callable[[], Plan]) -> None:
         print("nothing to fetch: no stage that is switched on reads a science asset of the catalogue")
         return
     Fetcher(root, FetchOptions(options.jobs, options.offline, options.mirror)).fetch(files)
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stage", nargs="*", help="keys of stages; by default, all of them")
+    parser.add_argument("--split", help="only this split")
+    parser.add_argument("--sims", help="only these simulations: 3, or 0:10 for the first ten")
+    parser.add_argument("--remote", help="name of the DVC remote; by default the default one")
+    parser.add_argument("--jobs", type=int, help="transfers at a time")
+
+
+def _exchange(options: argparse.Namespace, plan: Plan, dvc: Dvc, verb: str) -> None:
+    from cmbml.exchange.publish import targets
+
+    extra = [f"--{name}={value}" for name in ("remote", "jobs") if (value := getattr(options, name))]
+    dvc(plan, verb, *extra, *targets(plan, options.stage, options.split, options.sims))
+
+
+def _card(plan: Plan) -> None:
+    from cmbml.exchange.card import write_card
+
+    print(f"wrote {write_card(plan)}")
