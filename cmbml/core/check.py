@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from cmbml.core.coverage import split_names
 from cmbml.core.dvcfile import is_current
 from cmbml.core.engine import Engine
 from cmbml.core.errors import (
@@ -12,7 +13,7 @@ from cmbml.core.errors import (
     ProblemsError,
     UndeclaredError,
 )
-from cmbml.core.executor import BaseStageExecutor, split_names
+from cmbml.core.executor import BaseStageExecutor
 from cmbml.core.handlers import get_handler
 from cmbml.core.namer import tags_in
 from cmbml.core.pipeline import Stage

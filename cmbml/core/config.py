@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, create_model
 
+from cmbml.core.coverage import split_names
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
 from cmbml.core.instruments import read_bands, table_path
 from cmbml.core.pipeline import AssetIn, Pipeline, Stage, load_pipeline
@@ -45,17 +46,24 @@ class Config:
         return self.params.dataset
 
     @cached_property
-    def splits(self) -> dict[str, Split]:
-        """The splits by name."""
+    def every_split(self) -> dict[str, Split]:
+        """All splits by name, those without a truth among them."""
         return {
-            name: Split(name, split.n_sims, split.population, split.stream or name)
+            name: Split(name, split.n_sims, split.population or "", split.stream or name)
             for name, split in self.params.splits.items()
         }
 
     @cached_property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name that have a truth: all but the observed ones."""
+        known = self.params.splits
+        return {name: split for name, split in self.every_split.items() if known[name].source != "observed"}
+
+    @cached_property
     def estimates(self) -> tuple[str, ...]:
         """What analysis stages loop over: the methods, then the reference rows."""
-        references = (stage.key for stage in self.pipeline.stages.values() if stage.reference)
+        stages = self.pipeline.stages.values()
+        references = (stage.key for stage in stages if stage.reference and split_names(self, stage))
         return (*self.params.methods, *references)
 
     def inputs(self, stage: Stage) -> dict[str, AssetIn]:

@@ -75,7 +75,9 @@ class StageData:
         context = {"dataset": self._config.dataset, "stage": self._stage.dir_name}
         context |= {"working": self._stage.working} if self._stage.working else {}
         namer = Namer(self._config.root, context)
-        reach = Reach(tuple(self._config.splits), f"the splits are {', '.join(self._config.splits)}")
+        reach = Reach(
+            tuple(self._config.every_split), f"the splits are {', '.join(self._config.every_split)}"
+        )
         out = outputs[name]
         return Asset(name, out.path_template, out.handler, "in", namer, fields=out.fields, reach=reach)
 

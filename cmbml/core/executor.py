@@ -4,7 +4,8 @@ from typing import Any
 
 from cmbml.core.asset import Asset, Reach, Writer, write_now
 from cmbml.core.config import Config
-from cmbml.core.errors import PipelineError, UndeclaredError, did_you_mean
+from cmbml.core.coverage import split_names
+from cmbml.core.errors import UndeclaredError, did_you_mean
 from cmbml.core.namer import Namer, tags_in
 from cmbml.core.pipeline import THE_METHOD, AssetIn, Stage
 from cmbml.core.split import Split
@@ -70,7 +71,7 @@ class BaseStageExecutor(metaclass=_Sealing):
     def splits(self) -> list[Split]:
         """The splits that the stage declares; the one in hand, where the engine goes split by split."""
         names = (self._only_split,) if self._only_split else split_names(self._config, self.stage)
-        return [self._config.splits[name] for name in names]
+        return [self._config.every_split[name] for name in names]
 
     def restrict_to(self, split: str) -> None:
         """Work on one of the declared splits only."""
@@ -80,6 +81,11 @@ class BaseStageExecutor(metaclass=_Sealing):
     def estimates(self) -> tuple[str, ...]:
         """Names of the methods that are switched on, then of the reference rows."""
         return self._config.estimates
+
+    def estimates_of(self, split: str) -> list[str]:
+        """Those of the estimates that there are for a split."""
+        stages = self._config.pipeline.stages
+        return [key for key in self.estimates if split in split_names(self._config, stages[key])]
 
     def setup(self) -> None:
         """Prepare what all simulations of a block share: masks, templates, models."""
@@ -107,7 +113,7 @@ class BaseStageExecutor(metaclass=_Sealing):
 
     def _population_in_hand(self) -> str | None:
         split = self.name_tracker.context.get("split")
-        return self._config.splits[split].population if split else None
+        return self._config.every_split[split].population if split else None
 
     def _context(self) -> dict[str, Any]:
         context = {
@@ -164,21 +170,3 @@ class BaseStageExecutor(metaclass=_Sealing):
             remedy=f"add the split to 'splits' of stage '{self.stage.key}' in {self.stage.file}",
             pinned=asset.split,
         )
-
-
-def split_names(config: Config, stage: Stage) -> tuple[str, ...]:
-    """Names of the splits that a stage declares, in the order of params.yaml.
-
-    Raises
-    ------
-    PipelineError
-        Where one of them is not in params.yaml.
-    """
-    if stage.splits == "all":
-        return tuple(config.splits)
-    for name in stage.splits:
-        if name not in config.splits:
-            raise PipelineError(
-                f"{stage.where}.splits: no split '{name}': {did_you_mean(name, config.splits)}"
-            )
-    return tuple(name for name in config.splits if name in stage.splits)

@@ -72,6 +72,8 @@ class Stage(_Yaml):
     dir_name: str = ""
     working: str | None = None
     splits: tuple[str, ...] | Literal["all"] = "all"
+    source: Literal["imported", "observed"] | None = None
+    stands_for: str | None = None
     params: tuple[str, ...] = ()
     assets_out: Annotated[dict[str, AssetOut], BeforeValidator(_not_null)] = Field(default_factory=dict)
     assets_in: Annotated[dict[str, AssetIn], BeforeValidator(_not_null)] = Field(default_factory=dict)
@@ -138,7 +140,12 @@ class Pipeline:
         """Stages and names of the outputs behind the input `name`; several where it is each method's own."""
         asset = stage.assets_in[name]
         keys = self._estimators() if asset.stage == THE_METHOD else [asset.stage]
-        return [(self.stages[key], asset.orig_name or name) for key in keys]
+        others = [stage.key for stage in self.stand_ins(asset.stage)]
+        return [(self.stages[key], asset.orig_name or name) for key in (*keys, *others)]
+
+    def stand_ins(self, key: str) -> list[Stage]:
+        """Stages that make the outputs of a stage for splits that are not simulated."""
+        return [stage for stage in self.stages.values() if stage.stands_for == key]
 
     def _estimators(self) -> list[str]:
         return [key for key, stage in self.stages.items() if "cleaned" in stage.assets_out]
@@ -212,6 +219,8 @@ def _join_problems(stages: dict[str, Stage]) -> Iterator[CmbmlError]:
             yield PipelineError(f"{stage.where}: 'dir_name' is missing: add it")
         if stage.executor and not stage.assets_out:
             yield PipelineError(f"{stage.where}: 'assets_out' is empty: name what the stage makes")
+        if stage.stands_for is not None:
+            yield from _stand_in_problems(stage, stages)
         for name, asset in stage.assets_in.items():
             where = f"{stage.where}.assets_in.{name}"
             if asset.stage == THE_METHOD:
@@ -225,6 +234,20 @@ def _join_problems(stages: dict[str, Stage]) -> Iterator[CmbmlError]:
                 yield PipelineError(
                     f"{where}: stage '{asset.stage}' makes no '{asset.orig_name or name}': {hint}"
                 )
+
+
+def _stand_in_problems(stage: Stage, stages: dict[str, Stage]) -> Iterator[CmbmlError]:
+    """A stage that makes another's outputs for some splits must make the same files."""
+    other = stages.get(stage.stands_for or "")
+    where = f"{stage.where}.stands_for"
+    if other is None:
+        yield PipelineError(
+            f"{where}: no stage '{stage.stands_for}': {did_you_mean(stage.stands_for or '', stages)}"
+        )
+    elif stage.source is None:
+        yield PipelineError(f"{where}: needs 'source': say which splits it makes: imported or observed")
+    elif (stage.dir_name, stage.assets_out) != (other.dir_name, other.assets_out):
+        yield PipelineError(f"{where}: must have dir_name and assets_out of stage '{other.key}'")
 
 
 def _place_problems(stages: dict[str, Stage]) -> Iterator[CmbmlError]:
@@ -254,12 +277,13 @@ def _owner_problems(stages: dict[str, Stage]) -> Iterator[CmbmlError]:
         for name, asset in stage.assets_out.items():
             path = asset.path_template.replace("{stage}", stage.dir_name)
             owner = f"{stage.key}.{name}"
-            if path in owners:
+            if path in owners and owners[path] != f"{stage.stands_for}.{name}":
                 yield PipelineError(
                     f"{stage.where}.assets_out.{name}: writes the path of {owners[path]}: {path}: "
                     "give it another dir_name or file name"
                 )
-            owners.setdefault(path, owner)
+            if stage.stands_for is None:
+                owners.setdefault(path, owner)
 
 
 def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
@@ -268,6 +292,7 @@ def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
     def upstream(stage: Stage) -> Iterable[str]:
         for asset in stage.assets_in.values():
             yield from estimators if asset.stage == THE_METHOD else [asset.stage]
+            yield from (key for key, other in stages.items() if other.stands_for == asset.stage)
 
     try:
         order = list(TopologicalSorter({key: set(upstream(s)) for key, s in stages.items()}).static_order())

@@ -18,8 +18,8 @@ from pydantic import BaseModel
 
 from cmbml.core.code import Code, code_of
 from cmbml.core.config import Config, resolve
+from cmbml.core.coverage import is_wanted, split_names
 from cmbml.core.errors import DataError, PipelineError
-from cmbml.core.executor import split_names
 from cmbml.core.handlers import get_handler
 from cmbml.core.namer import Namer, sim_tag, tags_in
 from cmbml.core.pipeline import THE_METHOD, AssetOut, Stage
@@ -130,7 +130,8 @@ class Plan:
         }
 
     def _wanted(self, stage: Stage) -> bool:
-        return bool(stage.executor or stage.key in self.executors) and self.config.holds(stage.when)
+        has_code = bool(stage.executor or stage.key in self.executors)
+        return has_code and self.config.holds(stage.when) and is_wanted(self.config, stage)
 
     @cached_property
     def _estimators(self) -> list[str]:
@@ -151,14 +152,21 @@ class Plan:
         """Portions of a stage: methods by splits."""
         methods = self.config.estimates if stage.for_each else (None,)
         splits = split_names(self.config, stage) if stage.per_split else (None,)
-        return [Portion(stage.key, method, split) for method, split in product(methods, splits)]
+        return [
+            Portion(stage.key, method, split)
+            for method, split in product(methods, splits)
+            if method is None or split is None or split in self._splits_of(method)
+        ]
+
+    def _splits_of(self, method: str) -> tuple[str, ...]:
+        return split_names(self.config, self.config.pipeline.stages[method])
 
     def sims(self, portion: Portion) -> range | None:
         """Simulations that are units of their own; None where the portion is one unit."""
         loop = self.code(self.stages[portion.stage]).loop
         if portion.split is None or loop != "process_sim":
             return None
-        return range(self.config.splits[portion.split].n_sims)
+        return range(self.config.every_split[portion.split].n_sims)
 
     def units(self, portion: Portion) -> list[Unit]:
         """Units of a portion."""
@@ -192,10 +200,10 @@ class Plan:
         found = [producer for producer, _ in self.config.pipeline.producers(stage, name)]
         if stage.assets_in[name].stage == THE_METHOD:
             found = [producer for producer in found if producer.key == method]
-        return [
-            self._made(producer, stage)
-            for producer in found
-            if producer.executor or producer.key in self.executors
+        made = [producer for producer in found if producer.executor or producer.key in self.executors]
+        # Of a stage and those that stand in for it, the ones that some split needs.
+        return [producer for producer in made if producer.key in self.stages] or [
+            self._made(producer, stage) for producer in made
         ]
 
     def _made(self, producer: Stage, consumer: Stage) -> Stage:
@@ -242,7 +250,7 @@ class Plan:
     def _param(self, key: str, portion: Portion) -> Any:
         value = self.config.value(key)
         if key.partition(".")[0] == "populations" and portion.split is not None:
-            value = value[self.config.splits[portion.split].population]
+            value = value[self.config.every_split[portion.split].population]
         return _plain(value)
 
     def fingerprint(self, unit: Unit) -> str:
@@ -262,7 +270,7 @@ class Plan:
 
     def identity(self, unit: Unit) -> list[Any]:
         """Which piece a unit is: method, split, random stream, simulation."""
-        split = self.config.splits[unit.portion.split] if unit.portion.split else None
+        split = self.config.every_split[unit.portion.split] if unit.portion.split else None
         return [unit.portion.method, unit.portion.split, split.stream if split else None, unit.sim]
 
     def input_digests(self, unit: Unit) -> dict[str, str]:
@@ -357,7 +365,7 @@ class Plan:
         templates = self._file_templates(unit.portion)
         if unit.sim is not None:
             return sorted([template.replace(_SIM, sim_tag(unit.sim)) for template in templates])
-        split = self.config.splits[unit.portion.split] if unit.portion.split else None
+        split = self.config.every_split[unit.portion.split] if unit.portion.split else None
         tags = [sim_tag(sim) for sim in split.iter_sims()] if split else [_SIM]
         return sorted({template.replace(_SIM, tag) for template in templates for tag in tags})
 

@@ -22,7 +22,13 @@ class SplitParams(Block):
     """One split of the dataset."""
 
     n_sims: int = Field(ge=1, description="number of simulations")
-    population: str = Field(description="name of the population that the simulations are drawn from")
+    population: str | None = Field(
+        default=None, description="name of the population that the simulations are drawn from"
+    )
+    source: Literal["simulated", "imported", "observed"] = Field(
+        default="simulated",
+        description="simulated: drawn here; imported: others' skies and truth; observed: real, without truth",
+    )
     stream: str | None = Field(
         default=None,
         description="name of the random stream; splits that share one are paired (default: the split's name)",
@@ -290,7 +296,7 @@ class Params(Block):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name, split in self.splits.items():
-            if split.population not in self.populations:
+            if split.source == "simulated" and split.population not in self.populations:
                 known = ", ".join(self.populations)
                 raise ValueError(f"splits.{name}.population: '{split.population}' is none of {known}")
         if len(set(self.methods)) < len(self.methods):

@@ -22,9 +22,14 @@ from tests.engine.conftest import PER_SPLIT, CountedRepository
 
 
 @pytest.fixture
-def made(toy, tmp_path):
+def counted(toy, tmp_path):
+    return CountedRepository(toy, tmp_path)
+
+
+@pytest.fixture
+def made(counted):
     """A toy dataset, made and committed."""
-    repository = CountedRepository(toy, tmp_path)
+    repository = counted
     repository.run("dvc", "repro", "-q")
     git(repository.root, "add", ".")
     git(repository.root, "commit", "-q", "-m", "made")

@@ -186,7 +186,7 @@ def test_the_picture_names_real_stages(real_config):
 
 
 def test_folders_of_the_readme_exist():
-    made_by_runs = {"data/", "metrics/", "plots/", "reports/"}
+    made_by_runs = {"cards/", "data/", "metrics/", "plots/", "reports/"}
     places = set(rows(README, "place"))
     assert {place for place in places - made_by_runs if not (ROOT / place).exists()} == set()
 

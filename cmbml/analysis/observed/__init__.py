@@ -1,0 +1,1 @@
+"""Real skies: what methods make of them beside the CMB maps that others published."""

@@ -1,0 +1,48 @@
+"""The stage that puts real maps in the place of simulated observations."""
+
+import numpy as np
+
+from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core.errors import ConfigError, DataError, did_you_mean
+from cmbml.sky.observed import bring_to_instrument
+from cmbml.sky.skymap import SkyMap
+
+
+class ObservedSkyExecutor(BaseStageExecutor):
+    """Brings the real map of every band to the beam, band-limit, grid and unit of the simulations."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="observed_sky")
+        self.out_obs = self.assets_out["obs"]
+        self.in_sky = self.assets_in["sky"]
+        self.bands = cfg.instrument.bands
+        self.nside = cfg.instrument.nside
+        self.lmax = cfg.instrument.lmax
+        self.observed = cfg.observed
+        if cfg.instrument.fields != "T":
+            raise ConfigError("an observed split is temperature only: set instrument.fields: T")
+        for name in self.bands:
+            if name not in self.observed.fwhm_arcmin:
+                hint = did_you_mean(name, self.observed.fwhm_arcmin)
+                raise ConfigError(f"params.yaml: observed.fwhm_arcmin: no beam of band '{name}': {hint}")
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Bring all bands."""
+        for name, band in self.bands.items():
+            ref = self.in_sky.at(freq=name)
+            raw = ref.read(field=0, unit=self.observed.unit, allow_unseen=True)
+            try:
+                sky = raw.to("uK_CMB", freq_ghz=band.freq_ghz)
+                values = bring_to_instrument(
+                    sky.values[0],
+                    fwhm_in=self.observed.fwhm_arcmin[name],
+                    fwhm_out=band.fwhm_arcmin,
+                    pixwin=self.observed.pixwin,
+                    lmax=self.lmax,
+                    nside=self.nside,
+                    threads=self.threads,
+                )
+            except ValueError as error:
+                raise DataError(f"{ref.path}: {error}") from None
+            with self.name_tracker.set_context("freq", name):
+                self.out_obs.write(SkyMap(values[np.newaxis], "uK_CMB", band.fwhm_arcmin, self.lmax))
