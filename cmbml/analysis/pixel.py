@@ -126,8 +126,10 @@ def check_fields(estimate: Map, truth: Map, mask: Map) -> None:
         )
     if not np.any(mask > 0) or np.any(mask < 0):
         raise ValueError("the mask has no positive weight or has negative ones: weights lie in [0, 1]")
+    seen = mask > 0
     for name, sky in (("estimate", estimate), ("truth", truth)):
-        bad = ~np.isfinite(sky[mask > 0]) | (sky[mask > 0] < 0.5 * hp.UNSEEN)
+        # NaN fails any comparison.
+        bad = seen & ~((sky >= 0.5 * hp.UNSEEN) & (sky < np.inf))
         if bad.any():
             raise ValueError(f"the {name} has {int(bad.sum())} invalid pixels inside the mask")
 

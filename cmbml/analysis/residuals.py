@@ -48,11 +48,17 @@ def split_by_gain(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
         ``gain``; ``multiplicative``, the rms in uK of (gain - 1) times the truth; ``additive``, that of the
         rest, which does not correlate with the truth.  Their squares add up to the MSE.
     """
-    response = gain(estimate, truth, mask)
+    check_fields(estimate, truth, mask)
+    seen = mask > 0
+    weights, true, difference = mask[seen], truth[seen], estimate[seen] - truth[seen]
+    weights = weights / weights.sum()
+    power = float(weights @ (true * true))
+    excess = float(weights @ (difference * true)) / power
+    rest = difference - excess * true
     return {
-        "gain": response,
-        "multiplicative": float(_rms((response - 1) * truth, mask)),
-        "additive": float(_rms(estimate - response * truth, mask)),
+        "gain": 1 + excess,
+        "multiplicative": abs(excess) * float(np.sqrt(power)),
+        "additive": float(np.sqrt(weights @ (rest * rest))),
     }
 
 
