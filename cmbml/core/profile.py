@@ -1,4 +1,4 @@
-"""Profiles: overlays of params.yaml, each with a dataset of its own."""
+"""Profiles: values of params.yaml, each with a dataset of its own."""
 
 import shutil
 from pathlib import Path
@@ -9,27 +9,33 @@ from cmbml.core.repository import PARAMS, PIPELINE
 from cmbml.core.yamlio import dump_yaml, read_yaml
 
 PROFILES = "profiles"
+# The one that is complete; params.yaml ships as a copy of it.
+BASE = "mini"
 
 
 def apply_profile(root: Path, name: str, folder: Path) -> None:
-    """Write params.yaml, overlaid with a profile, into `folder`; elsewhere also pipeline/ and luigi.cfg.
+    """Write params.yaml for a profile into `folder`; elsewhere also pipeline/ and luigi.cfg.
+
+    Every profile but the first is an overlay of the first, whatever params.yaml says at present.
 
     Raises
     ------
     ConfigError
         Where there is no such profile.
     """
-    path = root / PROFILES / f"{name}.yaml"
-    known = [file.stem for file in (root / PROFILES).glob("*.yaml")]
+    profiles = root / PROFILES
+    known = [file.stem for file in profiles.glob("*.yaml")]
     if name not in known:
         raise ConfigError(f"no profile '{name}' in {PROFILES}/: {did_you_mean(name, known)}")
-    values = overlay(read_yaml(root / PARAMS), read_yaml(path))
+    text = (profiles / f"{BASE}.yaml").read_text(encoding="utf-8")
+    if name != BASE:
+        values = overlay(read_yaml(profiles / f"{BASE}.yaml"), read_yaml(profiles / f"{name}.yaml"))
+        text = f"# {PROFILES}/{BASE}.yaml, overlaid with {PROFILES}/{name}.yaml\n{dump_yaml(values)}"
     if folder != root:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(root / PIPELINE, folder / PIPELINE, dirs_exist_ok=True)
         shutil.copy(root / "luigi.cfg", folder)
-    comment = f"# {PARAMS} overlaid with {PROFILES}/{name}.yaml\n"
-    (folder / PARAMS).write_text(comment + dump_yaml(values), encoding="utf-8")
+    (folder / PARAMS).write_text(text, encoding="utf-8")
 
 
 def overlay(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 import re
+import shutil
 
 import pytest
 
 from cmbml.core import CmbmlError, load_config
 from cmbml.core.errors import ConfigError
+from tests.conftest import ROOT
 
 
 def problems(toy):
@@ -84,6 +86,21 @@ def test_a_split_knows_its_simulations(toy):
     split = toy.config().splits["shifted"]
     assert (split.name, split.n_sims, split.population, split.stream) == ("shifted", 3, "dusty", "shifted")
     assert list(split.iter_sims()) == [0, 1, 2]
+
+
+def test_a_profile_forgets_the_one_before_and_the_first_is_what_ships(tmp_path):
+    from cmbml.core.profile import apply_profile
+
+    for name in ("profiles", "pipeline"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "dvc.yaml").touch()
+    apply_profile(tmp_path, "demo", tmp_path)
+    once = (tmp_path / "params.yaml").read_text()
+    apply_profile(tmp_path, "cmbml-128", tmp_path)
+    apply_profile(tmp_path, "demo", tmp_path)
+    assert (tmp_path / "params.yaml").read_text() == once
+    apply_profile(tmp_path, "mini", tmp_path)
+    assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
 
 
 def test_every_shipped_profile_is_valid(tmp_path, real_config):

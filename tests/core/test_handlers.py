@@ -269,6 +269,15 @@ def test_a_map_without_ordering_is_refused(fits):
         get_handler("HealpyMap").read(fits)
 
 
+def test_a_map_in_other_coordinates_is_refused(fits):
+    from astropy.io import fits as pyfits
+
+    with pyfits.open(fits, mode="update") as hdus:
+        hdus[1].header["COORDSYS"] = "C"
+    with pytest.raises(DataError, match=r"COORDSYS is C: rotate the map to Galactic"):
+        get_handler("HealpyMap").read(fits)
+
+
 @pytest.mark.parametrize(("text", "expected"), [
     ("# ell TT\n0 1\n2 3\n", "count from 0 without gaps"),
     ("# TT\n1\n", "'ell' first"),

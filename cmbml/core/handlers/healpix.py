@@ -68,7 +68,7 @@ class HealpyMap(AssetHandler):
         from cmbml.sky.skymap import SkyMap
 
         header, columns = _read_table(path, field)
-        _expect_ordering(path, header)
+        _expect_layout(path, header)
         found_unit = _one_unit(path, [named for named, _ in columns.values()], unit)
         values = np.stack([_to_ring(path, column.ravel(), header) for _, column in columns.values()])
         sky = SkyMap(
@@ -253,7 +253,7 @@ def _chosen(names: list[str], field: int | tuple[int, ...] | Literal["TQU"] | No
     return list(range(len(names))) if field is None else [int(i) for i in np.atleast_1d(field)]
 
 
-def _expect_ordering(path: Path, header: Mapping[str, Any]) -> None:
+def _expect_layout(path: Path, header: Mapping[str, Any]) -> None:
     ordering = str(header.get("ORDERING", "")).upper()
     if not ordering.startswith(("RING", "NEST")):
         raise DataError(
@@ -261,6 +261,9 @@ def _expect_ordering(path: Path, header: Mapping[str, Any]) -> None:
         )
     if str(header.get("INDXSCHM", "IMPLICIT")).upper() == "EXPLICIT":
         raise DataError(f"{path}: a cut-sky map with explicit pixels: write it as a full map first")
+    system = str(header.get("COORDSYS", "")).strip().upper()
+    if system.startswith(("C", "E")):
+        raise DataError(f"{path}: COORDSYS is {system}: rotate the map to Galactic coordinates first")
 
 
 def _one_unit(path: Path, found: list[Any], given: str | None) -> str:
