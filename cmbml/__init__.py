@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cmbml.core.dataset import Dataset
+    from cmbml.methods.nn.executors import SkyDataset
 
-__all__ = ["open"]
+__all__ = ["open", "torch_dataset"]
 
 
 def open(root: Path | str | None = None) -> "Dataset":  # noqa: A001
@@ -20,3 +21,18 @@ def open(root: Path | str | None = None) -> "Dataset":  # noqa: A001
     from cmbml.core.dataset import Dataset
 
     return Dataset.open(root)
+
+
+def torch_dataset(split: str, root: Path | str | None = None) -> "SkyDataset":
+    """Observed bands and CMB of a split, for a PyTorch DataLoader: ``cmbml.torch_dataset("train")``.
+
+    Parameters
+    ----------
+    split
+        Name of the split.
+    root
+        The repository; by default the nearest folder upwards that holds dvc.yaml.
+    """
+    from cmbml.methods.nn.executors import sky_dataset
+
+    return sky_dataset(split, root)

@@ -20,6 +20,7 @@ from cmbml.core.ledger import Ledger
 from cmbml.core.locks import hold
 from cmbml.core.plan import Plan, Portion, Unit
 from cmbml.core.raw import md5_of, sync_disk
+from cmbml.core.repository import LOCAL
 from cmbml.core.stageconfig import Access, StageConfig
 from cmbml.core.usage import measured
 
@@ -197,6 +198,8 @@ class Engine:
     def _make_unit(self, ledger: Ledger, executor: BaseStageExecutor, unit: Unit, loop: str) -> None:
         root = self.plan.config.root
         executor.writer = staging = _Staging(root)
+        # By fingerprint: progress made with other code, parameters or inputs is never taken up.
+        executor.scratch = root / LOCAL / "scratch" / self.plan.fingerprint(unit)
         try:
             _call(executor, unit, loop)
             _expect_files(unit, sorted(staging.files), self.plan.files(unit))
@@ -205,6 +208,7 @@ class Engine:
                 for path, unfinished in sorted(staging.files.items())
             }
             self._commit(ledger, ledger.new_entry(unit, files), staging)
+            shutil.rmtree(executor.scratch, ignore_errors=True)
         except BaseException:
             staging.discard()
             raise

@@ -8,6 +8,7 @@ from cmbml.core.coverage import split_names
 from cmbml.core.errors import UndeclaredError, did_you_mean
 from cmbml.core.namer import Namer, tags_in
 from cmbml.core.pipeline import THE_METHOD, AssetIn, Stage
+from cmbml.core.repository import LOCAL
 from cmbml.core.split import Split
 from cmbml.core.stageconfig import Access, StageConfig
 
@@ -60,6 +61,8 @@ class BaseStageExecutor(metaclass=_Sealing):
         self.method = access.method
         self.threads = self.stage.threads
         self.epochs = self.stage.epochs
+        # Where a long piece of work may save its progress; the engine gives every unit a folder of its own.
+        self.scratch = access.config.root / LOCAL / "scratch" / stage_str
         self.writer: Writer = write_now
         self.warnings: list[str] = []
         self._only_split: str | None = None

@@ -1,5 +1,6 @@
 """PyTorch states."""
 
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -21,10 +22,11 @@ class PyTorchModel(AssetHandler):
         """
         import torch
 
+        # In memory, so that an OSError of torch means damage and not the disk.
+        content = BytesIO(path.read_bytes())
         try:
-            with path.open("rb") as file:
-                return torch.load(file, map_location=map_location, weights_only=True)
-        except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+            return torch.load(content, map_location=map_location, weights_only=True)
+        except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{path}: not a whole file of tensors and plain values: {reason}") from None
 

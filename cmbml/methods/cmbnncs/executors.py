@@ -1,0 +1,207 @@
+"""The stages of cmbnncs: scale, preprocess, train, predict, postprocess."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
+from cmbml.core.errors import ConfigError, did_you_mean
+from cmbml.core.repository import PARAMS
+from cmbml.methods.cmbnncs.network import KERNELS, UNet, check_plane
+from cmbml.methods.cmbnncs.params import CmbnncsParams
+from cmbml.methods.cmbnncs.plane import from_plane, to_plane
+from cmbml.methods.executors import mean
+from cmbml.methods.nn.checkpoint import make_checkpoint
+from cmbml.methods.nn.executors import TrainingExecutor, device, open_network, target_map
+from cmbml.methods.nn.training import Loss, State, predict, seeded
+from cmbml.sky.sht import Map, alm2map, map2alm
+from cmbml.sky.skymap import SkyMap
+
+
+class _Features:
+    """The bands that the network sees, in the plane and in units of their scale.
+
+    Parameters
+    ----------
+    obs
+        The input asset of the bands.
+    cfg
+        The stage's parameters.
+
+    Raises
+    ------
+    ConfigError
+        Where the instrument has no such band.
+    """
+
+    def __init__(self, obs: Asset, cfg: StageConfig) -> None:
+        self.obs = obs
+        self.bands = cfg.cmbnncs.bands
+        self.nside = cfg.instrument.nside
+        known = cfg.instrument.bands
+        for band in self.bands:
+            if band not in known:
+                raise ConfigError(f"{PARAMS}: cmbnncs.bands: no band '{band}': {did_you_mean(band, known)}")
+        self.described = {
+            "names": list(self.bands),
+            "freq_ghz": [known[band].freq_ghz for band in self.bands],
+            "fwhm_arcmin": [known[band].fwhm_arcmin for band in self.bands],
+        }
+
+    def maps(self, split: str, sim: int) -> Map:
+        """RING maps of the bands, ``(n_bands, n_stokes, npix)``, uK_CMB."""
+        refs = [self.obs.at(split=split, sim=sim, freq=band) for band in self.bands]
+        return np.stack([ref.read(nside=self.nside).values for ref in refs])
+
+    def planes(self, split: str, sim: int, scale: dict[str, Any]) -> NDArray[np.float32]:
+        """Planes of all bands and fields, ``(n_bands * n_stokes, 4 nside, 3 nside)``."""
+        scaled = self.maps(split, sim) / np.array(scale["features"])[:, None, None]
+        return to_plane(scaled.reshape(-1, scaled.shape[-1])).astype(np.float32)
+
+
+class CmbnncsScaleExecutor(BaseStageExecutor):
+    """Settles the scale of every band and of the target; from train alone."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="cmbnncs_scale")
+        self.out_scale = self.assets_out["scale"]
+        self.features = _Features(self.assets_in["obs"], cfg)
+        self.settings: CmbnncsParams = cfg.cmbnncs
+
+    def execute(self) -> None:
+        """Take the declared scale, or measure the rms."""
+        fixed = self.settings.feature_scale
+        scales = self._rms() if fixed is None else [fixed] * len(self.features.bands)
+        self.out_scale.write({"features": scales, "target": self.settings.target_scale})
+
+    def _rms(self) -> list[float]:
+        sims = ((split.name, sim) for split in self.splits for sim in split.iter_sims())
+        squares = mean(np.mean(self.features.maps(*sim) ** 2, axis=(1, 2)) for sim in sims)
+        return [float(value) for value in np.sqrt(squares)]
+
+
+class CmbnncsSamplesExecutor(BaseStageExecutor):
+    """Lays bands and CMB out in the plane, in units of their scale."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="cmbnncs_samples")
+        self.out_sample = self.assets_out["sample"]
+        self.in_scale = self.assets_in["scale"]
+        self.in_cmb = self.assets_in["cmb"]
+        self.features = _Features(self.assets_in["obs"], cfg)
+        self.lmax = cfg.instrument.lmax
+        self.fwhm = cfg.cmbnncs.fwhm_arcmin
+
+    def setup(self) -> None:
+        """Read the scale."""
+        self.scale = self.in_scale.read()
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Prepare one simulation: ``(n_bands * n_stokes + n_stokes, 4 nside, 3 nside)``, float32."""
+        truth = target_map(self.in_cmb.read().values, self.features.nside, self.fwhm, self.lmax)
+        target = to_plane(truth / self.scale["target"]).astype(np.float32)
+        self.out_sample.write(np.concatenate([self.features.planes(split.name, sim, self.scale), target]))
+
+
+class CmbnncsTrainingExecutor(TrainingExecutor):
+    """Trains the U-Net by the published recipe: L1, Adam from 0.1 to 1e-6, three steps for each batch."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="cmbnncs_training")
+        self.in_scale = self.assets_in["scale"]
+        self.n_target = len(cfg.instrument.fields)
+        self.described = _Features(self.assets_in["samples"], cfg).described
+        try:
+            check_plane(self.settings.architecture, cfg.instrument.nside)
+        except ValueError as error:
+            raise ConfigError(f"{PARAMS}: cmbnncs.architecture: {error}") from None
+
+    def training_params(self, cfg: StageConfig) -> CmbnncsParams:
+        """The block cmbnncs."""
+        return cfg.cmbnncs
+
+    def execute(self) -> None:
+        """Train."""
+        scale = self.in_scale.read()
+        state = self.fit(lambda: network(self.settings, self.n_target), _l1)
+        self.write_models(state, lambda weights, epoch: self._checkpoint(scale, weights, epoch))
+
+    def _checkpoint(self, scale: State, weights: State, epoch: int) -> State:
+        return make_checkpoint(
+            weights,
+            architecture=described_network(self.settings),
+            bands=self.described,
+            normalisation=scale,
+            epoch=epoch,
+        )
+
+
+class CmbnncsPredictionExecutor(BaseStageExecutor):
+    """Lets the network say the CMB in the plane."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="cmbnncs_prediction")
+        self.out_plane = self.assets_out["plane"]
+        self.in_scale = self.assets_in["scale"]
+        self.in_model = self.assets_in["model"]
+        self.features = _Features(self.assets_in["obs"], cfg)
+        self.n_stokes = len(cfg.instrument.fields)
+        self.settings: CmbnncsParams = cfg.cmbnncs
+
+    def setup(self) -> None:
+        """Read scale and network."""
+        self.scale = self.in_scale.read()
+        self.model, _ = open_network(
+            lambda: network(self.settings, self.n_stokes),
+            self.in_model.at(epoch="best"),
+            architecture=described_network(self.settings),
+            bands=self.features.described,
+            normalisation=self.scale,
+        )
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Predict one simulation, in units of the target's scale."""
+        planes = torch.as_tensor(self.features.planes(split.name, sim, self.scale))
+        with seeded(0, self.threads):
+            (said,) = predict(self.model, planes[None], batch=1, device=device())
+        self.out_plane.write(said.numpy())
+
+
+class CmbnncsExecutor(BaseStageExecutor):
+    """Brings planes back to the sphere, in uK_CMB, with nothing beyond the band-limit."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="cmbnncs")
+        self.out_cleaned = self.assets_out["cleaned"]
+        self.in_plane = self.assets_in["plane"]
+        self.in_scale = self.assets_in["scale"]
+        self.lmax = cfg.instrument.lmax
+        self.fwhm = cfg.cmbnncs.fwhm_arcmin
+
+    def setup(self) -> None:
+        """Read the scale."""
+        self.scale = self.in_scale.read()
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Postprocess one simulation."""
+        sky = from_plane(self.in_plane.read().astype(np.float64)) * self.scale["target"]
+        limited = alm2map(map2alm(sky, self.lmax), round(np.sqrt(sky.shape[-1] / 12)))
+        self.out_cleaned.write(SkyMap(limited, "uK_CMB", self.fwhm, self.lmax))
+
+
+def network(settings: CmbnncsParams, n_stokes: int) -> UNet:
+    """The U-Net that the parameters describe."""
+    kernels = KERNELS[settings.architecture]
+    return UNet(len(settings.bands) * n_stokes, n_stokes, settings.channels, kernels)
+
+
+def described_network(settings: CmbnncsParams) -> dict[str, Any]:
+    """What of the network must agree where its weights are used: plain values."""
+    return {"name": settings.architecture, "channels": settings.channels}
+
+
+def _l1(_model: nn.Module) -> Loss:
+    return nn.functional.l1_loss

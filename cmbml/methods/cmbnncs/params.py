@@ -1,0 +1,22 @@
+"""Parameters of cmbnncs, as they stand in params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cmbml.methods.nn.params import TrainingParams
+
+
+class CmbnncsParams(TrainingParams):
+    """Settings of the U-Net in the plane."""
+
+    architecture: Literal["unet5", "unet8"] = Field(description="how many levels")
+    channels: int = Field(
+        ge=1, description="channels of the first level (published: 32 of unet5, 16 of unet8)"
+    )
+    bands: tuple[str, ...] = Field(min_length=1, description="bands that the network sees")
+    feature_scale: float | None = Field(
+        gt=0, description="uK_CMB per unit of the features; null for the rms of each band over train"
+    )
+    target_scale: float = Field(gt=0, description="uK_CMB per unit of the target")
+    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the target, arcmin")

@@ -1,0 +1,275 @@
+"""The stages of gsc_unet: a linear base, samples without CMB, training, cleaned maps with their errors."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
+from cmbml.methods.executors import BandReader, mean
+from cmbml.methods.gsc_unet.differences import differences, scale_maps
+from cmbml.methods.gsc_unet.network import GscUnet, calibration
+from cmbml.methods.gsc_unet.params import GscUnetParams
+from cmbml.methods.gsc_unet.regression import local_regression, smooth_deviation
+from cmbml.methods.hilc.hilc import HilcOptions, hilc, nuisance_covariance
+from cmbml.methods.ilc import known_beams
+from cmbml.methods.nn.checkpoint import make_checkpoint
+from cmbml.methods.nn.executors import (
+    FileSamples,
+    TrainingExecutor,
+    device,
+    mean_and_deviation,
+    open_network,
+)
+from cmbml.methods.nn.faces import from_faces, to_faces
+from cmbml.methods.nn.training import State, predict, seeded
+from cmbml.sky.sht import Alm, Map, almxfl, gaussian_beam, map2alm
+from cmbml.sky.skymap import SkyMap
+
+# Standard deviations of train skies are few; their field is smoothed over so many degrees.
+SMOOTHING_DEG = 5.0
+
+
+class _Linear:
+    """The linear part: base and differences of one simulation.
+
+    Parameters
+    ----------
+    obs
+        The input asset of the bands.
+    cfg
+        The stage's parameters.
+    threads
+        Number of threads.
+    """
+
+    def __init__(self, obs: Asset, cfg: StageConfig, threads: int) -> None:
+        self.bands = BandReader(obs, cfg, threads)
+        self.settings: GscUnetParams = cfg.gsc_unet
+
+    def read(self, split: str, sim: int, covariance: NDArray[Any]) -> tuple[Alm, Map]:
+        """a_lm of the base, ``(n_stokes, nalm)``, and maps of the differences, ``(n, n_stokes, npix)``."""
+        fields = self.bands.read(split, sim)
+        base = [self._base(b.alms, b.fwhm_arcmin, known) for b, known in zip(fields, covariance, strict=True)]
+        seen = [differences(b.alms, known_beams(b.fwhm_arcmin, len(b.alms))) for b in fields]
+        maps = scale_maps(
+            np.stack(seen, axis=1), self.settings.peaks, self.bands.nside, threads=self.bands.threads
+        )
+        return np.stack(base), maps
+
+    def _base(self, alms: Alm, fwhm_arcmin: list[float | None], known: NDArray[Any]) -> Alm:
+        return hilc(
+            alms,
+            fwhm_arcmin=fwhm_arcmin,
+            fwhm_out=self.settings.fwhm_arcmin,
+            lmax=self.bands.lmax,
+            bin_width=self.settings.bin_width,
+            # nothing of the data's own covariance: the weights are fixed
+            options=HilcOptions(prior=known, shrinkage=1.0),
+        ).alm
+
+
+class GscUnetBaseExecutor(BaseStageExecutor):
+    """Learns the harmonic weights of the base from the nuisance of train skies."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="gsc_unet_base")
+        self.out_covariance = self.assets_out["covariance"]
+        self.in_cmb = self.assets_in["cmb"]
+        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
+        self.fwhm = cfg.gsc_unet.fwhm_arcmin
+        self.bin_width = cfg.gsc_unet.bin_width
+
+    def execute(self) -> None:
+        """Average over all simulations."""
+        self.out_covariance.write(mean(self._covariances()))
+
+    def _covariances(self) -> Iterator[NDArray[Any]]:
+        for split in self.splits:
+            for sim in split.iter_sims():
+                cmb = self.in_cmb.at(split=split.name, sim=sim).read().values
+                fields = zip(self.bands.read(split.name, sim), cmb, strict=True)
+                yield np.stack([
+                    nuisance_covariance(
+                        bands.nuisance(truth),
+                        fwhm_arcmin=known_beams(bands.fwhm_arcmin, len(bands.alms)),
+                        fwhm_out=self.fwhm,
+                        lmax=self.bands.lmax,
+                        bin_width=self.bin_width,
+                    )
+                    for bands, truth in fields
+                ])  # fmt: skip
+
+
+class GscUnetSamplesExecutor(BaseStageExecutor):
+    """Prepares what the network learns from: differences, and last of all the residual of the base."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="gsc_unet_samples")
+        self.out_sample = self.assets_out["sample"]
+        self.in_cmb = self.assets_in["cmb"]
+        self.in_covariance = self.assets_in["covariance"]
+        self.linear = _Linear(self.assets_in["obs"], cfg, self.threads)
+
+    def setup(self) -> None:
+        """Read what the base has learned."""
+        self.covariance = self.in_covariance.read()
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Prepare one simulation: ``(n + 1, n_stokes, 12, nside, nside)``, uK_CMB, float32."""
+        base, maps = self.linear.read(split.name, sim, self.covariance)
+        bands, cmb = self.linear.bands, self.in_cmb.read().values
+        truth = almxfl(cmb, gaussian_beam(self.linear.settings.fwhm_arcmin, bands.lmax))
+        residual = bands.cleaned(base - truth, self.linear.settings.fwhm_arcmin).values
+        rows = np.concatenate([maps, residual[None]])
+        self.out_sample.write(to_faces(rows).astype(np.float32))
+
+
+class GscUnetTrainingExecutor(TrainingExecutor):
+    """Trains the network: statistics and weights from train, choice of epoch and calibration from valid."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="gsc_unet_training")
+        self.out_normalisation = self.assets_out["normalisation"]
+        self.nside = cfg.instrument.nside
+        self.described = _described(cfg)
+        self.domain_deg = cfg.gsc_unet.domain_deg
+
+    def training_params(self, cfg: StageConfig) -> GscUnetParams:
+        """The block gsc_unet."""
+        return cfg.gsc_unet
+
+    def execute(self) -> None:
+        """Learn statistics, train, calibrate."""
+        statistics = learned_statistics(self.samples("train"), self.domain_deg)
+        self.out_normalisation.write(statistics)
+        state = self.fit(lambda: _network(self.settings, statistics), lambda model: model.loss)
+        with seeded(self.network_seed(), self.threads):
+            self.write_models(state, lambda weights, epoch: self._checkpoint(statistics, weights, epoch))
+
+    def _checkpoint(self, statistics: State, weights: State, epoch: int) -> State:
+        model = _network(self.settings, statistics)
+        model.load_state_dict(weights)
+        return make_checkpoint(
+            weights,
+            architecture=_architecture(self.settings),
+            bands=self.described,
+            normalisation=_digest(statistics),
+            epoch=epoch,
+            calibration=self._calibration(model),
+        )
+
+    def _calibration(self, model: GscUnet) -> float:
+        samples = self.samples("valid")
+        wrong, sigma = [], []
+        for index in range(len(samples)):
+            sample = samples[index]
+            residual, width = _predict(model, sample.features)
+            wrong.append(residual - sample.target[0])
+            sigma.append(width)
+        return calibration(torch.stack(wrong), torch.stack(sigma))
+
+
+class GscUnetExecutor(BaseStageExecutor):
+    """Cleans every simulation: the base minus what the network says of its residual."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="gsc_unet")
+        self.out_cleaned = self.assets_out["cleaned"]
+        self.out_uncertainty = self.assets_out["uncertainty"]
+        self.in_covariance = self.assets_in["covariance"]
+        self.in_model = self.assets_in["model"]
+        self.in_normalisation = self.assets_in["normalisation"]
+        self.linear = _Linear(self.assets_in["obs"], cfg, self.threads)
+        self.described = _described(cfg)
+
+    def setup(self) -> None:
+        """Read the base's weights and the network."""
+        self.covariance = self.in_covariance.read()
+        statistics = self.in_normalisation.read()
+        self.model, checkpoint = open_network(
+            lambda: _network(self.linear.settings, statistics),
+            self.in_model.at(epoch="best"),
+            architecture=_architecture(self.linear.settings),
+            bands=self.described,
+            normalisation=_digest(statistics),
+        )
+        self.calibration = checkpoint["calibration"]
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Clean one simulation."""
+        base, maps = self.linear.read(split.name, sim, self.covariance)
+        bands, fwhm = self.linear.bands, self.linear.settings.fwhm_arcmin
+        with seeded(0, self.threads):
+            residual, sigma = _predict(self.model, torch.as_tensor(to_faces(maps), dtype=torch.float32))
+        removed = map2alm(from_faces(residual.double().numpy()), bands.lmax, threads=bands.threads)
+        self.out_cleaned.write(bands.cleaned(base - removed, fwhm))
+        error = self.calibration * from_faces(sigma.numpy())
+        self.out_uncertainty.write(SkyMap(error, "uK_CMB", fwhm, bands.lmax))
+
+
+def learned_statistics(samples: FileSamples, domain_deg: float) -> dict[str, torch.Tensor]:
+    """What `GscUnet.normalise` takes, from samples of train."""
+    average, scatter = mean_and_deviation(samples)
+    scatter = torch.as_tensor(
+        np.stack([smooth_deviation(rows, SMOOTHING_DEG) for rows in scatter.transpose(0, 1).numpy()], axis=1)
+    )
+    n_stokes = average.shape[1]
+    weights = [_regression(samples, stokes, average, scatter, domain_deg) for stokes in range(n_stokes)]
+    statistics = {
+        "mean": average[:-1].transpose(0, 1),
+        "deviation": scatter[:-1].transpose(0, 1),
+        "residual_mean": average[-1],
+        "residual_deviation": scatter[-1],
+        "regression": torch.as_tensor(np.stack(weights)),
+    }
+    return {name: value.float().contiguous() for name, value in statistics.items()}
+
+
+def _regression(
+    samples: FileSamples, stokes: int, average: torch.Tensor, scatter: torch.Tensor, domain_deg: float
+) -> NDArray[np.float64]:
+    def normalised() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        for index in range(len(samples)):
+            rows = torch.cat([samples[index].features, samples[index].target])[:, stokes].double()
+            values = ((rows - average[:, stokes]) / scatter[:, stokes]).numpy()
+            yield values[:-1], values[-1]
+
+    return local_regression(normalised(), domain_deg)
+
+
+def _predict(model: GscUnet, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Residual and uncalibrated sigma of one sky, ``(n_stokes, 12, nside, nside)`` each, uK_CMB."""
+    (said,) = predict(model, features[None], batch=1, device=device())
+    residual, sigma = model.cpu().residual(said[None])
+    return residual[0], sigma[0]
+
+
+def _network(settings: GscUnetParams, statistics: dict[str, torch.Tensor]) -> GscUnet:
+    n_stokes, n_inputs = statistics["mean"].shape[:2]
+    model = GscUnet(n_stokes, n_inputs, statistics["mean"].shape[-1], settings.widths)
+    model.normalise(statistics)
+    return model
+
+
+def _architecture(settings: GscUnetParams) -> dict[str, Any]:
+    return {"name": "gsc_unet", "widths": list(settings.widths), "peaks": list(settings.peaks)}
+
+
+def _described(cfg: StageConfig) -> dict[str, Any]:
+    bands = cfg.instrument.bands.values()
+    return {
+        "freq_ghz": [band.freq_ghz for band in bands],
+        "fwhm_arcmin": [band.fwhm_arcmin for band in bands],
+        "lmax": cfg.instrument.lmax,
+    }
+
+
+def _digest(statistics: dict[str, torch.Tensor]) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(value.numpy().tobytes()).hexdigest()[:16]
+        for name, value in sorted(statistics.items())
+    }

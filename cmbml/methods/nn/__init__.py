@@ -1,0 +1,1 @@
+"""What all networks share: HEALPix layers, training, prediction, checkpoints."""

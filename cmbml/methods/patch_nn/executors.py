@@ -1,0 +1,254 @@
+"""The stages of patch_nn: look-up table, statistics, choice of patches, training, and cleaned maps.
+
+To begin a network of one's own, copy this folder and pipeline/patch_nn.yaml, and change the names.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from cmbml.core import AssetRef, BaseStageExecutor, Split, StageConfig, generator
+from cmbml.core.errors import ConfigError, StageError
+from cmbml.core.repository import PARAMS
+from cmbml.methods.nn.batches import Sample
+from cmbml.methods.nn.checkpoint import make_checkpoint
+from cmbml.methods.nn.executors import TrainingExecutor, device, open_network, target_map
+from cmbml.methods.nn.training import State, predict, seeded
+from cmbml.methods.patch_nn.network import UNet, check_side
+from cmbml.methods.patch_nn.params import PatchNnParams
+from cmbml.methods.patch_nn.patches import choose_patches, join_patches, patch_table
+from cmbml.sky.sht import alm2map, map2alm
+from cmbml.sky.skymap import SkyMap
+
+
+class PatchNnTableExecutor(BaseStageExecutor):
+    """Writes down which pixels belong to which patch."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="patch_nn_table")
+        self.out_table = self.assets_out["table"]
+        self.nside = cfg.instrument.nside
+        self.nside_patches = cfg.patch_nn.nside_patches
+        self.margin = cfg.patch_nn.margin
+        try:
+            check_side(self.nside // self.nside_patches + 2 * self.margin, cfg.patch_nn.depth)
+        except ValueError as error:
+            raise ConfigError(f"{PARAMS}: patch_nn: {error}") from None
+
+    def execute(self) -> None:
+        """Make the table."""
+        self.out_table.write(patch_table(self.nside, self.nside_patches, self.margin))
+
+
+class PatchNnStatisticsExecutor(BaseStageExecutor):
+    """Measures mean and deviation of every band on train; in one process or in several."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="patch_nn_statistics")
+        self.out_statistics = self.assets_out["statistics"]
+        self.in_obs = self.assets_in["obs"]
+        self.freqs = tuple(cfg.instrument.bands)
+        self.processes = cfg.patch_nn.processes
+
+    def execute(self) -> None:
+        """Combine the moments of all simulations; their order is fixed, so processes change nothing."""
+        sims = [(split.name, sim) for split in self.splits for sim in split.iter_sims()]
+        work = [tuple(self.in_obs.at(split=s, sim=n, freq=f) for f in self.freqs) for s, n in sims]
+        moments = np.mean(list(self._map(work)), axis=0)
+        deviation = np.sqrt(moments[1] - moments[0] ** 2)
+        self.out_statistics.write({"mean": moments[0].tolist(), "deviation": deviation.tolist()})
+
+    def _map(self, work: list[tuple[AssetRef, ...]]) -> Iterator[NDArray[np.float64]]:
+        if self.processes == 1:
+            yield from map(_moments, work)
+            return
+        with ProcessPoolExecutor(self.processes, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(_moments, work)
+
+
+def _moments(bands: tuple[AssetRef, ...]) -> NDArray[np.float64]:
+    """Mean and mean square of the bands of a simulation, ``(2, n_bands, n_stokes)``."""
+    maps = np.stack([ref.read().values for ref in bands]).astype(np.float64)
+    return np.stack([maps.mean(axis=2), (maps**2).mean(axis=2)])
+
+
+class PatchNnSamplesExecutor(BaseStageExecutor):
+    """Chooses patches of every simulation and puts bands and CMB together."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="patch_nn_samples")
+        self.out_sample = self.assets_out["sample"]
+        self.in_obs = self.assets_in["obs"]
+        self.in_cmb = self.assets_in["cmb"]
+        self.in_mask = self.assets_in["mask"]
+        self.in_table = self.assets_in["table"]
+        self.seed = cfg.seed
+        self.freqs = tuple(cfg.instrument.bands)
+        self.nside = cfg.instrument.nside
+        self.lmax = cfg.instrument.lmax
+        self.fwhm = cfg.patch_nn.fwhm_arcmin
+        self.n_patches = cfg.patch_nn.patches_per_sim
+
+    def setup(self) -> None:
+        """Read table and mask."""
+        self.table = self.in_table.read()
+        self.mask = self.in_mask.read(nside=self.nside).values[0]
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Prepare one simulation: ``(n_patches, n_bands * n_stokes + n_stokes, side, side)``, uK_CMB."""
+        rng = generator(self.seed, split.stream, sim, "patches")
+        try:
+            chosen = choose_patches(self.table, self.mask, self.n_patches, rng)
+        except ValueError as error:
+            raise StageError(str(error)) from None
+        bands = [self.in_obs.at(freq=freq).read(nside=self.nside).values for freq in self.freqs]
+        truth = target_map(self.in_cmb.read().values, self.nside, self.fwhm, self.lmax)
+        rows = np.concatenate([*bands, truth])[:, self.table[chosen]]
+        self.out_sample.write(np.swapaxes(rows, 0, 1).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class PatchSamples(Dataset[Sample]):
+    """Patches as samples, features and target in units of their deviation.
+
+    Attributes
+    ----------
+    names
+        Split and simulation of every file.
+    files
+        Patches of every simulation.
+    per_file
+        Patches in a file.
+    statistics
+        Mean and deviation of the bands (see `PatchNnStatisticsExecutor`).
+    target_scale
+        uK_CMB per unit of the target.
+    """
+
+    names: tuple[str, ...]
+    files: tuple[AssetRef, ...]
+    per_file: int
+    statistics: dict[str, Any]
+    target_scale: float
+
+    def __len__(self) -> int:
+        return self.per_file * len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        number, patch = divmod(index, self.per_file)
+        rows = self.files[number].read()[patch]
+        n_target = len(self.statistics["mean"][0])
+        features = normalised(rows[:-n_target], self.statistics)
+        target = torch.as_tensor(rows[-n_target:] / self.target_scale, dtype=torch.float32)
+        return Sample(f"{self.names[number]}, patch {patch}", features, target)
+
+
+def normalised(rows: NDArray[Any], statistics: dict[str, Any]) -> torch.Tensor:
+    """Bands in units of their deviation over train: ``(..., n_bands * n_stokes, side, side)``, float32."""
+    mean, deviation = (np.ravel(statistics[key])[:, None, None] for key in ("mean", "deviation"))
+    return torch.as_tensor((rows - mean) / deviation, dtype=torch.float32)
+
+
+class PatchNnTrainingExecutor(TrainingExecutor):
+    """Trains the network on the chosen patches."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="patch_nn_training")
+        self.in_statistics = self.assets_in["statistics"]
+        self.described = described_bands(cfg)
+        self.n_stokes = len(cfg.instrument.fields)
+
+    def training_params(self, cfg: StageConfig) -> PatchNnParams:
+        """The block patch_nn."""
+        return cfg.patch_nn
+
+    def samples(self, split: str) -> Any:
+        """The patches of a split."""
+        files = super().samples(split)
+        n_patches = min(len(ref.read()) for ref in files.files)
+        return PatchSamples(files.names, files.files, n_patches, self.statistics, TARGET_SCALE)
+
+    def execute(self) -> None:
+        """Train."""
+        self.statistics = self.in_statistics.read()
+        build = lambda: network(self.settings, len(self.described["freq_ghz"]), self.n_stokes)  # noqa: E731
+        state = self.fit(build, lambda _model: torch.nn.functional.l1_loss)
+        self.write_models(state, self._checkpoint)
+
+    def _checkpoint(self, weights: State, epoch: int) -> State:
+        return make_checkpoint(
+            weights,
+            architecture=described_network(self.settings),
+            bands=self.described,
+            normalisation=self.statistics,
+            epoch=epoch,
+        )
+
+
+class PatchNnExecutor(BaseStageExecutor):
+    """Cleans every simulation patch by patch; margins overlap and are cut off, so that no seam shows."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="patch_nn")
+        self.out_cleaned = self.assets_out["cleaned"]
+        self.in_obs = self.assets_in["obs"]
+        self.in_model = self.assets_in["model"]
+        self.in_statistics = self.assets_in["statistics"]
+        self.in_table = self.assets_in["table"]
+        self.settings: PatchNnParams = cfg.patch_nn
+        self.described = described_bands(cfg)
+        self.freqs = tuple(cfg.instrument.bands)
+        self.nside = cfg.instrument.nside
+        self.lmax = cfg.instrument.lmax
+        self.n_stokes = len(cfg.instrument.fields)
+
+    def setup(self) -> None:
+        """Read table, statistics and network."""
+        self.table = self.in_table.read()
+        self.statistics = self.in_statistics.read()
+        self.model, _ = open_network(
+            lambda: network(self.settings, len(self.freqs), self.n_stokes),
+            self.in_model.at(epoch="best"),
+            architecture=described_network(self.settings),
+            bands=self.described,
+            normalisation=self.statistics,
+        )
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Clean one simulation."""
+        bands = np.concatenate(
+            [self.in_obs.at(freq=freq).read(nside=self.nside).values for freq in self.freqs]
+        )
+        patches = normalised(np.swapaxes(bands[:, self.table], 0, 1), self.statistics)
+        with seeded(0, self.threads):
+            said = list(predict(self.model, patches, batch=self.settings.batch, device=device()))
+        sky = join_patches(torch.stack(said).double().numpy(), self.settings.margin) * TARGET_SCALE
+        limited = alm2map(map2alm(sky, self.lmax), self.nside)
+        self.out_cleaned.write(SkyMap(limited, "uK_CMB", self.settings.fwhm_arcmin, self.lmax))
+
+
+# uK_CMB: about the rms of the CMB.
+TARGET_SCALE = 100.0
+
+
+def network(settings: PatchNnParams, n_bands: int, n_stokes: int) -> UNet:
+    """The network that the parameters describe."""
+    return UNet(n_bands * n_stokes, n_stokes, settings.init, settings.depth)
+
+
+def described_network(settings: PatchNnParams) -> dict[str, Any]:
+    """What of the network must agree where its weights are used: plain values."""
+    return {"name": "unet", "init": settings.init, "depth": settings.depth}
+
+
+def described_bands(cfg: StageConfig) -> dict[str, Any]:
+    """What of the bands must agree where the weights are used: plain values."""
+    bands = cfg.instrument.bands.values()
+    return {"freq_ghz": [b.freq_ghz for b in bands], "fwhm_arcmin": [b.fwhm_arcmin for b in bands]}

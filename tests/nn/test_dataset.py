@@ -1,0 +1,54 @@
+"""Skies as a PyTorch dataset: picklable references, the right maps, one line where something is missing."""
+
+import pickle
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import cmbml
+from cmbml.core.errors import CmbmlError, ConfigError
+from cmbml.methods.nn.executors import FileSamples
+from cmbml.sky.sht import alm2map, almxfl, gaussian_beam
+from tests.methods.test_stages import UPSTREAM, repository, run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dataset")
+    config = repository(folder, methods=["nilc"])
+    text = (folder / "params.yaml").read_text().replace("dataset: mini", "dataset: stages")
+    text = text.replace("nside: 64", "nside: 16").replace("lmax: 160", "lmax: 40")
+    (folder / "params.yaml").write_text(
+        text.replace("fwhm_arcmin: 80.0\n  lmax", "fwhm_arcmin: 300.0\n  lmax")
+    )
+    return run(config, *UPSTREAM)
+
+
+def test_samples_are_the_bands_and_the_cmb(data):
+    skies = cmbml.torch_dataset("train", data.config.root)
+    name, features, target = skies[1]
+    assert (name, features.shape, features.dtype) == ("train/sim0001", (9, 1, 3072), torch.float32)
+    band = data["observations"].obs.at(split="train", sim=1, freq="143").read().values
+    assert features[4].numpy() == pytest.approx(band)
+    alm = data["cmb"].cmb.at(split="train", sim=1).read().values
+    expected = alm2map(almxfl(alm, gaussian_beam(300.0, 40)), 16)
+    assert target.numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_they_go_to_worker_processes(data):
+    skies = cmbml.torch_dataset("train", data.config.root)
+    assert len(pickle.dumps(skies)) < 100_000
+    pair = torch.utils.data.Subset(skies, [0, 1])
+    loader = DataLoader(pair, batch_size=2, num_workers=1, multiprocessing_context="spawn")
+    (batch,) = loader
+    assert list(batch.name) == ["train/sim0000", "train/sim0001"]
+    assert torch.equal(batch.features[1], skies[1].features)
+
+
+def test_mistakes_are_one_line(data):
+    with pytest.raises(ConfigError, match=r"no split 'trian': known: train, valid"):
+        cmbml.torch_dataset("trian", data.config.root)
+    with pytest.raises(CmbmlError, match=r"obs_30.fits: no such file: run the stage that makes it"):
+        cmbml.torch_dataset("train", data.config.root)[20]
+    assert len(FileSamples((), (), 1)) == 0

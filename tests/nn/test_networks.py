@@ -1,0 +1,249 @@
+"""cmbnncs and patch_nn: published sizes and layouts, patches without seams, and their stages in a small run."""
+
+import healpy as hp
+import numpy as np
+import pytest
+import torch
+
+from cmbml.core.engine import Engine
+from cmbml.core.errors import ConfigError, DataError
+from cmbml.core.handlers import get_handler
+from cmbml.core.plan import Plan
+from cmbml.methods.cmbnncs.network import KERNELS, PUBLISHED_CHANNELS, check_plane
+from cmbml.methods.cmbnncs.network import UNet as PlaneUNet
+from cmbml.methods.cmbnncs.plane import from_plane, plane_index, to_plane
+from cmbml.methods.patch_nn.network import UNet as PatchUNet
+from cmbml.methods.patch_nn.network import check_side
+from cmbml.methods.patch_nn.patches import choose_patches, join_patches, patch_table
+from cmbml.sky.sht import alm2map, almxfl, gaussian_beam
+from tests.methods.test_stages import UPSTREAM, repository, run
+
+
+def n_parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "millions"), [("unet5", 6.3), ("unet8", 100.7)])
+def test_the_networks_have_their_published_size(name, millions):
+    with torch.device("meta"):
+        model = PlaneUNet(4, 1, PUBLISHED_CHANNELS[name], KERNELS[name])
+    assert n_parameters(model) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+def test_the_template_has_its_published_size():
+    assert n_parameters(PatchUNet(9, 1, 32, 3)) / 1e6 == pytest.approx(1.93, abs=0.005)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_planes_keep_their_shape(name):
+    model = PlaneUNet(2, 3, 2, KERNELS[name]).eval()
+    side = 2 ** len(KERNELS[name])
+    assert model(torch.zeros(1, 2, 4 * side, 3 * side)).shape == (1, 3, 4 * side, 3 * side)
+
+
+def test_the_plane_joins_eight_edges_truly_and_nine_falsely():
+    """As published: strips from pole to pole join true neighbours; strips beside each other do not."""
+    nside = 8
+    plane = plane_index(nside)
+    assert sorted(plane.ravel()) == list(range(12 * nside**2))
+
+    def neighbours(one, other):
+        return np.mean([b in hp.get_all_neighbours(nside, a) for a, b in zip(one, other, strict=True)])
+
+    along = [
+        neighbours(
+            plane[s * nside : (s + 1) * nside, f * nside - 1], plane[s * nside : (s + 1) * nside, f * nside]
+        )
+        for s in range(4)
+        for f in (1, 2)
+    ]
+    between = [
+        neighbours(
+            plane[s * nside - 1, f * nside : (f + 1) * nside], plane[s * nside, f * nside : (f + 1) * nside]
+        )
+        for s in (1, 2, 3)
+        for f in range(3)
+    ]
+    assert along == [1.0] * 8
+    assert between == [0.0] * 9
+
+
+def test_planes_and_maps_are_the_same_pixels():
+    sky = np.random.default_rng(1).standard_normal((2, 12 * 16**2))
+    assert to_plane(sky).shape == (2, 64, 48)
+    assert (from_plane(to_plane(sky)) == sky).all()
+
+
+def test_networks_too_deep_for_the_map_are_refused():
+    with pytest.raises(ValueError, match="unet8 halves the plane 8 times: nside must be 256 or more, is 64"):
+        check_plane("unet8", 64)
+    with pytest.raises(ValueError, match="patches of 20 pixels cannot be halved 3 times"):
+        check_side(20, 3)
+
+
+@pytest.mark.parametrize("margin", [0, 2])
+def test_patches_join_to_the_whole_sky(margin):
+    sky = np.random.default_rng(2).standard_normal((2, 12 * 16**2))
+    table = patch_table(16, 4, margin)
+    assert table.shape == (192, 4 + 2 * margin, 4 + 2 * margin)
+    assert (join_patches(np.swapaxes(sky[:, table], 0, 1), margin) == sky).all()
+
+
+def test_margins_of_patches_leave_no_seam():
+    """A mean over 3 x 3 pixels of a smooth field: the edges of patches are as good as their inside."""
+    x, y, z = hp.pix2vec(16, np.arange(12 * 16**2))
+    sky = (x + 2 * y * z)[None]
+
+    def change(margin):
+        patches = torch.from_numpy(np.swapaxes(sky[:, patch_table(16, 4, margin)], 0, 1))
+        kernel = torch.full((1, 1, 3, 3), 1 / 9, dtype=torch.float64)
+        smoothed = torch.nn.functional.conv2d(patches, kernel, padding=1).numpy()
+        return np.abs(join_patches(smoothed, margin) - sky).max()
+
+    # without margin the zeros beyond the patch come in
+    assert change(2) < 0.05 * change(0)
+
+
+def test_patches_are_drawn_where_the_mask_leaves_them_whole():
+    table = patch_table(16, 4, 0)
+    mask = (np.abs(hp.pix2ang(16, np.arange(12 * 16**2), lonlat=True)[1]) > 30).astype(float)
+    chosen = choose_patches(table, mask, 20, np.random.default_rng(3))
+    assert len(set(chosen)) == 20
+    assert mask[table[chosen]].min() == 1
+    with pytest.raises(ValueError, match=r"the mask leaves no patch whole: lower mask.latitude_deg"):
+        choose_patches(table, 0 * mask, 20, np.random.default_rng(3))
+
+
+SIZES = {
+    "methods": ["cmbnncs", "patch_nn"],
+    "cmbnncs__architecture": "unet5",
+    "cmbnncs__channels": 2,
+    "cmbnncs__epochs": 2,
+    "cmbnncs__fwhm_arcmin": 300.0,
+    "instrument__nside": 32,
+    "patch_nn__epochs": 2,
+    "patch_nn__init": 2,
+    "patch_nn__depth": 1,
+    "patch_nn__margin": 2,
+    "patch_nn__patches_per_sim": 5,
+    "patch_nn__processes": 2,
+    "patch_nn__fwhm_arcmin": 300.0,
+}
+STAGES = {
+    "cmbnncs": ("cmbnncs_scale", "cmbnncs_samples", "cmbnncs_training", "cmbnncs_prediction", "cmbnncs"),
+    "patch_nn": (
+        "patch_nn_table",
+        "patch_nn_statistics",
+        "patch_nn_samples",
+        "patch_nn_training",
+        "patch_nn",
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=["T", "TQU"])
+def data(request, tmp_path_factory):
+    config = repository(tmp_path_factory.mktemp("networks"), **SIZES, instrument__fields=request.param)
+    return run(config, *UPSTREAM, *STAGES["cmbnncs"], *STAGES["patch_nn"])
+
+
+@pytest.mark.parametrize("method", ["cmbnncs", "patch_nn"])
+def test_methods_run_and_learn(data, method):
+    cleaned = data[method].cleaned.at(split="test", sim=0).read()
+    n_stokes = data.config.params.instrument.n_stokes
+    assert cleaned.values.shape == (n_stokes, 12 * 32**2)
+    assert (cleaned.unit, cleaned.fwhm_arcmin, cleaned.lmax) == ("uK_CMB", 300.0, 40)
+    assert np.isfinite(cleaned.values).all()
+    curve = get_handler("Csv").read(data.config.root / f"plots/{method}_training.csv")
+    assert curve[-1]["train"] < curve[0]["train"]
+
+
+def test_targets_and_features_are_what_they_say(data):
+    rows = data["cmbnncs_samples"].sample.at(split="train", sim=0).read()
+    scale = data["cmbnncs_scale"].scale.at().read()
+    alm = data["cmb"].cmb.at(split="train", sim=0).read().values
+    truth = alm2map(almxfl(alm, gaussian_beam(300.0, 40)), 32)
+    n_stokes = len(truth)
+    assert from_plane(rows[-n_stokes:]) * scale["target"] == pytest.approx(truth, abs=1e-3)
+    band = data["observations"].obs.at(split="train", sim=0, freq="217").read().values
+    got = from_plane(rows[2 * n_stokes]) * scale["features"][2]
+    assert got == pytest.approx(band[0], rel=1e-4, abs=1e-2)
+
+
+def test_statistics_are_the_same_in_one_process(data):
+    executor = Engine(Plan(data.config)).make_executor("patch_nn_statistics", None)
+    written = []
+    executor.writer = lambda handler, path, content, options: written.append(content)
+    executor.processes = 1
+    executor.execute()
+    assert written == [data["patch_nn_statistics"].statistics.at().read()]
+
+
+@pytest.mark.parametrize(
+    ("method", "stage", "parts", "message"),
+    [
+        ("cmbnncs", "cmbnncs_prediction", {"architecture": {"name": "unet8"}}, "name was unet8, is unet5"),
+        ("cmbnncs", "cmbnncs_prediction", {"bands": {"names": ["30"]}}, r"another bands: names was \['30'\]"),
+        ("patch_nn", "patch_nn", {"normalisation": {}}, "another normalisation: mean was None"),
+        ("patch_nn", "patch_nn", {"weights": {}}, "the weights are of another architecture"),
+    ],
+)
+def test_checkpoints_of_something_else_are_refused(data, method, stage, parts, message):
+    path = data[f"{method}_training"].model.at(epoch="best").path
+    content, handler = path.read_bytes(), get_handler("PyTorchModel")
+    handler.write(path, handler.read(path) | parts)
+    try:
+        with pytest.raises(DataError, match=f"model_best.pt: .*{message}"):
+            Engine(Plan(data.config)).make_executor(stage, None).setup()
+    finally:
+        path.write_bytes(content)
+
+
+def test_a_truncated_checkpoint_is_refused(data):
+    path = data["patch_nn_training"].model.at(epoch="best").path
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    try:
+        with pytest.raises(DataError, match=r"model_best.pt: not a whole file of tensors and plain values"):
+            Engine(Plan(data.config)).make_executor("patch_nn", None).setup()
+    finally:
+        path.write_bytes(content)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(data, tmp_path):
+    import pickle
+
+    class Hostile:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "run"), "w"))
+
+    path = data["patch_nn_training"].model.at(epoch="best").path
+    content = path.read_bytes()
+    for write in (lambda: torch.save(Hostile(), path), lambda: path.write_bytes(pickle.dumps(Hostile()))):
+        write()
+        try:
+            with pytest.raises(
+                DataError, match=r"model_best.pt: not a whole file of tensors and plain values"
+            ):
+                Engine(Plan(data.config)).make_executor("patch_nn", None).setup()
+        finally:
+            path.write_bytes(content)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "message"),
+    [
+        (
+            "cmbnncs_training",
+            {"cmbnncs__architecture": "unet8"},
+            r"cmbnncs.architecture: unet8 halves the plane",
+        ),
+        ("cmbnncs_scale", {"cmbnncs__bands": ["101"]}, r"cmbnncs.bands: no band '101': did you mean '100'"),
+        ("patch_nn_table", {"patch_nn__margin": 1, "patch_nn__depth": 3}, r"patch_nn: patches of 10 pixels"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_one_line(tmp_path, stage, changes, message):
+    config = repository(tmp_path, **SIZES | changes)
+    with pytest.raises(ConfigError, match=rf"params.yaml: {message}"):
+        Engine(Plan(config)).make_executor(stage, None)
