@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # pytest plugins and matplotlib must not depend on the user's own settings.
 export MPLBACKEND := Agg
 
-.PHONY: run demo test test-all bench lint clean
+.PHONY: run demo test test-all bench bench-ml lint clean
 
 run: $(INSTALLED)
 	@python -m cmbml repro
@@ -28,7 +28,10 @@ test-all: $(INSTALLED)
 	python -m pytest -n 2 -m long
 
 bench: $(INSTALLED)
-	for subject in benchmarks/*.py; do python $$subject || exit 1; done
+	for subject in $(filter-out benchmarks/training.py,$(wildcard benchmarks/*.py)); do python $$subject || exit 1; done
+
+bench-ml: $(INSTALLED)
+	python benchmarks/training.py
 
 clean:
 	rm -rf $(VENV) .cmbml reports .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

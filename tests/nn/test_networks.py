@@ -199,10 +199,11 @@ def test_checkpoints_of_something_else_are_refused(data, method, stage, parts, m
         path.write_bytes(content)
 
 
-def test_a_truncated_checkpoint_is_refused(data):
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.95])
+def test_a_truncated_checkpoint_is_refused(data, part):
     path = data["patch_nn_training"].model.at(epoch="best").path
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
+    path.write_bytes(content[: int(part * len(content))])
     try:
         with pytest.raises(DataError, match=r"model_best.pt: not a whole file of tensors and plain values"):
             Engine(Plan(data.config)).make_executor("patch_nn", None).setup()

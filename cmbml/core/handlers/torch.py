@@ -1,5 +1,6 @@
 """PyTorch states."""
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
@@ -25,8 +26,10 @@ class PyTorchModel(AssetHandler):
         # In memory, so that an OSError of torch means damage and not the disk.
         content = BytesIO(path.read_bytes())
         try:
-            return torch.load(content, map_location=map_location, weights_only=True)
-        except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError) as error:
+            # What torch warns of here ends in an error below.
+            with warnings.catch_warnings(action="ignore"):
+                return torch.load(content, map_location=map_location, weights_only=True)
+        except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{path}: not a whole file of tensors and plain values: {reason}") from None
 

@@ -1,7 +1,8 @@
-"""The stages of gsc_unet: a linear base, samples without CMB, training, cleaned maps with their errors."""
+"""The stages of gsc_unet: samples without CMB, training, cleaned maps with their errors."""
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
-from cmbml.methods.executors import BandReader, mean
+from cmbml.methods.executors import BandReader
 from cmbml.methods.gsc_unet.differences import differences, scale_maps
 from cmbml.methods.gsc_unet.network import GscUnet, calibration
 from cmbml.methods.gsc_unet.params import GscUnetParams
 from cmbml.methods.gsc_unet.regression import local_regression, smooth_deviation
-from cmbml.methods.hilc.hilc import HilcOptions, hilc, nuisance_covariance
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors import (
@@ -23,18 +23,18 @@ from cmbml.methods.nn.executors import (
     device,
     mean_and_deviation,
     open_network,
+    target_map,
 )
 from cmbml.methods.nn.faces import from_faces, to_faces
 from cmbml.methods.nn.training import State, predict, seeded
-from cmbml.sky.sht import Alm, Map, almxfl, gaussian_beam, map2alm
-from cmbml.sky.skymap import SkyMap
+from cmbml.sky.sht import Map, alm2map, map2alm
 
 # Standard deviations of train skies are few; their field is smoothed over so many degrees.
 SMOOTHING_DEG = 5.0
 
 
-class _Linear:
-    """The linear part: base and differences of one simulation.
+class _Differences:
+    """What the network sees of one simulation.
 
     Parameters
     ----------
@@ -48,60 +48,13 @@ class _Linear:
 
     def __init__(self, obs: Asset, cfg: StageConfig, threads: int) -> None:
         self.bands = BandReader(obs, cfg, threads)
-        self.settings: GscUnetParams = cfg.gsc_unet
+        self.peaks = cfg.gsc_unet.peaks
 
-    def read(self, split: str, sim: int, covariance: NDArray[Any]) -> tuple[Alm, Map]:
-        """a_lm of the base, ``(n_stokes, nalm)``, and maps of the differences, ``(n, n_stokes, npix)``."""
+    def read(self, split: str, sim: int) -> Map:
+        """Maps of the differences, ``(n, n_stokes, npix)``, uK_CMB."""
         fields = self.bands.read(split, sim)
-        base = [self._base(b.alms, b.fwhm_arcmin, known) for b, known in zip(fields, covariance, strict=True)]
         seen = [differences(b.alms, known_beams(b.fwhm_arcmin, len(b.alms))) for b in fields]
-        maps = scale_maps(
-            np.stack(seen, axis=1), self.settings.peaks, self.bands.nside, threads=self.bands.threads
-        )
-        return np.stack(base), maps
-
-    def _base(self, alms: Alm, fwhm_arcmin: list[float | None], known: NDArray[Any]) -> Alm:
-        return hilc(
-            alms,
-            fwhm_arcmin=fwhm_arcmin,
-            fwhm_out=self.settings.fwhm_arcmin,
-            lmax=self.bands.lmax,
-            bin_width=self.settings.bin_width,
-            # nothing of the data's own covariance: the weights are fixed
-            options=HilcOptions(prior=known, shrinkage=1.0),
-        ).alm
-
-
-class GscUnetBaseExecutor(BaseStageExecutor):
-    """Learns the harmonic weights of the base from the nuisance of train skies."""
-
-    def __init__(self, cfg: StageConfig) -> None:
-        super().__init__(cfg, stage_str="gsc_unet_base")
-        self.out_covariance = self.assets_out["covariance"]
-        self.in_cmb = self.assets_in["cmb"]
-        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
-        self.fwhm = cfg.gsc_unet.fwhm_arcmin
-        self.bin_width = cfg.gsc_unet.bin_width
-
-    def execute(self) -> None:
-        """Average over all simulations."""
-        self.out_covariance.write(mean(self._covariances()))
-
-    def _covariances(self) -> Iterator[NDArray[Any]]:
-        for split in self.splits:
-            for sim in split.iter_sims():
-                cmb = self.in_cmb.at(split=split.name, sim=sim).read().values
-                fields = zip(self.bands.read(split.name, sim), cmb, strict=True)
-                yield np.stack([
-                    nuisance_covariance(
-                        bands.nuisance(truth),
-                        fwhm_arcmin=known_beams(bands.fwhm_arcmin, len(bands.alms)),
-                        fwhm_out=self.fwhm,
-                        lmax=self.bands.lmax,
-                        bin_width=self.bin_width,
-                    )
-                    for bands, truth in fields
-                ])  # fmt: skip
+        return scale_maps(np.stack(seen, axis=1), self.peaks, self.bands.nside, threads=self.bands.threads)
 
 
 class GscUnetSamplesExecutor(BaseStageExecutor):
@@ -111,20 +64,14 @@ class GscUnetSamplesExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="gsc_unet_samples")
         self.out_sample = self.assets_out["sample"]
         self.in_cmb = self.assets_in["cmb"]
-        self.in_covariance = self.assets_in["covariance"]
-        self.linear = _Linear(self.assets_in["obs"], cfg, self.threads)
-
-    def setup(self) -> None:
-        """Read what the base has learned."""
-        self.covariance = self.in_covariance.read()
+        self.in_base = self.assets_in["base"]
+        self.differences = _Differences(self.assets_in["obs"], cfg, self.threads)
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Prepare one simulation: ``(n + 1, n_stokes, 12, nside, nside)``, uK_CMB, float32."""
-        base, maps = self.linear.read(split.name, sim, self.covariance)
-        bands, cmb = self.linear.bands, self.in_cmb.read().values
-        truth = almxfl(cmb, gaussian_beam(self.linear.settings.fwhm_arcmin, bands.lmax))
-        residual = bands.cleaned(base - truth, self.linear.settings.fwhm_arcmin).values
-        rows = np.concatenate([maps, residual[None]])
+        bands, base = self.differences.bands, self.in_base.read()
+        truth = target_map(self.in_cmb.read().values, bands.nside, base.fwhm_arcmin, bands.lmax)
+        rows = np.concatenate([self.differences.read(split.name, sim), (base.values - truth)[None]])
         self.out_sample.write(to_faces(rows).astype(np.float32))
 
 
@@ -180,35 +127,35 @@ class GscUnetExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="gsc_unet")
         self.out_cleaned = self.assets_out["cleaned"]
         self.out_uncertainty = self.assets_out["uncertainty"]
-        self.in_covariance = self.assets_in["covariance"]
+        self.in_base = self.assets_in["base"]
         self.in_model = self.assets_in["model"]
         self.in_normalisation = self.assets_in["normalisation"]
-        self.linear = _Linear(self.assets_in["obs"], cfg, self.threads)
+        self.differences = _Differences(self.assets_in["obs"], cfg, self.threads)
+        self.settings: GscUnetParams = cfg.gsc_unet
         self.described = _described(cfg)
 
     def setup(self) -> None:
-        """Read the base's weights and the network."""
-        self.covariance = self.in_covariance.read()
+        """Read the network."""
         statistics = self.in_normalisation.read()
         self.model, checkpoint = open_network(
-            lambda: _network(self.linear.settings, statistics),
+            lambda: _network(self.settings, statistics),
             self.in_model.at(epoch="best"),
-            architecture=_architecture(self.linear.settings),
+            architecture=_architecture(self.settings),
             bands=self.described,
             normalisation=_digest(statistics),
         )
         self.calibration = checkpoint["calibration"]
 
     def process_sim(self, split: Split, sim: int) -> None:
-        """Clean one simulation."""
-        base, maps = self.linear.read(split.name, sim, self.covariance)
-        bands, fwhm = self.linear.bands, self.linear.settings.fwhm_arcmin
+        """Clean one simulation; what is subtracted has nothing beyond the band-limit."""
+        bands, base = self.differences.bands, self.in_base.read()
+        faces = to_faces(self.differences.read(split.name, sim))
         with seeded(0, self.threads):
-            residual, sigma = _predict(self.model, torch.as_tensor(to_faces(maps), dtype=torch.float32))
+            residual, sigma = _predict(self.model, torch.as_tensor(faces, dtype=torch.float32))
         removed = map2alm(from_faces(residual.double().numpy()), bands.lmax, threads=bands.threads)
-        self.out_cleaned.write(bands.cleaned(base - removed, fwhm))
-        error = self.calibration * from_faces(sigma.numpy())
-        self.out_uncertainty.write(SkyMap(error, "uK_CMB", fwhm, bands.lmax))
+        cleaned = base.values - alm2map(removed, bands.nside, threads=bands.threads)
+        self.out_cleaned.write(replace(base, values=cleaned))
+        self.out_uncertainty.write(replace(base, values=self.calibration * from_faces(sigma.numpy())))
 
 
 def learned_statistics(samples: FileSamples, domain_deg: float) -> dict[str, torch.Tensor]:

@@ -1,0 +1,145 @@
+"""Networks beside the best linear method on the same skies: excess over the noise floor, paired intervals.
+
+Run as ``python benchmarks/training.py`` or ``make bench-ml``; it makes the dataset of the profile ml-64 below
+.cmbml/bench-ml, carries on where it was interrupted, and writes benchmarks/results/training.json and .md.
+``--profile demo`` tries it on a few coarse skies.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.core.handlers import get_handler
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results"
+FLOOR, PLAIN = "noise_floor", "nilc"
+LINEAR = ("nilc_regularised", "hilc", "nilc")
+NETWORKS = ("gsc_unet", "cmbnncs", "patch_nn")
+# (split, at most this excess of gsc_unet in units of the best linear method's)
+TARGETS = {"test": 0.4, "shifted": 0.7, "other_foregrounds": 0.7}
+RESAMPLES = 4000
+Array = NDArray[np.float64]
+
+
+def cmbml(folder: Path, *arguments: str) -> float:
+    """Run a command of ours there; seconds."""
+    started = time.perf_counter()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "cmbml", *arguments], cwd=folder, check=True, env=environment)
+    return time.perf_counter() - started
+
+
+def make(profile: str, folder: Path) -> float:
+    """Make the dataset and the scores of all methods; seconds."""
+    cmbml(ROOT, "profile", profile, "--into", str(folder))
+    if profile != "ml-64":
+        params = folder / "params.yaml"
+        methods = ", ".join((*LINEAR, *NETWORKS))
+        text = re.sub(
+            r"^methods:\n(- .*\n)+", f"methods: [{methods}]\n", params.read_text(), flags=re.MULTILINE
+        )
+        params.write_text(text)
+    cmbml(folder, "dvc")
+    return cmbml(folder, "run")
+
+
+def errors(folder: Path, dataset: str) -> dict[str, dict[str, Array]]:
+    """RMSE of every simulation by split and method, uK_CMB."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in get_handler("Csv").read(folder / f"data/{dataset}/scores/simulations.csv"):
+        found.setdefault(row["split"], {}).setdefault(row["method"], []).append(row["rmse"])
+    return {split: {m: np.array(v) for m, v in methods.items()} for split, methods in found.items()}
+
+
+def excess(rmse: Array, floor: Array) -> Array:
+    """Mean square error above that of the noise alone, uK^2."""
+    return rmse**2 - floor**2
+
+
+def interval(numerator: Array, denominator: Array, rng: np.random.Generator) -> dict[str, float]:
+    """Ratio of two means over the same simulations, with its 95 % interval: both are resampled alike."""
+    drawn = rng.integers(len(numerator), size=(RESAMPLES, len(numerator)))
+    ratios = numerator[drawn].mean(axis=1) / denominator[drawn].mean(axis=1)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    ratio = numerator.mean() / denominator.mean()
+    return {"ratio": round(float(ratio), 4), "lo": round(float(low), 4), "hi": round(float(high), 4)}
+
+
+def compare(found: dict[str, dict[str, Array]]) -> dict[str, Any]:
+    """Every method beside the best linear one, which is chosen on valid."""
+    best = min(LINEAR, key=lambda method: found["valid"][method].mean())
+    rng = np.random.default_rng(1)
+    table: dict[str, Any] = {}
+    for split, methods in found.items():
+        floor = methods[FLOOR]
+        linear = excess(methods[best], floor)
+        table[split] = {
+            method: {
+                "rmse": round(float(np.sqrt(np.mean(methods[method] ** 2))), 4),
+                "excess": interval(excess(methods[method], floor), linear, rng),
+                "rmse_to_plain_nilc": interval(methods[method], methods[PLAIN], rng),
+            }
+            for method in (*LINEAR, *NETWORKS)
+        } | {FLOOR: {"rmse": round(float(np.sqrt(np.mean(floor**2))), 4)}}
+    return {"best_linear": best, "splits": table}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table, for people."""
+    lines = [
+        f"Excess over the noise floor, in units of that of `{result['best_linear']}`; 95 % paired intervals.",
+        "",
+        "| split | method | RMSE, uK | excess | RMSE to plain NILC |",
+        "|---|---|---|---|---|",
+    ]
+    for split, methods in result["splits"].items():
+        for method, row in methods.items():
+            cells = [
+                f"{row[key]['ratio']:.3f} [{row[key]['lo']:.3f}, {row[key]['hi']:.3f}]" if key in row else ""
+                for key in ("excess", "rmse_to_plain_nilc")
+            ]
+            lines.append(f"| {split} | {method} | {row['rmse']:.3f} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Make, compare, and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="ml-64", help="name of the profile")
+    profile = parser.parse_args().profile
+    folder = ROOT / ".cmbml" / f"bench-{profile}"
+    load = os.getloadavg()[0]
+    seconds = make(profile, folder)
+    result = {
+        "subject": "training",
+        "profile": profile,
+        "machine": {
+            "processor": platform.machine(),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "load_average_before": load,
+        },
+        "seconds": round(seconds, 1),
+        **compare(errors(folder, profile)),
+        "targets": TARGETS,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    name = "training" if profile == "ml-64" else f"training-{profile}"
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / f"{name}.md").write_text(markdown(result))
+    print(markdown(result))
+
+
+if __name__ == "__main__":
+    main()
