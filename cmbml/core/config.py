@@ -1,7 +1,7 @@
 """Parameters and pipeline, read and validated together."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -34,11 +34,14 @@ class Config:
         Validated content of params.yaml, with a block for every method.
     pipeline
         The stages of pipeline/*.yaml.
+    written
+        What params.yaml says itself, without defaults.
     """
 
     root: Path
     params: Params
     pipeline: Pipeline
+    written: dict[str, Any] = field(default_factory=dict)
 
     @property
     def dataset(self) -> str:
@@ -126,7 +129,7 @@ def load_config(root: Path | str | None = None, *, overrides: Mapping[str, Any] 
         raise ConfigError(f"{PARAMS}: expected keys and values at the top level")
     for key, value in (overrides or {}).items():
         _override(values, key, value)
-    return Config(root, validate_params(_with_bands(root, values), pipeline), pipeline)
+    return Config(root, validate_params(_with_bands(root, values), pipeline), pipeline, values)
 
 
 def _with_bands(root: Path, values: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def _stage(plan: Plan, stage: Stage) -> dict[str, Any]:
     described: dict[str, Any] = {
         "cmd": f"python -m luigi --module tasks {stage.class_name} --alone",
         "deps": sorted({*_code(plan, stage), *_handlers(plan, stage), *_inputs(plan, stage)}),
-        "params": [*_params(stage), {stage.file: [f"stages.{stage.key}"]}],
+        "params": [*_params(plan, stage), {stage.file: [f"stages.{stage.key}"]}],
         "outs": [{_relative(plan, plan.folder(p)): {"persist": True}} for p in plan.portions(stage)],
         "metrics": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(".json")],
         "plots": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(_PLOTS)],
@@ -78,12 +78,24 @@ def _inputs(plan: Plan, stage: Stage) -> Iterator[str]:
         yield from plan.raw_files(stage, name, located=False)
 
 
-def _params(stage: Stage) -> list[str]:
+def _params(plan: Plan, stage: Stage) -> list[str]:
     """Keys of params.yaml that a stage's results or their number depend on."""
     keys = {"populations" if key.startswith("populations.") else key for key in stage.params}
     if stage.per_split or stage.splits != "all" or stage.assets_in:
         keys |= {"splits"} if stage.splits == "all" else {f"splits.{name}" for name in stage.splits}
     if stage.for_each:
         keys.add("methods")
+    keys = {found for key in keys if (found := _written(plan.config.written, key))}
     # DVC refuses a key beside one that contains it.
     return sorted(key for key in keys if not any(key.startswith(f"{other}.") for other in keys))
+
+
+def _written(values: Any, key: str) -> str:
+    """The longest beginning of a key that params.yaml has: DVC wants to find what it depends on."""
+    found: list[str] = []
+    for part in key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            break
+        values = values[part]
+        found.append(part)
+    return ".".join(found)
