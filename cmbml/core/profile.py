@@ -30,6 +30,8 @@ def apply_profile(root: Path, name: str, folder: Path) -> None:
     text = (profiles / f"{BASE}.yaml").read_text(encoding="utf-8")
     if name != BASE:
         values = overlay(read_yaml(profiles / f"{BASE}.yaml"), read_yaml(profiles / f"{name}.yaml"))
+        # A split that a profile sets to null is left out.
+        values["splits"] = {split: given for split, given in values["splits"].items() if given is not None}
         text = f"# {PROFILES}/{BASE}.yaml, overlaid with {PROFILES}/{name}.yaml\n{dump_yaml(values)}"
     if folder != root:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
-"""Commands that bring data in and send it out: fetch, push, pull, card."""
+"""Commands that bring data in and send it out: fetch, push, pull, card, export, import."""
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 from cmbml.core.plan import Plan
 from cmbml.core.repository import find_root
@@ -27,6 +28,8 @@ def add_commands(add: Add, plan: Callable[[], Plan], dvc: Dvc) -> None:
     _add_parts(add("push", lambda options: _exchange(options, plan(), dvc, "push"), sending))
     getting = "get the dataset, or parts of it, with `dvc pull`"
     _add_parts(add("pull", lambda options: _exchange(options, plan(), dvc, "pull"), getting))
+    _add_export(add("export", lambda options: _export(options, plan()), "write a dataset for use elsewhere"))
+    _add_import(add("import", _import, "register a dataset of others, to be cleaned and scored here"))
     add("card", lambda _: _card(plan()), "write the card of the dataset: what, how, terms, sizes, limits")
 
 
@@ -80,3 +83,39 @@ def _card(plan: Plan) -> None:
     from cmbml.exchange.card import write_card
 
     print(f"wrote {write_card(plan)}")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "form", choices=("cmb-ml", "webdataset"), help="plain FITS under CMB-ML's names, or shards"
+    )
+    parser.add_argument("--into", type=Path, required=True, help="a folder that is empty or not there")
+    parser.add_argument("--split", action="append", default=[], help="only this split; may be repeated")
+    parser.add_argument("--method", action="append", default=[], help="its cleaned maps too; may be repeated")
+    parser.add_argument("--shard-mb", type=float, default=500.0, help="size of a shard (default: 500)")
+
+
+def _export(options: argparse.Namespace, plan: Plan) -> None:
+    from cmbml.exchange.export import Exporter, Selection, export_fits, export_shards
+
+    selection = Selection(options.into.resolve(), tuple(options.split), tuple(options.method))
+    exporter = Exporter(plan, selection)
+    if options.form == "cmb-ml":
+        print(f"{options.into}: {export_fits(exporter)} files")
+        return
+    print(f"{options.into}: {len(export_shards(exporter, int(options.shard_mb * 1e6)))} shards")
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("form", choices=("cmb-ml",), help="CMB-ML's: a tar archive for each simulation")
+    parser.add_argument("folder", type=Path, help="where the archives lie; they stay there")
+    parser.add_argument(
+        "--name", default="cmb-ml", help="name of the dataset and its profile (default: cmb-ml)"
+    )
+
+
+def _import(options: argparse.Namespace) -> None:
+    from cmbml.exchange.cmb_ml import register
+
+    profile = register(find_root(), options.folder, options.name)
+    print(f"wrote {profile}: `cmbml profile {options.name}`, then `make run`")

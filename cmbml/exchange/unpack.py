@@ -1,6 +1,8 @@
 """Unpacking archives of others: only plain files below one folder, and only so much."""
 
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +66,12 @@ def unpack_tar(archive: Path, folder: Path, limits: Limits | None = None) -> lis
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def checked_members(archive: Path, limits: Limits | None = None) -> Iterator[tuple[PurePosixPath, int]]:
+    """Names and lengths of the files of an archive that `unpack_tar` would unpack; the same refusals."""
+    for name, content in _members(archive, limits or Limits()):
+        yield name, sum(len(chunk) for chunk in content)
+
+
 def _members(archive: Path, limits: Limits) -> Iterator[tuple[PurePosixPath, Iterator[bytes]]]:
     """Names and contents of the files of an archive, read once from front to end."""
     allowed = max(limits.floor, int(limits.ratio * archive.stat().st_size))
@@ -86,12 +94,18 @@ def _members(archive: Path, limits: Limits) -> Iterator[tuple[PurePosixPath, Ite
 
 
 @contextmanager
-def _open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+def _told(archive: Path) -> Iterator[None]:
+    """Tell of a damaged archive in one line."""
     try:
-        with tarfile.open(archive, "r|*") as tar:
-            yield tar
-    except (tarfile.TarError, EOFError) as error:
-        raise DataError(f"{archive}: not a whole tar archive: {error}") from None
+        yield
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{archive}: not a whole tar archive: {error}: get it again") from None
+
+
+@contextmanager
+def _open_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+    with _told(archive), tarfile.open(archive, "r|*") as tar:
+        yield tar
 
 
 def _safe_name(archive: Path, member: tarfile.TarInfo) -> PurePosixPath:
@@ -118,7 +132,11 @@ class _Budget:
 
     def read(self, file: IO[bytes]) -> Iterator[bytes]:
         """Content of a member, which never exceeds the size that it declares."""
-        while chunk := file.read(_CHUNK):
+        while True:
+            with _told(self._archive):
+                chunk = file.read(_CHUNK)
+            if not chunk:
+                return
             yield chunk
 
 
