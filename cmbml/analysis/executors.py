@@ -158,7 +158,7 @@ class ScoresExecutor(BaseStageExecutor):
         found = {
             (split.name, method): [self._read(split, method, sim) for sim in split.iter_sims()]
             for split in self.splits
-            for method in self.estimates
+            for method in self.estimates_of(split.name)
         }
         rows = table_rows(found)
         latitude, bands = profiles(found)

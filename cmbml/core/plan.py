@@ -121,7 +121,7 @@ class Plan:
         """Stages that are switched on and have an executor, in order."""
         off = {key for key in self._estimators if key not in self.config.estimates}
         for key in list(self._estimators):
-            if key in off:
+            if key in off and not self.config.pipeline.stages[key].reference:
                 off |= self._private_to(key)
         return {
             key: stage
