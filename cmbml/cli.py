@@ -307,7 +307,8 @@ def repro(_: argparse.Namespace) -> None:
 
 def _dvc_repro(plan: Plan, unfinished: list[Stage]) -> None:
     """Let DVC run; then tell it of what it cannot see, such as another version of a package."""
-    _dvc(plan, "repro")
+    # Where all is complete, science assets need not be here: their records say what they were.
+    _dvc(plan, "repro", *([] if unfinished else ["--allow-missing"]))
     if unfinished and (unseen := [stage.key for stage in _unfinished(plan)]):
         _dvc(plan, "repro", "--force", "--single-item", *unseen)
 

@@ -1,6 +1,7 @@
 """Everything that can be known to be wrong before anything runs; no data is loaded."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from cmbml.core.coverage import split_names
 from cmbml.core.dvcfile import is_current
@@ -121,8 +122,11 @@ def _missing_raw(plan: Plan, stage: Stage, name: str) -> Iterator[CmbmlError]:
         yield error
         return
     for label, path in files.items():
-        if not path.is_file():
-            yield DataError(f"{stage.where}.assets_in.{name}: science asset {label} is missing: fetch it")
+        # One that is only recorded is no problem where all that is made of it is there.
+        if not path.is_file() and not Path(f"{path}.dvc").is_file():
+            yield DataError(
+                f"{stage.where}.assets_in.{name}: science asset {label} is missing: fetch it, with `cmbml fetch` or by hand"
+            )
 
 
 def _shared_files(plan: Plan, stages: Iterable[Stage]) -> Iterator[CmbmlError]:

@@ -1,8 +1,10 @@
 """Fetching over HTTP from a server that misbehaves: never a wrong byte under a final name."""
 
 import hashlib
+import io
 import os
 import random
+import tarfile
 import threading
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import requests
 import yaml
 
+from cmbml.cli import main
 from cmbml.core.errors import ConfigError, DataError, LockedError, ProblemsError, StorageError
 from cmbml.core.raw import raw_digests
 from cmbml.exchange.catalogue import Catalogue, load_catalogue
@@ -385,3 +388,36 @@ def test_interrupts_keep_what_has_come(tmp_path):
         fetcher._stopped.set()
         fetcher.fetch(load_catalogue(root).files("map"))
     assert not (root / "data/raw/planck/map.fits").exists()
+
+
+def test_archives_are_unpacked_beside_themselves(tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in (("H0", b"0 70.0\n"), ("tau", b"0 0.05\n")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    with serving({"/chain.tar.gz": buffer.getvalue()}) as site:
+        root = repository(tmp_path, site.address, files=["chain.tar.gz"], path="chains/{file}", unpack=True)
+        fetch(root)
+        fetch(root)
+    assert (root / "data/raw/chains/chain/H0").read_bytes() == b"0 70.0\n"
+    assert (root / "data/raw/chains/chain/tau.dvc").is_file()
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    with serving({"/map.fits": BODY}) as site:
+        root = repository(tmp_path, site.address)
+        (root / "dvc.yaml").touch()
+        monkeypatch.chdir(root)
+        main(["fetch", "--list"])
+        main(["fetch", "m*"])
+        main(["fetch", "map", "--offline"])
+        with pytest.raises(SystemExit) as left:
+            main(["fetch", "mop"])
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert "map                         0/1             ?  T" in said.out
+    assert "planck/map.fits: 0.3 MB in" in said.out
+    assert "planck/map.fits: there, verified" in said.out
+    assert said.err == "cmbml: no science asset 'mop' in pipeline/raw.yaml: did you mean 'map'?\n"

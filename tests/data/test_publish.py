@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from cmbml.core.errors import ConfigError, DataError, PipelineError
+from cmbml.core.raw import md5_of
 from cmbml.exchange.card import card_lines, write_card
 from cmbml.exchange.publish import targets
-from tests.conftest import git
+from cmbml.exchange.records import write_record
+from tests.conftest import ROOT, git
 from tests.engine.conftest import PER_SPLIT, CountedRepository
 
 
@@ -96,6 +98,39 @@ def test_a_local_folder_whole_by_split_and_by_simulations(made, tmp_path):
     assert {name.split("/")[2] for name in clone.files() if "/train/" in name} == {"double"}
     clone.run("cmbml", "pull")
     clone.expect_nothing_to_make()
+
+
+def test_science_assets_stay_behind(counted, tmp_path):
+    """A dataset made from a science asset is whole without it: its record says what it was."""
+    counted.toy.edit(
+        "pipeline/toy.yaml",
+        "stages:\n",
+        'stages:\n  gift:\n    assets_out:\n      gift: {handler: Text, path_template: "{src_root}/gift.txt"}\n',
+    )
+    counted.toy.edit(
+        "pipeline/toy.yaml",
+        "      double: {stage: double}\n",
+        "      double: {stage: double}\n      gift: {stage: gift}\n",
+    )
+    gift = counted.root / "data/raw/gift.txt"
+    gift.parent.mkdir(parents=True)
+    gift.write_text("from afar", encoding="utf-8")
+    write_record(gift, md5_of(gift), gift.stat().st_size)
+    shutil.copy(ROOT / ".gitignore", counted.root)
+    counted.run("cmbml", "dvc")
+    counted.run("dvc", "repro", "-q")
+    git(counted.root, "add", ".")
+    git(counted.root, "commit", "-q", "-m", "made of a gift")
+    counted.log.unlink()
+    push(counted, str(tmp_path / "store"))
+    clone = Clone(counted, tmp_path)
+    clone.run("cmbml", "pull")
+    assert "data/raw/gift.txt.dvc" in clone.files()
+    assert "data/raw/gift.txt" not in clone.files()
+    assert clone.run("cmbml", "status") == "everything is complete\n"
+    clone.run("cmbml", "check")
+    clone.run("dvc", "repro", "-q", "--allow-missing")
+    assert counted.names() == []
 
 
 def test_http_read_only(made, tmp_path):
