@@ -124,8 +124,9 @@ def _missing_raw(plan: Plan, stage: Stage, name: str) -> Iterator[CmbmlError]:
     for label, path in files.items():
         # One that is only recorded is no problem where all that is made of it is there.
         if not path.is_file() and not Path(f"{path}.dvc").is_file():
+            where = f"{stage.where}.assets_in.{name}"
             yield DataError(
-                f"{stage.where}.assets_in.{name}: science asset {label} is missing: fetch it, with `cmbml fetch` or by hand"
+                f"{where}: science asset {label} is missing: fetch it, with `cmbml fetch` or by hand"
             )
 
 
