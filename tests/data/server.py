@@ -84,8 +84,8 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= len(body):
                 self._say(416, {"Content-Range": f"bytes */{len(body)}"})
                 return
-            said = start + 1 if fault == "wrong range" else start
-            headers["Content-Range"] = f"bytes {said}-{len(body) - 1}/{len(body)}"
+            start += 1 if fault == "wrong range" else 0
+            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         rest = body[start:]
         if fault == "gzip":
             headers["Content-Encoding"] = "gzip"
