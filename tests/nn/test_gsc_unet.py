@@ -12,7 +12,7 @@ from cmbml.core.errors import CmbmlError, ConfigError, DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan import Plan
 from cmbml.methods.gsc_unet.differences import differences, scale_maps
-from cmbml.methods.gsc_unet.network import GscUnet, calibration
+from cmbml.methods.gsc_unet.network import GscUnet, calibration, slopes
 from cmbml.methods.gsc_unet.regression import local_regression, smooth_deviation
 from cmbml.methods.nn.faces import to_faces
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
@@ -23,7 +23,7 @@ from tests.methods.test_stages import UPSTREAM, repository, run
 TOY = {
     "methods": ["nilc_regularised", "gsc_unet"],
     "gsc_unet.peaks": [20, 41],
-    "gsc_unet.widths": [4, 4],
+    "gsc_unet.widths": [4, 4, 4],
     "gsc_unet.epochs": 2,
     "gsc_unet.domain_deg": 60.0,
 }
@@ -93,13 +93,25 @@ def test_smoothed_deviations_stay_positive_and_keep_their_level():
 
 def test_the_network_starts_with_the_regression():
     torch.manual_seed(1)
-    model = GscUnet(1, 2, 8, (4, 4))
-    regression = torch.randn(1, 2, 12, 8, 8)
+    model = GscUnet(1, 4, 2, 8, (4, 4, 4))
+    regression = torch.randn(1, 4, 12, 8, 8)
     model.normalise({"regression": regression})
-    seen = torch.randn(3, 2, 1, 12, 8, 8)
+    seen = torch.randn(3, 4, 1, 12, 8, 8)
     said = model(seen)
     assert said.shape == (3, 2, 1, 12, 8, 8)
     assert said[:, 0, 0].detach() == pytest.approx((regression[0] * seen[:, :, 0]).sum(dim=1), abs=1e-5)
+
+
+def test_slopes_are_the_spectra_of_foregrounds():
+    """Differences of one foreground, whose spectrum is another on every second face."""
+    sky = torch.rand(1, 1, 1, 12, 8, 8) + 0.5
+    steeper = 1.0 + (torch.arange(12) % 2)[:, None, None].expand(12, 8, 8)
+    first = torch.cat([sky, 2 * steeper * sky, 3 * sky], dim=1)
+    both = torch.cat([first, 10 * first], dim=1)
+    found = slopes(both, 2, 2)
+    assert found.shape == (1, 1, 4, 12, 2, 2)
+    assert found[0, 0, 0, :, 0, 0] == pytest.approx(2 * steeper[:, 0, 0])
+    assert found[0, 0, 3, :, 1, 1] == pytest.approx(1.5 / steeper[:, 0, 0])
 
 
 def test_calibration_covers_68_percent():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.methods.executors import BandReader
 from cmbml.methods.gsc_unet.differences import differences, scale_maps
-from cmbml.methods.gsc_unet.network import GscUnet, calibration
+from cmbml.methods.gsc_unet.network import FIRST_SLOPES, GscUnet, calibration, slopes
 from cmbml.methods.gsc_unet.params import GscUnetParams
 from cmbml.methods.gsc_unet.regression import local_regression, smooth_deviation
 from cmbml.methods.ilc import known_beams
@@ -81,9 +81,7 @@ class GscUnetTrainingExecutor(TrainingExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="gsc_unet_training")
         self.out_normalisation = self.assets_out["normalisation"]
-        self.nside = cfg.instrument.nside
         self.described = _described(cfg)
-        self.domain_deg = cfg.gsc_unet.domain_deg
 
     def training_params(self, cfg: StageConfig) -> GscUnetParams:
         """The block gsc_unet."""
@@ -91,7 +89,7 @@ class GscUnetTrainingExecutor(TrainingExecutor):
 
     def execute(self) -> None:
         """Learn statistics, train, calibrate."""
-        statistics = learned_statistics(self.samples("train"), self.domain_deg)
+        statistics = learned_statistics(self.samples("train"), self.settings)
         self.out_normalisation.write(statistics)
         state = self.fit(lambda: _network(self.settings, statistics), lambda model: model.loss)
         with seeded(self.network_seed(), self.threads):
@@ -158,14 +156,16 @@ class GscUnetExecutor(BaseStageExecutor):
         self.out_uncertainty.write(replace(base, values=self.calibration * from_faces(sigma.numpy())))
 
 
-def learned_statistics(samples: FileSamples, domain_deg: float) -> dict[str, torch.Tensor]:
+def learned_statistics(samples: FileSamples, settings: GscUnetParams) -> dict[str, torch.Tensor]:
     """What `GscUnet.normalise` takes, from samples of train."""
-    average, scatter = mean_and_deviation(samples)
+    average, scatter = mean_and_deviation(_rows(samples))
     scatter = torch.as_tensor(
         np.stack([smooth_deviation(rows, SMOOTHING_DEG) for rows in scatter.transpose(0, 1).numpy()], axis=1)
     )
     n_stokes = average.shape[1]
-    weights = [_regression(samples, stokes, average, scatter, domain_deg) for stokes in range(n_stokes)]
+    weights = [
+        _regression(samples, stokes, average, scatter, settings.domain_deg) for stokes in range(n_stokes)
+    ]
     statistics = {
         "mean": average[:-1].transpose(0, 1),
         "deviation": scatter[:-1].transpose(0, 1),
@@ -173,16 +173,29 @@ def learned_statistics(samples: FileSamples, domain_deg: float) -> dict[str, tor
         "residual_deviation": scatter[-1],
         "regression": torch.as_tensor(np.stack(weights)),
     }
+    for level in range(FIRST_SLOPES, len(settings.widths)):
+        usual, spread = mean_and_deviation(_slopes(samples, len(settings.peaks), level))
+        floor = 1e-3 * spread.mean(dim=(-3, -2, -1), keepdim=True) + torch.finfo(torch.float32).tiny
+        statistics |= {f"slope_mean_{level}": usual, f"slope_deviation_{level}": spread.maximum(floor)}
     return {name: value.float().contiguous() for name, value in statistics.items()}
+
+
+def _rows(samples: FileSamples) -> Iterator[torch.Tensor]:
+    for index in range(len(samples)):
+        yield torch.cat([samples[index].features, samples[index].target])
+
+
+def _slopes(samples: FileSamples, n_scales: int, level: int) -> Iterator[torch.Tensor]:
+    for index in range(len(samples)):
+        yield slopes(samples[index].features[None], n_scales, level)[0]
 
 
 def _regression(
     samples: FileSamples, stokes: int, average: torch.Tensor, scatter: torch.Tensor, domain_deg: float
 ) -> NDArray[np.float64]:
     def normalised() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        for index in range(len(samples)):
-            rows = torch.cat([samples[index].features, samples[index].target])[:, stokes].double()
-            values = ((rows - average[:, stokes]) / scatter[:, stokes]).numpy()
+        for rows in _rows(samples):
+            values = ((rows[:, stokes].double() - average[:, stokes]) / scatter[:, stokes]).numpy()
             yield values[:-1], values[-1]
 
     return local_regression(normalised(), domain_deg)
@@ -197,7 +210,8 @@ def _predict(model: GscUnet, features: torch.Tensor) -> tuple[torch.Tensor, torc
 
 def _network(settings: GscUnetParams, statistics: dict[str, torch.Tensor]) -> GscUnet:
     n_stokes, n_inputs = statistics["mean"].shape[:2]
-    model = GscUnet(n_stokes, n_inputs, statistics["mean"].shape[-1], settings.widths)
+    nside = statistics["mean"].shape[-1]
+    model = GscUnet(n_stokes, n_inputs, len(settings.peaks), nside, settings.widths)
     model.normalise(statistics)
     return model
 

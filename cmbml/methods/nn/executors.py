@@ -1,7 +1,7 @@
 """What the stages of all networks share: samples behind asset references, and training with its files."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -309,11 +309,11 @@ def open_network(build: Callable[[], nn.Module], file: AssetRef, **expected: Any
     return model.eval(), checkpoint
 
 
-def mean_and_deviation(samples: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of all samples of arrays of one shape, element by element, in one pass."""
+def mean_and_deviation(arrays: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of arrays of one shape, element by element, in one pass: float64."""
     count, mean, scatter = 0, torch.zeros(()), torch.zeros(())
-    for index in range(len(samples)):
-        value = torch.cat([samples[index].features, samples[index].target]).double()
+    for array in arrays:
+        value = array.double()
         count += 1
         change = value - mean
         mean = mean + change / count

@@ -4,6 +4,8 @@ Tensors are ``(n_skies * 12, channels, nside, nside)``: the faces of a sky stand
 `cmbml.methods.nn.faces`.  No layer normalises over a face, since its edges would then show as seams.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -78,6 +80,8 @@ class HealpixUNet(nn.Module):
         Resolution of input and output.
     widths
         Channels on every level, the finest first.
+    extras
+        Channels that join from outside at a level, by level.
 
     Raises
     ------
@@ -85,13 +89,22 @@ class HealpixUNet(nn.Module):
         Where there are more levels than `nside` can be halved.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, nside: int, widths: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        nside: int,
+        widths: tuple[int, ...],
+        extras: Mapping[int, int] | None = None,
+    ) -> None:
         super().__init__()
+        more = extras or {}
         if nside >> (len(widths) - 1) < 1:
             raise ValueError(f"{len(widths)} levels are too many for nside {nside}: name fewer widths")
         into = (channels_in, *widths)
         self.down = nn.ModuleList(
-            _block(into[level], width, nside >> level) for level, width in enumerate(widths)
+            _block(into[level] + more.get(level, 0), width, nside >> level)
+            for level, width in enumerate(widths)
         )
         self.up = nn.ModuleList(
             _block(widths[level] + widths[level + 1], widths[level], nside >> level)
@@ -99,11 +112,16 @@ class HealpixUNet(nn.Module):
         )
         self.head = nn.Conv2d(widths[0], channels_out, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n * 12, channels_in, nside, nside)`` to ``(n * 12, channels_out, nside, nside)``."""
+    def forward(self, x: Tensor, extras: Mapping[int, Tensor] | None = None) -> Tensor:
+        """``(n * 12, channels_in, nside, nside)`` to ``(n * 12, channels_out, nside, nside)``.
+
+        `extras` are ``(n * 12, channels, nside / 2^level, nside / 2^level)``, by level.
+        """
         levels = []
         for level, block in enumerate(self.down):
-            x = block(x if level == 0 else nn.functional.avg_pool2d(x, 2))
+            x = x if level == 0 else nn.functional.avg_pool2d(x, 2)
+            joined = extras.get(level) if extras else None
+            x = block(x if joined is None else torch.cat([x, joined], dim=1))
             levels.append(x)
         for level in reversed(range(len(self.up))):
             finer = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
