@@ -221,7 +221,7 @@ def test_epochs_that_are_never_reached_are_refused(tmp_path):
 
 def test_a_split_without_simulations_is_refused(tmp_path):
     config = toy(tmp_path, splits={"train": {"n_sims": 1, "population": "nominal"}})
-    with pytest.raises(CmbmlError, match=r"gsc_unet_training.splits: no split 'valid'"):
+    with pytest.raises(CmbmlError, match=r"gsc_unet_\w+.splits: no split 'valid'"):
         Engine(Plan(config)).make_executor("gsc_unet_training", None).samples("valid")
 
 
