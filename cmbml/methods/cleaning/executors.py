@@ -1,6 +1,7 @@
 """`cmbml clean`: maps of any instrument through a method, with mask, inpainting and provenance."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -265,10 +266,17 @@ class Cleaning:
         return list(self._write(observed, cleaned))
 
     def _observe(self, pattern: str) -> list[Observed]:
-        return [self._observe_band(band) for band in find_bands(pattern, self.table, self.folder)]
+        """Read and analyse all bands: as many at a time as there are threads, since maps may be large."""
+        bands = find_bands(pattern, self.table, self.folder)
+        threads = self.order.threads
+        observed: list[Observed] = []
+        with ThreadPoolExecutor(threads) as pool:
+            for first in range(0, len(bands), threads):
+                some = [(band, self._read(band)) for band in bands[first : first + threads]]
+                observed += pool.map(lambda read: self._analyse(*read), some)
+        return observed
 
-    def _observe_band(self, band: BandFile) -> Observed:
-        """Read one band, fill its holes, and analyse it."""
+    def _read(self, band: BandFile) -> SkyMap:
         lmax = self.order.lmax
         sky = read_band(band, 0 if self.order.fields == "T" else "TQU", self.order.unit)
         support = min(3 * sky.nside - 1, sky.lmax or lmax)
@@ -276,12 +284,17 @@ class Cleaning:
             raise DataError(
                 f"{band.path}: ends at l = {support}: lower --lmax {lmax}, or leave band {band.name} out"
             )
+        return sky
+
+    def _analyse(self, band: BandFile, sky: SkyMap) -> Observed:
+        """Fill the holes of one band, and analyse it on one thread."""
+        lmax = self.order.lmax
         holes = (sky.values < MISSING) | self._masked(sky.nside)
         try:
             filled = np.array([inpaint(row, hole) for row, hole in zip(sky.values, holes, strict=True)])
         except ValueError as error:
             raise DataError(f"{band.path}: {error}") from None
-        alm = map2alm(filled, lmax, threads=self.order.threads)
+        alm = map2alm(filled, lmax)
         if self.order.pixwin or sky.pixwin:
             windows = [
                 pixel_window(sky.nside, lmax),
