@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from cmbml.core.errors import ConfigError, PipelineError, did_you_mean
 from cmbml.core.namer import sim_tag
 from cmbml.core.plan import Plan, Portion
-from cmbml.core.repository import MANIFEST
+from cmbml.core.repository import DVC_YAML, MANIFEST
 
 
 def targets(
     plan: Plan, stages: list[str] | None = None, split: str | None = None, sims: str | None = None
 ) -> list[str]:
-    """Paths of out directories, or of simulations in them, as arguments for DVC.
+    """Arguments for DVC: the whole pipeline, stages, out directories, or simulations in them.
 
     Parameters
     ----------
@@ -35,6 +35,9 @@ def targets(
             raise PipelineError(f"no stage '{key}': {did_you_mean(key, plan.stages)}")
     if split is not None and split not in plan.config.splits:
         raise ConfigError(f"no split '{split}': {did_you_mean(split, plan.config.splits)}")
+    if split is None and sims is None:
+        # DVC reads its lock file anew for every target: the fewer, the quicker.
+        return list(stages or ()) or [DVC_YAML]
     chosen = [plan.stages[key] for key in stages] if stages else list(plan.stages.values())
     portions = [portion for stage in chosen for portion in plan.portions(stage)]
     wanted = [portion for portion in portions if split is None or portion.split == split]
