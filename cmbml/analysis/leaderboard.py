@@ -1,6 +1,6 @@
 """Leaderboards: the scores of one split, laid out for a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cmbml.analysis import tables
@@ -27,10 +27,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's scores; `link` leads to its page, where there is one."""
+    """A method's scores; `tag` says what sets it apart, `link` leads to its page, where there is one."""
 
     label: str
     reference: bool
+    tag: str
     link: str | None
     cells: Sequence[Cell]
 
@@ -47,7 +48,12 @@ class Board:
 
 
 def boards(
-    methods: Methods, n_sims: int, *, shown: Sequence[str] | None = None, links: Mapping[str, str]
+    methods: Methods,
+    n_sims: int,
+    *,
+    shown: Sequence[str] | None = None,
+    links: Mapping[str, str],
+    filtered: Collection[str] = (),
 ) -> list[Board]:
     """Leaderboards of one split: a table for each kind of metric, field and region, as far as there are any.
 
@@ -61,6 +67,8 @@ def boards(
         Methods that have a row; all of them by default.  The best of a column is sought among all.
     links
         Address of the page of a method.
+    filtered
+        Methods whose maps do not keep the signal, as a Wiener filter's.
     """
     groups: dict[tuple[str, bool], list[str]] = {}
     for name in tables.metric_names(methods):
@@ -71,7 +79,10 @@ def boards(
             group,
             f"{group}: {_count(n_sims)}",
             [(tables.header(name), tables.metric(name)) for name in columns],
-            [_row(methods, method, columns, links.get(method)) for method in rows],
+            [
+                _row(methods, method, columns, tag=_tag(method, filtered), link=links.get(method))
+                for method in rows
+            ],
             main,
         )
         for (group, main), columns in groups.items()
@@ -92,9 +103,15 @@ def _count(n_sims: int) -> str:
     return "1 simulation, too few for an interval" if n_sims == 1 else f"{n_sims} simulations"
 
 
-def _row(methods: Methods, method: str, columns: Sequence[str], link: str | None) -> Row:
+def _tag(method: str, filtered: Collection[str]) -> str:
+    if method in REFERENCE_LABELS:
+        return "reference"
+    return "not signal-preserving" if method in filtered else ""
+
+
+def _row(methods: Methods, method: str, columns: Sequence[str], *, tag: str, link: str | None) -> Row:
     cells = [_cell(methods[method].get(name), best=_best(methods, name) == method) for name in columns]
-    return Row(label(method), method in REFERENCE_LABELS, link, cells)
+    return Row(label(method), method in REFERENCE_LABELS, tag, link, cells)
 
 
 def _best(methods: Methods, name: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -154,6 +154,8 @@ class ReportContext:
         Files to take away: name to text.
     pages
         Pages of methods and splits, to which the leaderboard links.
+    filtered
+        Methods whose maps do not keep the signal.
     """
 
     title: str
@@ -170,6 +172,7 @@ class ReportContext:
     traces: Mapping[str, str] = field(default_factory=dict)
     downloads: Mapping[str, str] = field(default_factory=dict)
     pages: Sequence[Page] = ()
+    filtered: Collection[str] = ()
 
 
 def render(context: ReportContext) -> str:
@@ -189,7 +192,9 @@ def render(context: ReportContext) -> str:
     splits = [
         {
             "name": split,
-            "boards": boards(methods, context.n_sims[split], links=_links(context, split)),
+            "boards": boards(
+                methods, context.n_sims[split], links=_links(context, split), filtered=context.filtered
+            ),
             "differences": _difference_table(context.differences.get(split, {})),
         }
         for split, methods in context.scores.items()
@@ -250,7 +255,13 @@ def _links(context: ReportContext, split: str) -> dict[str, str]:
 def _page_boards(context: ReportContext, page: Page) -> list[Board]:
     """Leaderboards of a page: its method and the references."""
     shown = [page.method, *REFERENCE_LABELS]
-    return boards(context.scores[page.split], context.n_sims[page.split], shown=shown, links={})
+    return boards(
+        context.scores[page.split],
+        context.n_sims[page.split],
+        shown=shown,
+        links={},
+        filtered=context.filtered,
+    )
 
 
 def _difference_table(differences: Mapping[str, Mapping[str, Interval]]) -> Table | None:

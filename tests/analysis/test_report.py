@@ -204,3 +204,8 @@ def test_pixels_and_spectra_have_their_own_tables():
         text for text in page.text["th"] if text in {"RMSE [µK]", "RMSE Q [µK]", "coherence EE", "own"}
     ]
     assert headers == ["RMSE [µK]", "RMSE Q [µK]", "coherence EE", "own"]
+
+
+def test_methods_that_change_the_signal_are_marked():
+    assert "not signal-preserving" not in render(context())
+    assert render(context(filtered=["net"])).count("not signal-preserving") == 1

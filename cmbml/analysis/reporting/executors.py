@@ -45,6 +45,7 @@ from cmbml.analysis.submissions.executors import (
 )
 from cmbml.analysis.tables import all_latex, all_markdown, from_dict, to_csv, to_markdown
 from cmbml.core import Split, generator
+from cmbml.core.dataset import Dataset
 from cmbml.core.freshness import REPORT, report_mark
 from cmbml.core.handlers import get_handler
 from cmbml.core.ledger import Ledger
@@ -205,7 +206,16 @@ def _context(numbers: _Numbers, pages: list[Page]) -> ReportContext:
             "scores.tex": all_latex(scores),
         },
         pages=pages,
+        filtered=_filtered(plan),
     )
+
+
+def _filtered(plan: Plan) -> list[str]:
+    """Methods whose maps say that they do not keep the signal."""
+    data = Dataset(plan.config)
+    split = next(iter(plan.config.splits))
+    firsts = {name: data[name].cleaned.at(split=split, sim=0) for name in plan.config.params.methods}
+    return [name for name, first in firsts.items() if not first.read().signal_preserving]
 
 
 def _run_facts(plan: Plan) -> dict[str, str]:
