@@ -1,7 +1,6 @@
 """Real maps brought to a dataset's instrument: missing pixels, beam, pixel window, band-limit and grid."""
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from cmbml.sky.inpaint import inpaint
 from cmbml.sky.pixwin import pixel_window
@@ -10,17 +9,6 @@ from cmbml.sky.skymap import MISSING
 
 # Maps of more than this many times their nside in l hold little but noise and aliases.
 _PIXEL_LMAX = 2
-
-
-class ObservedParams(BaseModel):
-    """What the headers of real maps do not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    fwhm_arcmin: dict[str, float] = Field(description="beam of the real map of each band, FWHM, arcmin")
-    pixwin: bool = Field(description="whether the pixel window is in the maps, as in those of an instrument")
-    unit: str | None = Field(default=None, description="unit of maps whose headers name none")
-    cmb_fwhm_arcmin: float = Field(ge=0, description="beam of the published CMB maps, FWHM, arcmin")
 
 
 def bring_to_instrument(
