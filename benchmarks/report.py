@@ -19,7 +19,7 @@ RESULT = Path(__file__).parent / "results" / "report.json"
 def main() -> None:
     """Build the report and write what it took, imports included."""
     wall, cpu = time.perf_counter(), time.process_time()
-    from cmbml.analysis.reporting.executors import ReportBuilder
+    from cmbml.analysis.reporting.executors.builder import ReportBuilder
 
     plan = Plan(load_config(Path(__file__).parents[1]))
     index = ReportBuilder(plan).build()

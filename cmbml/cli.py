@@ -18,12 +18,13 @@ from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_me
 from cmbml.core.freshness import REPORT, report_is_fresh
 from cmbml.core.ledger import Ledger
 from cmbml.core.pipeline import Stage
-from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.plan import Plan
 from cmbml.core.profile import apply_profile
 from cmbml.core.regenerate import regenerate
 from cmbml.core.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
 from cmbml.core.status import cost_lines, status_lines
 from cmbml.core.trace import diff_lines, trace_lines
+from cmbml.core.units import Portion, Unit
 from cmbml.exchange.card import write_card
 from cmbml.exchange.commands import add_commands
 
@@ -328,14 +329,15 @@ def _report(plan: Plan) -> None:
     if report_is_fresh(plan):
         print(f"{REPORT} is up to date")
         return
-    from cmbml.analysis.reporting.executors import ReportBuilder
+    from cmbml.analysis.reporting.executors.builder import ReportBuilder
 
     print(f"wrote {ReportBuilder(plan).build()}: open it in a browser")
 
 
 def clean(options: argparse.Namespace) -> None:
     """Clean the user's maps and say what was written."""
-    from cmbml.methods.cleaning.executors import Order, clean
+    from cmbml.methods.cleaning.executors.cleaning import clean
+    from cmbml.methods.cleaning.executors.order import Order
 
     order = Order(
         method=options.method,
@@ -370,7 +372,7 @@ def _pairs(option: str, given: list[str]) -> dict[str, str]:
 
 def score(options: argparse.Namespace) -> None:
     """Score the user's maps and print them beside ours."""
-    from cmbml.analysis.reporting.executors import leaderboard
+    from cmbml.analysis.reporting.executors.builder import leaderboard
     from cmbml.analysis.submissions.executors import Submission, score_submission
 
     plan = _plan()

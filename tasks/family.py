@@ -16,8 +16,9 @@ from cmbml.core.engine import Engine
 from cmbml.core.errors import PipelineError, SkippedError
 from cmbml.core.locks import die_with_parent
 from cmbml.core.pipeline import Stage
-from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.plan import Plan
 from cmbml.core.repository import expect_own_code
+from cmbml.core.units import Portion, Unit
 
 # Luigi's scheduler takes quadratic time; up to about this many tasks it takes none.
 MAX_TASKS = 500

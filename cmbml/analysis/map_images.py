@@ -4,8 +4,8 @@ import numpy as np
 
 from cmbml.analysis.colours import MASKED, colour_numbers, indexed_png
 from cmbml.analysis.figures import mollweide
+from cmbml.analysis.gnomonic import gnomonic
 from cmbml.analysis.report import Picture, Scale
-from cmbml.analysis.zoom_figures import gnomonic
 from cmbml.sky.sht import Map
 
 ZOOM_WIDTH = 280

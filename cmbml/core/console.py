@@ -15,9 +15,9 @@ from typing import Any
 
 from cmbml.core.engine import Reporter
 from cmbml.core.errors import CmbmlError, SkippedError
-from cmbml.core.plan import Unit
 from cmbml.core.provenance import commit
 from cmbml.core.repository import LOCAL
+from cmbml.core.units import Unit
 
 LOG = logging.getLogger("cmbml")
 _EVERY_SECONDS = 1.0

@@ -8,7 +8,8 @@ from cmbml.core.engine import Engine, Reporter
 from cmbml.core.errors import PipelineError
 from cmbml.core.executor import BaseStageExecutor
 from cmbml.core.pipeline import Stage
-from cmbml.core.plan import Plan, Portion
+from cmbml.core.plan import Plan
+from cmbml.core.units import Portion
 
 
 class PipelineContext:

@@ -18,10 +18,11 @@ from cmbml.core.handlers.base import AssetHandler, explain_storage, stage_file, 
 from cmbml.core.journal import Entry
 from cmbml.core.ledger import Ledger
 from cmbml.core.locks import hold
-from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.plan import Plan
 from cmbml.core.raw import md5_of, sync_disk
 from cmbml.core.repository import LOCAL
 from cmbml.core.stageconfig import Access, StageConfig
+from cmbml.core.units import Portion, Unit
 from cmbml.core.usage import measured
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

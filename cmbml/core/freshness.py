@@ -11,7 +11,7 @@ from cmbml.core.repository import LOCAL
 
 REPORT = "reports/index.html"
 TEMPLATES = Path(__file__).parents[1] / "analysis/templates"
-BUILDER = "cmbml.analysis.reporting.executors.ReportBuilder"
+BUILDER = "cmbml.analysis.reporting.executors.builder.ReportBuilder"
 
 
 def submission_folder(plan: Plan) -> Path:

@@ -19,9 +19,10 @@ from typing import Any
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import TEMPORARY
 from cmbml.core.journal import Entry, Journal, read_lines, write_lines
-from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.plan import Plan
 from cmbml.core.raw import md5_of
 from cmbml.core.repository import LOCAL, MANIFEST
+from cmbml.core.units import Portion, Unit
 
 _HEADER = "recipe"
 # Where the time of change stands in a signature.

@@ -1,18 +1,15 @@
 """What is to be made, and the fingerprint that each piece must have.
 
-A *unit* is what one call of an executor makes: a simulation, a whole split, or a whole stage.  A *portion* is
-all units that share an out directory: one stage, one split, one method.  Consumers follow the plan, never
-what happens to lie on disk.
+Consumers follow the plan, never what happens to lie on disk.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -25,69 +22,10 @@ from cmbml.core.namer import Namer, sim_tag, tags_in
 from cmbml.core.pipeline import THE_METHOD, AssetOut, Stage
 from cmbml.core.raw import raw_digests
 from cmbml.core.repository import LOCAL
+from cmbml.core.units import DIGITS, ENCODER, Portion, Reading, Recipe, Unit, digest_of
 
-_ENCODER = json.JSONEncoder(sort_keys=True)
-_DIGITS = 32
 # Stands for the simulation in a path whose other tags are filled.
 _SIM = "{sim}"
-
-
-class Portion(NamedTuple):
-    """All units that share an out directory."""
-
-    stage: str
-    method: str | None
-    split: str | None
-
-    def __str__(self) -> str:
-        return "/".join(part for part in self if part)
-
-
-class Unit(NamedTuple):
-    """What one call of an executor makes."""
-
-    portion: Portion
-    sim: int | None
-
-    def __str__(self) -> str:
-        return f"{self.portion}" if self.sim is None else f"{self.portion}/sim{self.sim:04d}"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that the units of a portion have in common.
-
-    Attributes
-    ----------
-    code
-        Hash of every piece of code.
-    packages
-        major.minor of the numerical packages.
-    handlers
-        Version of the format of every output.
-    params
-        Values of the declared parameters.
-    settings
-        What else in the pipeline file changes the result: threads, epochs.
-    """
-
-    code: dict[str, str]
-    packages: dict[str, str]
-    handlers: dict[str, list[Any]]
-    params: dict[str, Any]
-    settings: dict[str, Any]
-
-    @cached_property
-    def digest(self) -> str:
-        """Hash of everything."""
-        return _digest([self.code, self.packages, self.handlers, self.params, self.settings])
-
-
-class Reading(NamedTuple):
-    """A portion behind an input; `alone` where a simulation reads only its own unit of it."""
-
-    portion: Portion
-    alone: bool
 
 
 @dataclass
@@ -258,14 +196,14 @@ class Plan:
         if unit not in self._prints:
             digest = self._common(unit.portion).copy()
             digest.update(f"{unit.sim} {self._own_inputs(unit)}".encode())
-            self._prints[unit] = digest.hexdigest()[:_DIGITS]
+            self._prints[unit] = digest.hexdigest()[:DIGITS]
         return self._prints[unit]
 
     def _common(self, portion: Portion) -> "hashlib._Hash":
         """Hash of all that the units of a portion share."""
         if portion not in self._commons:
             shared = [self.recipe(portion).digest, self.identity(Unit(portion, None)), self._shared(portion)]
-            self._commons[portion] = hashlib.sha256(_ENCODER.encode(shared).encode())
+            self._commons[portion] = hashlib.sha256(ENCODER.encode(shared).encode())
         return self._commons[portion]
 
     def identity(self, unit: Unit) -> list[Any]:
@@ -312,13 +250,13 @@ class Plan:
 
     def _whole(self, portion: Portion) -> str:
         if portion not in self._wholes:
-            self._wholes[portion] = _digest([self.fingerprint(unit) for unit in self.units(portion)])
+            self._wholes[portion] = digest_of([self.fingerprint(unit) for unit in self.units(portion)])
         return self._wholes[portion]
 
     def _raw(self, stage: str, name: str) -> str:
         memory = self.config.root / LOCAL / "science_assets.jsonl"
         files = self.raw_files(self.stages[stage], name).values()
-        return _digest(raw_digests(files, memory))
+        return digest_of(raw_digests(files, memory))
 
     def raw_files(self, stage: Stage, name: str, *, located: bool = True) -> dict[str, Path]:
         """Science assets behind an input, by name; none where a stage makes it.
@@ -422,8 +360,4 @@ def _plain(value: Any) -> Any:
 
 
 def _joined(digests: list[str]) -> str:
-    return digests[0] if len(digests) == 1 else _digest(digests)
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()[:_DIGITS]
+    return digests[0] if len(digests) == 1 else digest_of(digests)

@@ -8,9 +8,10 @@ from cmbml.core.config import Config
 from cmbml.core.engine import Engine, Reporter
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.core.ledger import Ledger
-from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.plan import Plan
 from cmbml.core.raw import md5_of
 from cmbml.core.repository import RAW
+from cmbml.core.units import Portion, Unit
 
 
 def regenerate(

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from cmbml.core.engine import Engine
 from cmbml.core.ledger import Ledger, no_garbage
-from cmbml.core.plan import Plan, Portion
+from cmbml.core.plan import Plan
+from cmbml.core.units import Portion
 from cmbml.core.usage import usage
 
 

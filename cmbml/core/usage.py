@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmbml.core.journal import read_lines
-from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.plan import Plan
 from cmbml.core.repository import LOCAL
+from cmbml.core.units import Portion, Unit
 
 _RESET_PEAK = "5"  # what Linux wants to hear, in proc(5)
 

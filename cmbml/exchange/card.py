@@ -9,9 +9,10 @@ from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import temporary_path
-from cmbml.core.plan import Plan, Portion
+from cmbml.core.plan import Plan
 from cmbml.core.repository import MANIFEST
 from cmbml.core.trace import Folder
+from cmbml.core.units import Portion
 from cmbml.core.yamlio import dump_yaml
 from cmbml.exchange.catalogue import Source, load_catalogue
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from cmbml.core.errors import ConfigError, PipelineError, did_you_mean
 from cmbml.core.namer import sim_tag
-from cmbml.core.plan import Plan, Portion
+from cmbml.core.plan import Plan
 from cmbml.core.repository import DVC_YAML, MANIFEST
+from cmbml.core.units import Portion
 
 
 def targets(

@@ -4,31 +4,22 @@
 variables.  What it lacks, resuming by ranges and judging what a server says, stands here.
 """
 
-import ctypes
 import email.utils
-import errno
-import fcntl
-import hashlib
-import json
-import os
 import random
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError
 
-from cmbml.core.errors import DataError, LockedError
+from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import explain_storage
+from cmbml.exchange.part import CHUNK, Part
 
-PART = ".cmbml-part."
-_CHUNK = 1 << 20
-_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE of fallocate(2)
 _TIMEOUT = (20.0, 60.0)  # seconds to connect, and between two chunks
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d+)")
@@ -98,101 +89,6 @@ class _RefusedError(Exception):
     """An address that will never give the file."""
 
 
-class Part:
-    """The unfinished file: what has come so far, its hash, and which version of the file it is.
-
-    Parameters
-    ----------
-    path
-        The final name; the part lies beside it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.with_name(f"{PART}{path.name}")
-        self._version = path.with_name(f"{PART}{path.name}.json")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise LockedError(f"{path}: another process is fetching it: wait for that one") from None
-        self.size = 0
-        self._hash = hashlib.md5(usedforsecurity=False)
-        while chunk := self._file.read(_CHUNK):
-            self._count(chunk)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    @property
-    def md5(self) -> str:
-        """Hash of what has come so far."""
-        return self._hash.copy().hexdigest()
-
-    def version(self, address: str) -> str | None:
-        """What the server at an address called the version of the file that the part is of."""
-        known = self._note()
-        return known.get("version") if known.get("address") == address else None
-
-    @property
-    def total(self) -> int | None:
-        """Length of the whole, as it was said when the part was begun."""
-        return self._note().get("total")
-
-    def _note(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self._version.read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError):
-            return {}
-
-    def append(self, chunk: bytes) -> None:
-        """Add bytes at the end."""
-        self._file.write(chunk)
-        self._count(chunk)
-
-    def restart(self, address: str = "", version: str | None = None, total: int | None = None) -> None:
-        """Throw away what has come, and note what comes now."""
-        self._file.seek(0)
-        self._file.truncate()
-        self.size = 0
-        self._hash = hashlib.md5(usedforsecurity=False)
-        self._version.unlink(missing_ok=True)
-        if address:
-            note = {"address": address, "version": version, "total": total}
-            self._version.write_text(json.dumps(note), encoding="utf-8")
-
-    def reserve(self, total: int) -> None:
-        """Take the space on the disk at once: a full disk is told early, and writing costs a tenth.
-
-        Raises
-        ------
-        OSError
-            Where the disk has not that much.
-        """
-        libc = ctypes.CDLL(None, use_errno=True)
-        if not hasattr(libc, "fallocate"):  # not Linux
-            return
-        where = (ctypes.c_int64(self.size), ctypes.c_int64(max(1, total - self.size)))
-        if libc.fallocate(self._file.fileno(), _KEEP_SIZE, *where) and ctypes.get_errno() == errno.ENOSPC:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-
-    def finish(self, path: Path) -> None:
-        """Give the part its final name."""
-        os.fsync(self._file.fileno())
-        self.path.replace(path)
-        self._version.unlink(missing_ok=True)
-
-    def _count(self, chunk: bytes) -> None:
-        self._hash.update(chunk)
-        self.size += len(chunk)
-
-
 class Transfer:
     """Fetches one file, from one address after the other, until it is whole and right.
 
@@ -257,7 +153,7 @@ class Transfer:
                 reasons.append(f"{address}: {refused}")
                 addresses.pop(0)
             except _FaultError as fault:
-                failed = 1 if part.size - before >= _CHUNK else failed + 1
+                failed = 1 if part.size - before >= CHUNK else failed + 1
                 reasons = [f"{address}: {fault}"]
                 time.sleep(self.patience.pause(failed, fault.wait))
                 if self._may_change(failed):
@@ -372,7 +268,7 @@ class Transfer:
     def _read_body(self, answer: requests.Response, part: Part) -> None:
         if self.total is not None:
             part.reserve(self.total)
-        while chunk := answer.raw.read(_CHUNK, decode_content=False):
+        while chunk := answer.raw.read(CHUNK, decode_content=False):
             if self.total is not None and part.size + len(chunk) > self.total:
                 raise self._discard(part, f"sends more than {self.total} bytes")
             part.append(chunk)

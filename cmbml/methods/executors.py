@@ -1,13 +1,14 @@
-"""What the stages of all methods share: the observed bands as harmonic coefficients."""
+"""What the stages of all methods share: the observed bands as a_lm, and learning their covariance."""
 
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.core import Asset, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, StageConfig
 from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
 from cmbml.sky.skymap import SkyMap
 
@@ -71,6 +72,37 @@ class BandReader:
         """Synthesise a cleaned map from the a_lm of its fields, ``(nalm,)`` each, with its beam."""
         sky = alm2map(np.stack(list(fields)), self.nside, threads=self.threads)
         return SkyMap(sky, "uK_CMB", fwhm_arcmin, self.lmax)
+
+
+class CovarianceExecutor(BaseStageExecutor):
+    """Learns the covariance of foregrounds and noise where the CMB is known: on the declared splits only."""
+
+    def __init__(self, cfg: StageConfig, stage_str: str) -> None:
+        super().__init__(cfg, stage_str=stage_str)
+        self.out_covariance = self.assets_out["covariance"]
+        self.out_settings = self.assets_out["settings"]
+        self.in_cmb = self.assets_in["cmb"]
+        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
+
+    @abstractmethod
+    def learned_with(self) -> dict[str, Any]:
+        """Settings that must be the same where the covariance is used: plain values."""
+
+    @abstractmethod
+    def covariance(self, bands: Bands, cmb: Alm) -> NDArray[Any]:
+        """Covariance of the foregrounds and noise of one field of one sky, whose CMB is ``(nalm,)``."""
+
+    def execute(self) -> None:
+        """Average over all simulations, and note what the average was made with."""
+        self.out_covariance.write(mean(self._covariances()))
+        self.out_settings.write({**self.bands.described(), **self.learned_with()})
+
+    def _covariances(self) -> Iterator[NDArray[Any]]:
+        for split in self.splits:
+            for sim in split.iter_sims():
+                cmb = self.in_cmb.at(split=split.name, sim=sim).read().values
+                fields = zip(self.bands.read(split.name, sim), cmb, strict=True)
+                yield np.stack([self.covariance(bands, truth) for bands, truth in fields])
 
 
 def mean(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:

@@ -72,11 +72,6 @@ def _regrade_weights(weights: Map, nside: int) -> Map:
     return np.asarray(hp.reorder(nested, n2r=True))
 
 
-def combine_masks(*masks: Map) -> Map:
-    """Product of masks of one resolution: what all of them keep."""
-    return np.prod(masks, axis=0)
-
-
 def _chord_to_masked(mask: Map, reach: float) -> Map:
     """Straight distance on the unit sphere to the nearest masked pixel centre; infinite beyond `reach`.
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from cmbml.sky.sht import Alm, Map, almxfl, gaussian_beam, map2alm, resize_alm
+from cmbml.sky.sht import Alm, almxfl, gaussian_beam, resize_alm
 
 
 def combine_alm(
@@ -39,17 +37,3 @@ def combine_alm(
         sky = cmb.reshape(foregrounds[band].shape) + foregrounds[band]
         observed[band] += almxfl(sky, gaussian_beam(float(fwhm), lmax))
     return observed
-
-
-def observe_alm(
-    cmb_alm: Alm,
-    foreground_maps: Map,
-    noise_alms: Alm,
-    fwhm_arcmin: Sequence[float],
-    lmax: int,
-    *,
-    threads: int = 1,
-) -> Alm:
-    """Analyse foreground maps, ``(n_freq, npix)`` or ``(n_freq, 3, npix)``, then as `combine_alm`."""
-    alms = np.stack([map2alm(sky, lmax, threads=threads) for sky in foreground_maps])
-    return combine_alm(cmb_alm, alms, noise_alms, fwhm_arcmin, lmax)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cmbml.analysis.postprocess import common, remove_dipole
 from cmbml.analysis.spectra.bands import Bands
-from cmbml.analysis.spectra.comparison import compare, mean_comparison
+from cmbml.analysis.spectra.comparison import Comparison, compare
 from cmbml.analysis.spectra.master import (
     mask_statistics,
     masked_alm,
@@ -232,7 +232,10 @@ def test_comparison_of_a_damped_noisy_estimate(mask, rng):
             result.residual, result.estimate + result.truth - 2 * result.cross, rtol=1e-8, atol=1e-6
         )
         results.append(result)
-    mean = mean_comparison(results)
+    powers = ("truth", "estimate", "cross", "residual")
+    mean = Comparison(
+        results[0].ell, **{kind: np.mean([getattr(one, kind) for one in results], axis=0) for kind in powers}
+    )
     noise = BANDS.average(noise_cl)
     # Noise and truth correlate by chance: sqrt(noise / truth / modes / 40), 1 % at the high end.
     np.testing.assert_allclose(mean.transfer, gain, atol=0.02)

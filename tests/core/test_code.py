@@ -97,7 +97,7 @@ def test_loop_and_code_follow_a_base_class_from_elsewhere(toy):
 
 def test_a_function_has_code_too():
     """The report is as old as the code that builds it."""
-    code = code_of("cmbml.analysis.reporting.executors.leaderboard")
+    code = code_of("cmbml.analysis.reporting.executors.builder.leaderboard")
     assert "cmbml.analysis.report" in code.modules
 
 

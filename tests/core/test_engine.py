@@ -13,7 +13,8 @@ from cmbml.core.context import run_stage
 from cmbml.core.engine import Engine, Reporter
 from cmbml.core.errors import DataError, StageError, StorageError
 from cmbml.core.ledger import Ledger
-from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.plan import Plan
+from cmbml.core.units import Portion, Unit
 
 TRAIN = Portion("number", None, "train")
 

@@ -4,8 +4,9 @@ import pytest
 
 from cmbml.core import load_config, raw
 from cmbml.core.errors import PipelineError
-from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.plan import Plan
 from cmbml.core.raw import md5_of
+from cmbml.core.units import Portion, Unit
 from tests.conftest import ROOT
 
 SHIPPED = Plan(load_config(ROOT))

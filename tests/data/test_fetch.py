@@ -17,8 +17,9 @@ from cmbml.core.errors import ConfigError, DataError, LockedError, ProblemsError
 from cmbml.core.raw import raw_digests
 from cmbml.exchange.catalogue import Catalogue, load_catalogue
 from cmbml.exchange.fetch import Fetcher, FetchOptions, list_lines, needed
+from cmbml.exchange.part import PART, Part
 from cmbml.exchange.records import LockFile
-from cmbml.exchange.transfer import PART, Part, Patience, Transfer, Wanted
+from cmbml.exchange.transfer import Patience, Transfer, Wanted
 from tests.conftest import ROOT
 from tests.data.server import FAULTS, serving
 

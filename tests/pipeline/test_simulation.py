@@ -15,9 +15,10 @@ from cmbml.core.dvcfile import dvc_yaml
 from cmbml.core.engine import Engine
 from cmbml.core.errors import CmbmlError, DataError
 from cmbml.core.handlers import get_handler
-from cmbml.core.plan import Plan, Portion, Unit
+from cmbml.core.plan import Plan
 from cmbml.core.profile import apply_profile
 from cmbml.core.regenerate import regenerate
+from cmbml.core.units import Portion, Unit
 from cmbml.sky.executors import cmb, cosmology, draws, noise, observations
 from cmbml.sky.sht import alm2cl, map2alm
 from cmbml.sky.skymap import SkyMap

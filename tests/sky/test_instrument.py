@@ -4,8 +4,8 @@ import pytest
 
 from cmbml.sky.instrument import beam_warnings, pixel_size_arcmin, white_noise_cl
 from cmbml.sky.noise import draw_white_noise
-from cmbml.sky.observe import observe_alm
-from cmbml.sky.sht import alm2cl, alm2map, alm_size, gaussian_beam, resize_alm, unit_alm
+from cmbml.sky.observe import combine_alm
+from cmbml.sky.sht import alm2cl, alm_size, gaussian_beam, resize_alm, unit_alm
 
 
 def test_depth_to_spectrum():
@@ -54,28 +54,26 @@ def mode(lmax, ell, m):
 
 
 def test_one_mode_of_each_component_comes_out_with_the_right_beam():
-    """Iterated analysis of a mode far below the band-limit is exact to 1e-6."""
-    foreground = alm2map(mode(40, 7, 3), 32)
+    foreground = mode(40, 7, 3)
     noise = np.stack([mode(40, 9, 0), mode(40, 9, 0)])
     fwhm = np.array([300.0, 120.0])
-    observed = observe_alm(mode(40, 5, 2)[None], np.stack([foreground, 2 * foreground]), noise, fwhm, 40)
+    observed = combine_alm(mode(40, 5, 2)[None], np.stack([foreground, 2 * foreground]), noise, fwhm, 40)
     for band in range(2):
         beam = gaussian_beam(fwhm[band], 40)
         expected = beam[5] * mode(40, 5, 2) + (band + 1) * beam[7] * mode(40, 7, 3) + mode(40, 9, 0)
-        np.testing.assert_allclose(observed[band], expected, atol=2e-6)
+        np.testing.assert_allclose(observed[band], expected, rtol=1e-12)
 
 
 def test_observation_of_polarisation():
     rng = np.random.default_rng(5)
     cmb = np.stack([resize_alm(unit_alm(10, rng), 20) for _ in range(3)])
     cmb[1:, [0, 1, 21]] = 0  # spin 2 has no l < 2
-    foreground = alm2map(cmb, 16)
     zero = np.zeros((1, 3, alm_size(20)), dtype=complex)
-    observed = observe_alm(cmb, foreground[None], zero, np.array([0.0]), 20)
-    np.testing.assert_allclose(observed[0], 2 * cmb, atol=1e-5)
+    observed = combine_alm(cmb, cmb[None], zero, np.array([0.0]), 20)
+    np.testing.assert_allclose(observed[0], 2 * cmb, rtol=1e-12)
 
 
 def test_inputs_are_left_alone():
     noise = np.zeros((1, alm_size(10)), dtype=complex)
-    observe_alm(mode(10, 2, 0)[None], np.ones((1, 12 * 8**2)), noise, np.array([60.0]), 10)
+    combine_alm(mode(10, 2, 0)[None], mode(10, 2, 0)[None], noise, np.array([60.0]), 10)
     assert not noise.any()

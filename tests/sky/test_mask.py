@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbml.sky.mask import apodise, combine_masks, galactic_mask, galactic_mask_fsky, threshold_mask
+from cmbml.sky.mask import apodise, galactic_mask, galactic_mask_fsky, threshold_mask
 
 from .conftest import SHARED
 
@@ -113,12 +113,6 @@ def test_unseen_is_masked():
 def test_a_threshold_that_nothing_reaches_is_refused():
     with pytest.raises(ValueError, match="no pixel reaches the threshold 2; the largest is 1"):
         threshold_mask(np.ones(12 * 4**2), 4, 2.0)
-
-
-def test_combined_masks_keep_what_all_keep():
-    cut, patchy = galactic_mask(8, 20.0), galactic_mask(8, 0.0)
-    patchy[:100] = 0
-    np.testing.assert_array_equal(combine_masks(cut, patchy), (cut > 0) & (patchy > 0))
 
 
 def test_wmap_mask_is_read_as_it_is():

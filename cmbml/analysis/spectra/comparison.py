@@ -1,6 +1,5 @@
 """An estimate against the truth, multipole band by band."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,15 +77,3 @@ def compare(estimate: Alm, truth: Alm, master: Master) -> dict[str, Comparison]:
         name: Comparison(master.bands.centres, **{kind: powers[name] for kind, powers in decoupled.items()})
         for name in decoupled["truth"]
     }
-
-
-def mean_comparison(comparisons: Sequence[Comparison]) -> Comparison:
-    """Mean band powers over simulations; transfer and coherence of the mean are ratios of means.
-
-    A mean of ratios would follow the simulations in which the truth happens to have little power.
-    """
-    powers = {
-        kind: np.mean([getattr(one, kind) for one in comparisons], axis=0)
-        for kind in ("truth", "estimate", "cross", "residual")
-    }
-    return Comparison(comparisons[0].ell, **powers)

@@ -14,7 +14,8 @@ from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.core.freshness import submission_folder
 from cmbml.core.handlers import get_handler
 from cmbml.core.ledger import Ledger
-from cmbml.core.plan import Plan, Portion
+from cmbml.core.plan import Plan
+from cmbml.core.units import Portion
 from cmbml.sky.sht import Cl, Map
 from cmbml.sky.skymap import SkyMap
 

@@ -1,15 +1,13 @@
 """The stages of the harmonic ILC: weights learned on train skies, or from each sky itself."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.repository import PARAMS
-from cmbml.methods.executors import BandReader, Bands, mean
+from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor
 from cmbml.methods.hilc.configured import configured_hilc
 from cmbml.methods.hilc.hilc import bin_edges, nuisance_covariance
 from cmbml.methods.hilc.params import PlainHilcParams
@@ -17,34 +15,21 @@ from cmbml.methods.ilc import known_beams
 from cmbml.sky.sht import Alm
 
 
-class HilcCovarianceExecutor(BaseStageExecutor):
-    """Learns the covariance of foregrounds and noise where the CMB is known: on the declared splits only."""
+class HilcCovarianceExecutor(CovarianceExecutor):
+    """Learns the covariance of foregrounds and noise in bins of multipoles."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="hilc_covariance")
-        self.out_covariance = self.assets_out["covariance"]
-        self.out_settings = self.assets_out["settings"]
-        self.in_cmb = self.assets_in["cmb"]
-        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.bin_width = cfg.hilc.bin_width
         self.fwhm = cfg.hilc.fwhm_arcmin
         _check("hilc", self.bin_width, self.bands)
 
-    def execute(self) -> None:
-        """Average over all simulations, and note what the average was made with."""
-        self.out_covariance.write(mean(self._covariances()))
-        self.out_settings.write(
-            {**self.bands.described(), "fwhm_out": self.fwhm, "bin_width": self.bin_width}
-        )
+    def learned_with(self) -> dict[str, Any]:
+        """Beam of the result and width of the bins."""
+        return {"fwhm_out": self.fwhm, "bin_width": self.bin_width}
 
-    def _covariances(self) -> Iterator[np.ndarray]:
-        for split in self.splits:
-            for sim in split.iter_sims():
-                cmb = self.in_cmb.at(split=split.name, sim=sim).read().values
-                fields = zip(self.bands.read(split.name, sim), cmb, strict=True)
-                yield np.stack([self._covariance(bands, truth) for bands, truth in fields])
-
-    def _covariance(self, bands: Bands, cmb: Alm) -> np.ndarray:
+    def covariance(self, bands: Bands, cmb: Alm) -> NDArray[Any]:
+        """Covariance of one field of one sky, in bins of multipoles."""
         return nuisance_covariance(
             bands.nuisance(cmb),
             fwhm_arcmin=known_beams(bands.fwhm_arcmin, len(bands.alms)),

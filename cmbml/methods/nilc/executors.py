@@ -1,14 +1,13 @@
 """The stages of the needlet ILC: plain, and shrunk towards what train skies teach."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.repository import PARAMS
-from cmbml.methods.executors import BandReader, Bands, mean
+from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nilc.configured import check_nilc, configured_nilc
 from cmbml.methods.nilc.nilc import NilcResult, apply_weights, nuisance_covariance
@@ -33,41 +32,27 @@ class NilcExecutor(BaseStageExecutor):
         self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
 
 
-class NilcCovarianceExecutor(BaseStageExecutor):
-    """Learns the covariance of foregrounds and noise where the CMB is known: on the declared splits only."""
+class NilcCovarianceExecutor(CovarianceExecutor):
+    """Learns the covariance of foregrounds and noise on every needlet scale and in every domain."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="nilc_covariance")
-        self.out_covariance = self.assets_out["covariance"]
-        self.out_settings = self.assets_out["settings"]
-        self.in_cmb = self.assets_in["cmb"]
-        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.fwhm_out = cfg.nilc_regularised.fwhm_arcmin
         self.peaks = cfg.nilc_regularised.peaks
         self.needlets = cfg.nilc_regularised.needlets
         self.domain_deg = cfg.nilc_regularised.domain_deg
 
-    def execute(self) -> None:
-        """Average over all simulations, and note what the average was made with."""
-        self.out_covariance.write(mean(self._covariances()))
-        self.out_settings.write(
-            {
-                **self.bands.described(),
-                "fwhm_out": self.fwhm_out,
-                "peaks": list(self.peaks),
-                "needlets": self.needlets,
-                "domain_deg": self.domain_deg,
-            }
-        )
+    def learned_with(self) -> dict[str, Any]:
+        """Beam of the result, needlets and domains."""
+        return {
+            "fwhm_out": self.fwhm_out,
+            "peaks": list(self.peaks),
+            "needlets": self.needlets,
+            "domain_deg": self.domain_deg,
+        }
 
-    def _covariances(self) -> Iterator[np.ndarray]:
-        for split in self.splits:
-            for sim in split.iter_sims():
-                cmb = self.in_cmb.at(split=split.name, sim=sim).read().values
-                fields = zip(self.bands.read(split.name, sim), cmb, strict=True)
-                yield np.stack([self._covariance(bands, truth) for bands, truth in fields])
-
-    def _covariance(self, bands: Bands, cmb: Alm) -> Alm:
+    def covariance(self, bands: Bands, cmb: Alm) -> NDArray[Any]:
+        """Covariance of one field of one sky, on every scale and in every domain."""
         return nuisance_covariance(
             bands.nuisance(cmb),
             fwhm_arcmin=known_beams(bands.fwhm_arcmin, len(bands.alms)),

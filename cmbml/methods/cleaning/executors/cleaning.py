@@ -1,111 +1,31 @@
-"""`cmbml clean`: maps of any instrument through a method, with mask, inpainting and provenance."""
+"""Cleans maps of any instrument with one method, with mask, inpainting and provenance."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from cmbml.core.bandfiles import BandFile, find_bands, read_band
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.core.handlers import get_handler
 from cmbml.core.instruments import read_bands, table_path
 from cmbml.core.provenance import commit
 from cmbml.core.raw import md5_of
 from cmbml.methods.cleaning import methods as pure
+from cmbml.methods.cleaning.executors.bands import MapReader, Observed
+from cmbml.methods.cleaning.executors.order import Order
 from cmbml.methods.cleaning.methods import Channels, Cleaned, Method, settings_of
 from cmbml.methods.pyilc.params import PyilcParams
-from cmbml.sky.inpaint import inpaint
 from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings
-from cmbml.sky.pixwin import pixel_window, polarisation_window
 from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, map2alm
-from cmbml.sky.skymap import MISSING, SkyMap
+from cmbml.sky.skymap import SkyMap
 
 WIENER = "wiener"
 FIELDS = {"T": ("T",), "TQU": ("T", "E", "B")}
 PACKAGES = ("cmbml", "numpy", "ducc0")
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be cleaned, and how.
-
-    Attributes
-    ----------
-    method
-        Name of the method.
-    maps
-        Path of the bands' maps, with {freq} for the band and wildcards where wanted.
-    instrument
-        Name of an instrument that ships, or path of a table.
-    fwhm_arcmin, lmax
-        Beam and band-limit of the result.
-    out
-        Path of the cleaned map; the other files lie beside it.
-    model
-        What the method's stage has learned; its settings.yaml must lie beside it.
-    bands
-        Names of the bands to use; empty for all of the instrument.
-    mask
-        Map of weights: where it is below one half, no pixel is used.
-    settings
-        Values that replace the method's own, by name.
-    unit
-        Unit of maps whose headers name none.
-    pixwin
-        Whether the pixel window is in the maps, as in those of an instrument that points.
-    fields
-        T, or TQU for T, E and B.
-    components
-        Maps that go through the same weights: path with {freq}, by name.
-    threads
-        Number of threads.
-    """
-
-    method: str
-    maps: str
-    instrument: str
-    fwhm_arcmin: float
-    lmax: int
-    out: Path
-    model: Path | None = None
-    bands: Sequence[str] = ()
-    mask: Path | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
-    unit: str | None = None
-    pixwin: bool = False
-    fields: str = "T"
-    components: Mapping[str, str] = field(default_factory=dict)
-    threads: int = 2
-
-
-@dataclass(frozen=True)
-class Observed:
-    """A band as harmonic coefficients: T, or T, E and B, and the pixels that were filled."""
-
-    band: BandFile
-    alm: Alm
-    nside: int
-    holes: NDArray[np.bool_]
-
-    def facts(self) -> dict[str, Any]:
-        """What the provenance says of it."""
-        return {
-            "band": self.band.name,
-            "file": str(self.band.path),
-            "md5": md5_of(self.band.path),
-            "nside": self.nside,
-            "fwhm_arcmin": self.band.fwhm_arcmin,
-            "freq_ghz": self.band.freq_ghz,
-            "inpainted_pixels": int(self.holes.sum()),
-        }
 
 
 def _clean_pyilc(channels: Channels, settings: PyilcParams, lmax: int, _: Any, threads: int) -> Cleaned:
@@ -208,6 +128,7 @@ class Cleaning:
             raise ConfigError("clean: --lmax must be 2 or more, and --fwhm above 0")
         self.method = METHODS[order.method]
         self.table = self._table()
+        self.maps = MapReader(order, folder, self.table)
         self.learned_with = self._learned_with()
         self.settings = self._settings()
 
@@ -257,67 +178,13 @@ class Cleaning:
 
     def run(self) -> list[Path]:
         """Clean, and write all files: their paths, the cleaned map first."""
-        observed = self._observe(self.order.maps)
+        observed = self.maps.observe(self.order.maps)
         self._check_beams(observed)
         try:
             cleaned = list(self._clean(observed))
         except ValueError as error:
             raise DataError(f"{self.order.method}: {error}") from None
         return list(self._write(observed, cleaned))
-
-    def _observe(self, pattern: str) -> list[Observed]:
-        """Read and analyse all bands: as many at a time as there are threads, since maps may be large."""
-        bands = find_bands(pattern, self.table, self.folder)
-        threads = self.order.threads
-        observed: list[Observed] = []
-        with ThreadPoolExecutor(threads) as pool:
-            for first in range(0, len(bands), threads):
-                some = [(band, self._read(band)) for band in bands[first : first + threads]]
-                observed += pool.map(lambda read: self._analyse(*read), some)
-        return observed
-
-    def _read(self, band: BandFile) -> SkyMap:
-        lmax = self.order.lmax
-        sky = read_band(band, 0 if self.order.fields == "T" else "TQU", self.order.unit)
-        support = min(3 * sky.nside - 1, sky.lmax or lmax)
-        if lmax > support:
-            raise DataError(
-                f"{band.path}: ends at l = {support}: lower --lmax {lmax}, or leave band {band.name} out"
-            )
-        return sky
-
-    def _analyse(self, band: BandFile, sky: SkyMap) -> Observed:
-        """Fill the holes of one band, and analyse it on one thread."""
-        lmax = self.order.lmax
-        holes = (sky.values < MISSING) | self._masked(sky.nside)
-        try:
-            filled = np.array([inpaint(row, hole) for row, hole in zip(sky.values, holes, strict=True)])
-        except ValueError as error:
-            raise DataError(f"{band.path}: {error}") from None
-        alm = map2alm(filled, lmax)
-        if self.order.pixwin or sky.pixwin:
-            windows = [
-                pixel_window(sky.nside, lmax),
-                *[polarisation_window(sky.nside, lmax)] * (len(alm) - 1),
-            ]
-            alm = np.array([almxfl(row, 1 / window) for row, window in zip(alm, windows, strict=True)])
-        return Observed(band, alm, sky.nside, holes.any(axis=0))
-
-    @cached_property
-    def _mask(self) -> NDArray[Any] | None:
-        if self.order.mask is None:
-            return None
-        path = self.folder / self.order.mask
-        weights = get_handler("HealpyMap").read(path, field=0, unit="1", allow_unseen=True).values[0]
-        return np.where(weights < MISSING, 0.0, weights)
-
-    def _masked(self, nside: int) -> Any:
-        """Pixels of a resolution that the mask leaves out."""
-        if self._mask is None:
-            return False
-        from cmbml.sky.mask import threshold_mask
-
-        return threshold_mask(self._mask, nside, 0.5) == 0
 
     def _check_beams(self, observed: list[Observed]) -> None:
         for entry in observed:
@@ -366,7 +233,7 @@ class Cleaning:
         get_handler("HealpyMap").write(path, self._sky([one.alm for one in cleaned]))
         yield path
         for name, pattern in self.order.components.items():
-            parts = self._observe(pattern)
+            parts = self.maps.observe(pattern)
             alms = [one.apply(self._channels(parts, k).alms) for k, one in enumerate(cleaned)]
             get_handler("HealpyMap").write(self._path(f"{name}.fits"), self._sky(alms))
             yield self._path(f"{name}.fits")
@@ -386,7 +253,7 @@ class Cleaning:
 
     def _coverage(self, observed: list[Observed]) -> SkyMap:
         """1 where every band was measured and the mask keeps."""
-        from cmbml.sky.mask import threshold_mask
+        from cmbml.sky.mask import threshold_mask  # imports healpy and scipy
 
         kept = [
             threshold_mask((~entry.holes).astype(float), nside_for(self.order.lmax), 1.0)

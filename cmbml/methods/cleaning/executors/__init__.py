@@ -1,0 +1,1 @@
+"""`cmbml clean`: what is asked for, the maps of the bands, and the cleaning."""
