@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # pytest plugins and matplotlib must not depend on the user's own settings.
 export MPLBACKEND := Agg
 
-.PHONY: run demo test test-all bench bench-ml lint clean
+.PHONY: run demo test test-all bench bench-ml notebooks lint clean
 
 run: $(INSTALLED)
 	@python -m cmbml repro
@@ -32,6 +32,9 @@ bench: $(INSTALLED)
 
 bench-ml: $(INSTALLED)
 	python benchmarks/training.py
+
+notebooks: $(INSTALLED)
+	python notebooks/build.py
 
 clean:
 	rm -rf $(VENV) .cmbml reports .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -8,6 +8,7 @@ from cmbml.core.config import Config, load_config
 from cmbml.core.errors import PipelineError, did_you_mean
 from cmbml.core.namer import Namer
 from cmbml.core.pipeline import Stage
+from cmbml.core.plan import Plan
 from cmbml.core.split import Split
 
 
@@ -49,13 +50,14 @@ class Dataset(Mapping[str, "StageData"]):
         return StageData(self.config, self.config.pipeline.stage(key))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.config.pipeline.stages)
+        """Keys of the stages that the parameters switch on."""
+        return iter(Plan(self.config).stages)
 
     def __repr__(self) -> str:
         return f"<dataset {self.config.dataset}: {', '.join(self)}>"
 
     def __len__(self) -> int:
-        return len(self.config.pipeline.stages)
+        return len(Plan(self.config).stages)
 
 
 class StageData:
