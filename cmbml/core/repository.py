@@ -8,6 +8,7 @@ from cmbml.core.errors import ConfigError
 PARAMS = "params.yaml"
 PIPELINE = "pipeline"
 DVC_YAML = "dvc.yaml"
+DVC_LOCK = "dvc.lock"
 DATA = "data"
 RAW = "data/raw"
 LOCAL = ".cmbml"

@@ -73,10 +73,18 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
 
 
 def _exchange(options: argparse.Namespace, plan: Plan, dvc: Dvc, verb: str) -> None:
-    from cmbml.exchange.publish import targets
+    from cmbml.exchange.partial import pull_files
+    from cmbml.exchange.publish import gathered, targets
 
+    root = plan.config.root
+    wanted = targets(plan, options.stage, options.split, options.sims)
+    if verb == "pull" and options.sims is not None:
+        came = pull_files(root, wanted, remote=options.remote, jobs=options.jobs)
+        print(f"{came} files came; what was here stayed as it was")
+        return
     extra = [f"--{name}={value}" for name in ("remote", "jobs") if (value := getattr(options, name))]
-    dvc(plan, verb, *extra, *targets(plan, options.stage, options.split, options.sims))
+    with gathered(root, wanted) as arguments:
+        dvc(plan, verb, *extra, *arguments)
 
 
 def _card(plan: Plan) -> None:

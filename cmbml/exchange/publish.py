@@ -2,12 +2,20 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from cmbml.core.errors import ConfigError, PipelineError, did_you_mean
+import yaml
+
+from cmbml.core.errors import ConfigError, DataError, PipelineError, did_you_mean
 from cmbml.core.namer import sim_tag
 from cmbml.core.plan import Plan
-from cmbml.core.repository import DVC_YAML, MANIFEST
+from cmbml.core.repository import DVC_LOCK, DVC_YAML, MANIFEST
 from cmbml.core.units import Portion
+from cmbml.core.yamlio import read_yaml
+
+# Here for as long as DVC runs; a second command in the same repository waits for DVC's lock anyway.
+GATHERED = "cmbml-transfer.dvc"
 
 
 def targets(
@@ -43,9 +51,54 @@ def targets(
     portions = [portion for stage in chosen for portion in plan.portions(stage)]
     wanted = [portion for portion in portions if split is None or portion.split == split]
     found = [path for portion in wanted for path in _paths(plan, portion, sims)]
-    if not found:
+    if not found or (sims is not None and not any(path.endswith(MANIFEST) for path in found)):
         raise ConfigError("nothing is chosen: that stage has no such split or simulation")
     return found
+
+
+@contextmanager
+def gathered(root: Path, wanted: list[str]) -> Iterator[list[str]]:
+    """Make one argument of several out directories, for as long as DVC runs.
+
+    DVC reads its lock file, with all stages in it, once for every directory that it is given, and twice if
+    it pulls; a `.dvc` file that lists the directories it reads once.
+
+    Parameters
+    ----------
+    root
+        The repository.
+    wanted
+        What `targets` gave.
+
+    Yields
+    ------
+    list of str
+        The same arguments, or the name of the `.dvc` file that stands for them.
+
+    Raises
+    ------
+    DataError
+        Where there is no `dvc.lock`.
+    """
+    recorded = _recorded(root) if len(wanted) > 1 else {}
+    if not set(wanted) & set(recorded):
+        yield wanted
+        return
+    file = root / GATHERED
+    outs = [recorded[path] for path in wanted if path in recorded]
+    try:
+        file.write_text(yaml.safe_dump({"outs": outs}), encoding="utf-8")
+        yield [GATHERED]
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _recorded(root: Path) -> dict[str, dict[str, str | int]]:
+    """Outs of all stages as `dvc.lock` has them, by path."""
+    lock = root / DVC_LOCK
+    if not lock.exists():
+        raise DataError(f"no {DVC_LOCK}: nothing has been published from here; run `cmbml repro` first")
+    return {out["path"]: out for stage in read_yaml(lock)["stages"].values() for out in stage.get("outs", ())}
 
 
 def _paths(plan: Plan, portion: Portion, sims: str | None) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """A dataset is published and obtained with DVC: whole, by split, by simulations; from every kind of remote."""
 
 import getpass
+import hashlib
 import os
 import shutil
 import socket
@@ -16,8 +17,9 @@ import pytest
 
 from cmbml.core.errors import ConfigError, DataError, PipelineError
 from cmbml.core.raw import md5_of
+from cmbml.core.yamlio import read_yaml
 from cmbml.exchange.card import card_lines, write_card
-from cmbml.exchange.publish import targets
+from cmbml.exchange.publish import GATHERED, gathered, targets
 from cmbml.exchange.records import write_record
 from tests.conftest import ROOT, git
 from tests.engine.conftest import PER_SPLIT, CountedRepository
@@ -98,6 +100,52 @@ def test_a_local_folder_whole_by_split_and_by_simulations(made, tmp_path):
     assert {name.split("/")[2] for name in clone.files() if "/train/" in name} == {"double"}
     clone.run("cmbml", "pull")
     clone.expect_nothing_to_make()
+
+
+def test_directories_are_one_argument_for_dvc_while_it_runs(made):
+    """DVC reads its lock file once for each argument; the file that stands for many goes, whatever happens."""
+    wanted = ["data/toy/number/test", "data/toy/double/test"]
+    file = made.root / GATHERED
+
+    def look() -> None:
+        with gathered(made.root, wanted) as arguments:
+            assert arguments == [GATHERED]
+            assert [out["path"] for out in read_yaml(file)["outs"]] == wanted
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        look()
+    assert not file.exists()
+    with gathered(made.root, ["dvc.yaml"]) as arguments:
+        assert arguments == ["dvc.yaml"]
+
+
+def test_simulations_come_whole_or_not_at_all(made, tmp_path):
+    """What was changed here stays; a damaged copy or a missing one in the remote is named."""
+    store = tmp_path / "store"
+    push(made, str(store))
+    clone = Clone(made, tmp_path)
+    clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "0")
+    mine = clone.root / "data/toy/number/test/sim0000/number.yaml"
+    content = mine.read_bytes()
+    mine.write_text("mine", encoding="utf-8")
+    assert clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "0").startswith("0 files came")
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    published = store / "files/md5" / md5[:2] / md5[2:]
+    published.chmod(0o644)
+    published.write_bytes(b"worse")
+    mine.unlink()
+    said = clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "0", ok=False)
+    assert "the remote's copy is damaged" in said
+    assert not mine.exists()
+    assert not list(mine.parent.glob("*.part"))
+    published.unlink()
+    said = clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "0", ok=False)
+    assert "not in the remote" in said
+    said = clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "77", ok=False)
+    assert "no such split or simulation" in said
 
 
 def test_science_assets_stay_behind(counted, tmp_path):

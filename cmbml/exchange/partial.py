@@ -1,0 +1,72 @@
+"""Some simulations of a published dataset, read from a remote without the rest of their directories."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cmbml.core.errors import DataError
+from cmbml.core.raw import md5_of
+
+# Files at a time: most are small, and the wait for each is longer than its transfer.
+JOBS = 8
+
+
+def pull_files(
+    root: Path, wanted: Sequence[str], *, remote: str | None = None, jobs: int | None = None
+) -> int:
+    """Bring files below the given paths that are not here yet.
+
+    `dvc pull` reads its lock file anew for every path; DVC's file system reads it once.  It does not fill
+    DVC's cache: what comes is for reading.
+
+    Parameters
+    ----------
+    root
+        The repository.
+    wanted
+        Directories and files in outs of DVC, from the root.
+    remote
+        Name of the remote; by default the repository's own.
+    jobs
+        Files at a time.
+
+    Returns
+    -------
+    int
+        Number of files that came.
+
+    Raises
+    ------
+    DataError
+        Where DVC has no record of a path, or a file is not in the remote or has another checksum there.
+    """
+    from dvc.api import DVCFileSystem
+
+    published = DVCFileSystem(str(root), remote=remote)
+    missing = [file for path in wanted for file in _files(published, path) if not (root / file).exists()]
+    with ThreadPoolExecutor(jobs or JOBS) as pool:
+        list(pool.map(lambda file: _bring(published, file, root / file), missing))
+    return len(missing)
+
+
+def _files(published: Any, path: str) -> Iterator[str]:
+    found = published.find(path)
+    if not found:
+        raise DataError(f"{path}: DVC has no record of it: `git pull`, or ask for other simulations")
+    yield from found
+
+
+def _bring(published: Any, file: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        published.get_file(file, str(part))
+        if md5_of(part) != published.info(file)["md5"]:
+            raise DataError(f"{file}: the remote's copy is damaged: publish it again with `cmbml push`")
+        part.replace(target)
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: not in the remote: publish it with `cmbml push`") from error
+    finally:
+        part.unlink(missing_ok=True)
