@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "stages", stages, "list the stages with their splits and numbers of files")
     _add(commands, "graph", graph, "print the graph of stages as Mermaid text")
     state = _add(commands, "status", status, "say what would run, and why")
+    state.add_argument("stage", nargs="*", help="keys of stages in pipeline/; by default, all of them")
     state.add_argument("--verify", action="store_true", help="read all files, to find any that was damaged")
     state.add_argument(
         "--cost", action="store_true", help="say what it took here, and what the rest will take"
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     tracing.add_argument("--diff", type=Path, metavar="OTHER", help="say why it differs from this file")
     dvc = _add(commands, "dvc", write_dvc, f"write {DVC_YAML} from {PIPELINE}/ and the parameters")
     dvc.add_argument("--check", action="store_true", help="only say whether it is up to date")
-    _add_run(_add(commands, "run", run, "run all stages, or one, or repeat one simulation, in this process"))
+    _add_run(_add(commands, "run", run, "run all stages, or some, or repeat one simulation, in this process"))
     again = _add(
         commands, "regenerate", make_again, "make one simulation's files anew, outside of the dataset"
     )
@@ -97,7 +98,7 @@ def _add(
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", nargs="?", help="key of the stage in pipeline/; by default, all of them")
+    parser.add_argument("stage", nargs="*", help="keys of stages in pipeline/; by default, all of them")
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--method", help="only this method, for stages that loop over methods")
     parser.add_argument("--sim", type=int, help="only this simulation, even where it is complete")
@@ -198,8 +199,19 @@ def graph(_: argparse.Namespace) -> None:
 def status(options: argparse.Namespace) -> None:
     """Print what is not complete, and why; or what it costs."""
     plan = _plan()
-    for line in cost_lines(plan) if options.cost else status_lines(plan, verify=options.verify):
+    chosen = _named(plan, options.stage)
+    for line in (
+        cost_lines(plan, chosen) if options.cost else status_lines(plan, chosen, verify=options.verify)
+    ):
         print(line)
+
+
+def _named(plan: Plan, keys: list[str]) -> list[Stage]:
+    """The stages with these keys, or all of them where there are none, in order."""
+    for key in keys:
+        if key not in plan.stages:
+            raise PipelineError(f"no stage '{key}': {did_you_mean(key, plan.stages)}")
+    return [stage for key, stage in plan.stages.items() if key in keys or not keys]
 
 
 def trace(options: argparse.Namespace) -> None:
@@ -225,16 +237,14 @@ def write_dvc(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run all stages, or one, or force parts of it."""
+    """Run all stages, or some, or force parts of one."""
     plan = _plan()
     check_plan(plan)
-    if options.stage is None and options.sim is not None:
+    if len(options.stage) != 1 and options.sim is not None:
         raise ConfigError("--sim repeats a simulation of one stage: name the stage")
-    if options.stage is not None and options.stage not in plan.stages:
-        raise PipelineError(f"no stage '{options.stage}': {did_you_mean(options.stage, plan.stages)}")
+    chosen = _named(plan, options.stage)
     progress = Progress(plan.stages, open_log(plan.config.root))
     engine = Engine(plan, progress)
-    chosen = [plan.stages[options.stage]] if options.stage else list(plan.stages.values())
     try:
         for stage in chosen:
             _run_chosen(engine, stage, progress, options)

@@ -1,4 +1,4 @@
-"""A terminal for the notebooks: commands of this environment, and what they say."""
+"""What the notebooks need besides cmbml: a terminal, and an editor."""
 
 import os
 import shlex
@@ -34,3 +34,18 @@ def terminal(command: str, *, fails: bool = False) -> None:
     print(f"$ {command}\n{done.stdout}", end="")
     if (done.returncode != 0) != fails:
         raise RuntimeError(f"`{command}` ended with exit code {done.returncode}")
+
+
+def edit(file: str, old: str, new: str) -> None:
+    """Replace text of a file, which must be there once, and print what was done.
+
+    Raises
+    ------
+    ValueError
+        Where the text is not there, or several times.
+    """
+    text = Path(file).read_text(encoding="utf-8")
+    if text.count(old) != 1:
+        raise ValueError(f"{file}: {old!r} is there {text.count(old)} times")
+    Path(file).write_text(text.replace(old, new), encoding="utf-8")
+    print(f"{file}: {' '.join(old.split())}  ->  {' '.join(new.split())}")

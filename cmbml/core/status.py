@@ -1,28 +1,31 @@
 """What is not complete, and why."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cmbml.core.engine import Engine
 from cmbml.core.ledger import Ledger, no_garbage
+from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan
 from cmbml.core.units import Portion
 from cmbml.core.usage import usage
 
 
-def status_lines(plan: Plan, *, verify: bool = False) -> Iterator[str]:
+def status_lines(plan: Plan, stages: Iterable[Stage] | None = None, *, verify: bool = False) -> Iterator[str]:
     """Say for every portion what would be made, and why; nothing of those that are complete.
 
     Parameters
     ----------
     plan
         What is wanted.
+    stages
+        Only of these; by default, of all.
     verify
         Read every file, whatever its size and date say, and look for files that nobody made.
     """
     engine = Engine(plan)
     waiting = 0
-    for stage in plan.stages.values():
+    for stage in plan.stages.values() if stages is None else stages:
         for portion in plan.portions(stage):
             if verify:
                 yield from _strangers(engine.ledger(portion))
@@ -54,14 +57,15 @@ def _reasons(engine: Engine, portion: Portion, *, verify: bool) -> Iterator[str]
             yield f"{damaged[0]} is not what was made"
 
 
-def cost_lines(plan: Plan) -> Iterator[str]:
+def cost_lines(plan: Plan, stages: Iterable[Stage] | None = None) -> Iterator[str]:
     """Say for every stage what a unit of it cost here, and what those that are to be made would."""
     engine = Engine(plan)
     # What was made with other code or parameters is the next best guide.
     costs = usage(plan, ever=True) | usage(plan)
     total, unknown = 0.0, []
     yield f"{'stage':<18} {'s each':>8} {'MB':>6} {'to make':>8} {'s':>8}"
-    for key, stage in plan.stages.items():
+    for stage in plan.stages.values() if stages is None else stages:
+        key = stage.key
         waiting = sum(len(list(_reasons(engine, portion, verify=False))) for portion in plan.portions(stage))
         cost = costs.get(key)
         if cost is None:

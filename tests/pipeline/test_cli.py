@@ -58,6 +58,8 @@ def test_run_makes_one_stage_then_repeats_one_simulation(toy):
     ("arguments", "expected"),
     [
         (["run", "nmber"], "did you mean 'number'"),
+        (["status", "nmber"], "did you mean 'number'"),
+        (["run", "number", "double", "--sim", "1"], "name the stage"),
         (["run", "number", "--split", "tset"], "its splits are train/valid/test/shifted"),
         (["run", "--sim", "1"], "name the stage"),
         (["run", "number", "--split", "test", "--sim", "7"], "no such simulation: it has 3"),
@@ -71,6 +73,21 @@ def test_mistakes_are_one_line(toy, arguments, expected):
     assert done.returncode == 2
     assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_some_stages_are_run_in_their_order_and_asked_for_alone(toy):
+    toy.run("cmbml", "run", "double", "number")
+    assert toy.run("cmbml", "status", "double", "number").stdout == "everything is complete\n"
+    waiting = toy.run("cmbml", "status", "total").stdout.splitlines()
+    assert waiting[0] == "total/train: 1 to make: never made"
+    assert not any(line.startswith(("number", "double")) for line in waiting)
+
+
+def test_a_dataset_names_the_stages_that_are_switched_on(toy):
+    toy.edit(
+        "pipeline/toy.yaml", "    dir_name: total\n", "    dir_name: total\n    when: {mask.kind: map}\n"
+    )
+    assert list(cmbml.open(toy.root)) == ["number", "double"]
 
 
 def test_outside_of_a_repository(tmp_path, toy):
