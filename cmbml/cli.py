@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from cmbml.authoring.commands import add_commands as add_authoring
 from cmbml.core.check import check_dvc, check_executors, check_plan
 from cmbml.core.config import load_config
 from cmbml.core.console import Progress, open_log
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cost", action="store_true", help="say what it took here, and what the rest will take"
     )
     tracing = _add(commands, "trace", trace, "say where a file comes from, or why two files differ")
-    tracing.add_argument("file", type=Path)
+    tracing.add_argument("file", type=Path, help="a file of the dataset, or of metrics/ or plots/")
     tracing.add_argument("--diff", type=Path, metavar="OTHER", help="say why it differs from this file")
     dvc = _add(commands, "dvc", write_dvc, f"write {DVC_YAML} from {PIPELINE}/ and the parameters")
     dvc.add_argument("--check", action="store_true", help="only say whether it is up to date")
@@ -70,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
         commands, "regenerate", make_again, "make one simulation's files anew, outside of the dataset"
     )
     again.add_argument("stage", help="key of the stage in pipeline/")
-    again.add_argument("--split", required=True)
-    again.add_argument("--sim", required=True, type=int)
+    again.add_argument("--split", required=True, help="split of the simulation")
+    again.add_argument("--sim", required=True, type=int, help="number of the simulation")
     again.add_argument("--into", required=True, type=Path, help="folder for the files")
     switch = _add(commands, "profile", profile, "switch to a profile of profiles/")
     switch.add_argument("name", help="name of the profile")
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_score(_add(commands, "score", score, "score maps made elsewhere, beside ours"))
     add_commands(lambda *described: _add(commands, *described), _plan, _dvc)
+    add_authoring(lambda *described: _add(commands, *described), _plan, find_root, parser)
     return parser
 
 

@@ -164,7 +164,7 @@ def validate_params(values: dict[str, Any], pipeline: Pipeline) -> Params:
         for key in _keys(values)
         if key.split(".")[-1] in RESERVED
     ]
-    model = _params_model(pipeline)
+    model = params_model(pipeline)
     try:
         params = model.model_validate(values)
     except ValidationError as error:
@@ -182,7 +182,7 @@ def _keys(values: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{prefix}{key}.")
 
 
-def _params_model(pipeline: Pipeline) -> type[Params]:
+def params_model(pipeline: Pipeline) -> type[Params]:
     """Extend the schema by the blocks that the pipeline files name."""
     blocks: dict[str, Any] = {
         name: (resolve(path, f"parameters: {name}"), ...) for name, path in pipeline.parameters.items()

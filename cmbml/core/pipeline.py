@@ -45,19 +45,32 @@ class _Yaml(BaseModel):
 class AssetOut(_Yaml):
     """A class of files that a stage makes."""
 
-    handler: Annotated[str, AfterValidator(_known_handler)]
-    path_template: Annotated[str, AfterValidator(_known_tags)]
-    fields: Annotated[tuple[str, ...], BeforeValidator(_numbered)] = ()
-    locate: str | None = None
+    handler: Annotated[str, AfterValidator(_known_handler)] = Field(
+        description="its format: a name, or the dotted path of a class"
+    )
+    path_template: Annotated[str, AfterValidator(_known_tags)] = Field(description="its path, with tags")
+    fields: Annotated[tuple[str, ...], BeforeValidator(_numbered)] = Field(
+        default=(), description="values of the tag {field}; a number stands for 0000, 0001, …"
+    )
+    locate: str | None = Field(
+        default=None,
+        description="for files outside of the repository: dotted path of a function that finds them, "
+        "from the stage's params",
+    )
 
 
 class AssetIn(_Yaml):
     """A class of files that a stage reads: an output of another stage."""
 
-    stage: str
-    orig_name: str | None = None
-    split: str | None = None
-    when: dict[str, Any] = Field(default_factory=dict)
+    stage: str = Field(description="the stage that makes it; {method} for the method in hand")
+    orig_name: str | None = Field(default=None, description="its name there, where that is another")
+    split: str | None = Field(
+        default=None,
+        description="one split that it always comes from, such as train; it may then be read whole",
+    )
+    when: dict[str, Any] = Field(
+        default_factory=dict, description="values that parameters must have; else the stage does not read it"
+    )
 
 
 class Stage(_Yaml):
@@ -68,21 +81,60 @@ class Stage(_Yaml):
 
     key: str
     file: str
-    executor: str | None = None
-    dir_name: str = ""
-    working: str | None = None
-    splits: tuple[str, ...] | Literal["all"] = "all"
-    source: Literal["imported", "observed"] | None = None
-    stands_for: str | None = None
-    params: tuple[str, ...] = ()
-    assets_out: Annotated[dict[str, AssetOut], BeforeValidator(_not_null)] = Field(default_factory=dict)
-    assets_in: Annotated[dict[str, AssetIn], BeforeValidator(_not_null)] = Field(default_factory=dict)
-    when: dict[str, Any] = Field(default_factory=dict)
-    for_each: Literal["methods"] | None = None
-    reference: bool = False
-    threads: int = Field(default=1, ge=1)
-    resources: dict[str, int] = Field(default_factory=dict)
-    epochs: tuple[int | Literal["best"], ...] = ()
+    executor: str | None = Field(
+        default=None,
+        description="dotted path of the class; a stage without one is a source, whose files are there from "
+        "the start",
+    )
+    dir_name: str = Field(default="", description="the stage's folder, tag {stage}")
+    working: str | None = Field(
+        default=None, description="value of the tag {working}, for a folder between stage and split"
+    )
+    splits: tuple[str, ...] | Literal["all"] = Field(
+        default="all",
+        description="all, or a list: the splits that it is made for, or, for a stage without split folders, "
+        "that it may read",
+    )
+    source: Literal["imported", "observed"] | None = Field(
+        default=None,
+        description="made for the splits of that source in params.yaml alone; the stage is off where there "
+        "are none",
+    )
+    stands_for: str | None = Field(
+        default=None, description="the stage in whose place it makes the same files, for such splits"
+    )
+    params: tuple[str, ...] = Field(
+        default=(),
+        description="keys of params.yaml that it may read, whole blocks (nilc) or single values "
+        "(analysis.lmax)",
+    )
+    assets_out: Annotated[dict[str, AssetOut], BeforeValidator(_not_null)] = Field(
+        default_factory=dict, description="what it makes, by name"
+    )
+    assets_in: Annotated[dict[str, AssetIn], BeforeValidator(_not_null)] = Field(
+        default_factory=dict, description="what it reads, by name"
+    )
+    when: dict[str, Any] = Field(
+        default_factory=dict,
+        description="values that parameters must have, {noise.kind: model}; else the stage is switched off",
+    )
+    for_each: Literal["methods"] | None = Field(
+        default=None,
+        description="methods: once for every method and every reference row, tag {method}",
+    )
+    reference: bool = Field(
+        default=False,
+        description="its cleaned is a reference row: scored beside the methods, never switched off",
+    )
+    threads: int = Field(
+        default=1, ge=1, description="threads of its numerical libraries; part of the result's fingerprint"
+    )
+    resources: dict[str, int] = Field(
+        default_factory=dict, description="what Luigi must not hand out twice, such as {gpu: 1}"
+    )
+    epochs: tuple[int | Literal["best"], ...] = Field(
+        default=(), description="values of the tag {epoch}: numbers and best"
+    )
 
     @property
     def where(self) -> str:

@@ -11,6 +11,8 @@ from cmbml.core.yamlio import dump_yaml, read_yaml
 PROFILES = "profiles"
 # The one that is complete; params.yaml ships as a copy of it.
 BASE = "mini"
+# By this line editors complete and check the file.
+SCHEMA_LINE = "# yaml-language-server: $schema=schema/params.json"
 
 
 def apply_profile(root: Path, name: str, folder: Path) -> None:
@@ -32,7 +34,8 @@ def apply_profile(root: Path, name: str, folder: Path) -> None:
         values = overlay(read_yaml(profiles / f"{BASE}.yaml"), read_yaml(profiles / f"{name}.yaml"))
         # A split that a profile sets to null is left out.
         values["splits"] = {split: given for split, given in values["splits"].items() if given is not None}
-        text = f"# {PROFILES}/{BASE}.yaml, overlaid with {PROFILES}/{name}.yaml\n{dump_yaml(values)}"
+        origin = f"# {PROFILES}/{BASE}.yaml, overlaid with {PROFILES}/{name}.yaml"
+        text = f"{SCHEMA_LINE}\n{origin}\n{dump_yaml(values)}"
     if folder != root:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(root / PIPELINE, folder / PIPELINE, dirs_exist_ok=True)

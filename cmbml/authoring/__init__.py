@@ -1,0 +1,1 @@
+"""What helps those who add to the repository: new methods, schemas for editors, completion for shells."""

@@ -1,0 +1,71 @@
+"""`cmbml new method NAME`: a package, a pipeline file, parameters and a test, which run as they are."""
+
+import re
+from keyword import iskeyword
+from pathlib import Path
+from string import Template
+
+from cmbml.core.errors import ConfigError
+from cmbml.core.pipeline import load_pipeline
+from cmbml.core.profile import BASE, PROFILES
+from cmbml.core.repository import PARAMS, PIPELINE
+
+TEMPLATES = Path(__file__).parent / "templates/method"
+_METHODS = re.compile(r"^methods: \[(.*)\]$", re.MULTILINE)
+
+
+def new_method(root: Path, name: str) -> list[Path]:
+    """Write a method that runs, and switch it on; return the paths that were written or changed.
+
+    Raises
+    ------
+    ConfigError
+        Where the name cannot be that of a package, or is taken; nothing is written then.
+    """
+    _check_name(root, name)
+    package = root / "cmbml/methods" / name
+    files = {
+        package / "__init__.py": "__init__.py",
+        package / "params.py": "params.py",
+        package / f"{name}.py": "name.py",
+        package / "executors.py": "executors.py",
+        root / PIPELINE / f"{name}.yaml": "pipeline.yaml",
+        root / f"tests/methods/test_{name}.py": "test.py",
+    }
+    values = {path: _switched_on(path, name) for path in (root / PARAMS, root / PROFILES / f"{BASE}.yaml")}
+    package.mkdir()
+    for path, template in files.items():
+        path.write_text(_filled(template, name), encoding="utf-8")
+    for path, text in values.items():
+        path.write_text(text, encoding="utf-8")
+    return [*files, *values]
+
+
+def _check_name(root: Path, name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or iskeyword(name):
+        raise ConfigError(f"new method: '{name}' is no name of a package: use small letters, digits and _")
+    if not (root / "cmbml/methods").is_dir():
+        raise ConfigError(f"new method: {root} holds no cmbml/methods/: run it in a clone of the repository")
+    if (root / "cmbml/methods" / name).exists() or name in load_pipeline(root / PIPELINE).stages:
+        raise ConfigError(f"new method: '{name}' is there already: choose another name")
+
+
+def _switched_on(path: Path, name: str) -> str:
+    """Text of a file of parameters, with the method among the methods and its block at the end."""
+    text = path.read_text(encoding="utf-8")
+    found = _METHODS.search(text)
+    if found is None:
+        raise ConfigError(f"{path.name}: no line 'methods: [...]': write the methods on one line")
+    methods = ", ".join([*([found[1]] if found[1].strip() else []), name])
+    return f"{text[: found.start()]}methods: [{methods}]{text[found.end() :]}{_filled('params.yaml', name)}"
+
+
+def _filled(template: str, name: str) -> str:
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    text = (TEMPLATES / f"{template}.template").read_text(encoding="utf-8")
+    lines = Template(text).substitute(name=name, camel=camel).splitlines(keepends=True)
+    # Where the method's own module stands among the imports depends on its name.
+    places = [i for i, line in enumerate(lines) if line.startswith("from cmbml.")]
+    for place, line in zip(places, sorted(lines[i] for i in places), strict=True):
+        lines[place] = line
+    return "".join(lines)

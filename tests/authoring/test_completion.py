@@ -1,0 +1,65 @@
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from cmbml.cli import _parser, main
+from tests.conftest import ROOT
+
+
+def complete(folder, *words):
+    """What bash offers for the last word."""
+    script = subprocess.run(
+        [sys.executable, "-m", "cmbml", "completion", "bash"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    call = (
+        f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_cmbml; echo ${{COMPREPLY[@]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{call}"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["cmbml", "st"], {"stages", "status"}),
+        (["cmbml", "status", "--v"], {"--verify"}),
+        (["cmbml", "run", "nilc_r"], {"nilc_regularised"}),
+        (["cmbml", "run", "nilc", "--split", "te"], {"test"}),
+        (["cmbml", "run", "comparison", "--method", "wi"], {"wiener"}),
+        (["cmbml", "profile", "de"], {"demo"}),
+    ],
+)
+def test_bash_completes_commands_and_names(words, offered):
+    # Below the root too: the repository is found upwards.
+    assert complete(ROOT / "docs", *words) == offered
+
+
+def test_outside_of_a_repository_nothing_breaks(tmp_path):
+    assert complete(tmp_path, "cmbml", "run", "nilc", "--split", "te") == set()
+
+
+def test_zsh_has_a_script_too(capsys):
+    main(["completion", "zsh"])
+    said = capsys.readouterr().out
+    assert said.startswith("#compdef cmbml")
+    if shutil.which("zsh"):
+        subprocess.run(["zsh", "-n"], input=said, text=True, check=True)
+
+
+def test_every_argument_says_what_it_is():
+    commands = _parser()._subparsers._group_actions[0].choices
+    silent = [
+        f"{name} {action.dest}"
+        for name, command in commands.items()
+        for action in command._actions
+        if not action.help
+    ]
+    assert silent == []

@@ -1,0 +1,125 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cmbml.authoring.new_method import new_method
+from cmbml.core.errors import ConfigError
+from cmbml.core.yamlio import read_yaml
+from tests.conftest import ROOT
+
+NAME = "dull_ilc"
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """The files of the repository that belong to it, without what runs have made."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    folder = tmp_path / "clone"
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, folder / name
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target, follow_symlinks=False)
+    return folder
+
+
+def call(folder, *command):
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(folder),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_it_writes_all_that_a_method_is(clone):
+    said = call(clone, "cmbml", "new", "method", NAME).split()
+    for name in (
+        f"cmbml/methods/{NAME}/executors.py",
+        f"pipeline/{NAME}.yaml",
+        "dvc.yaml",
+        "schema/params.json",
+    ):
+        assert name in said
+    params = read_yaml(clone / "params.yaml")
+    assert params["methods"][-1] == NAME
+    assert params[NAME] == {"widest_arcmin": 130.0}
+    assert (clone / "profiles/mini.yaml").read_bytes() == (clone / "params.yaml").read_bytes()
+    assert call(clone, "cmbml", "check").endswith("no problem found\n")
+    call(clone, "ruff", "check", ".")
+    call(clone, "ruff", "format", "--check", "cmbml", "tests")
+    # That every stage of dvc.yaml and every schema is current is tested in the clone as here.
+    call(
+        clone,
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"tests/methods/test_{NAME}.py",
+        "tests/authoring/test_schemas.py",
+    )
+
+
+@pytest.mark.long
+def test_it_runs_and_is_scored_as_it_is(clone):
+    call(clone, "cmbml", "new", "method", NAME)
+    code = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=clone, check=True, env={**os.environ, "PYTHONPATH": str(clone)}
+    )
+    call(clone, "mypy", "-p", f"cmbml.methods.{NAME}")
+    call(clone, "cmbml", "profile", "demo", "--into", ".cmbml/demo")
+    demo = clone / ".cmbml/demo"
+    done = subprocess.run(
+        [sys.executable, "-m", "cmbml", "run"],
+        cwd=demo,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(clone)},
+    )
+    assert done.returncode == 0, done.stderr
+    scores = read_yaml(demo / "metrics/scores.json")["test"]
+    # One weight for all scales and the whole sky is no good method, but far better than a band as it is.
+    assert scores["noise_floor"]["rmse"]["mean"] < scores[NAME]["rmse"]["mean"] < 30.0
+    assert scores[NAME]["coherence"]["mean"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Simple", "'Simple' is no name of a package"),
+        ("class", "'class' is no name of a package"),
+        ("nilc", "'nilc' is there already"),
+        ("nilc_covariance", "'nilc_covariance' is there already"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(name, told):
+    with pytest.raises(ConfigError, match=told):
+        new_method(ROOT, name)
+
+
+def test_nothing_is_written_where_the_methods_cannot_be_switched_on(clone):
+    path = clone / "params.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("methods: [", "methods:\n  ["), encoding="utf-8")
+    with pytest.raises(ConfigError, match="write the methods on one line"):
+        new_method(clone, NAME)
+    assert not (clone / f"cmbml/methods/{NAME}").exists()
