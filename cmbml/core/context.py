@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable
 from cmbml.core.check import check_executors, check_plan
 from cmbml.core.config import Config
 from cmbml.core.engine import Engine, Reporter
-from cmbml.core.errors import PipelineError
+from cmbml.core.errors import CmbmlError, PipelineError
 from cmbml.core.executor import BaseStageExecutor
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan
+from cmbml.core.stageconfig import Access, StageConfig
 from cmbml.core.units import Portion
 
 
@@ -36,11 +37,21 @@ class PipelineContext:
         PipelineError
             Where its stage has one already.
         """
-        make: Callable[..., BaseStageExecutor] = executor
-        key = make(self.cfg).stage.key
+        key = self._key(executor)
         if key in self._executors:
             raise PipelineError(f"stage '{key}' has two executors: add one of them")
         self._executors[key] = executor
+
+    def _key(self, executor: type[BaseStageExecutor]) -> str:
+        """Key of its stage; what else is wrong with an executor, the prerun tells with all other problems."""
+        access = Access(self.cfg)
+        make: Callable[..., BaseStageExecutor] = executor
+        try:
+            return make(StageConfig(access)).stage.key
+        except CmbmlError:
+            if access.stage is None:
+                raise
+            return access.stage.key
 
     def prerun_pipeline(self) -> None:
         """Check everything before anything runs; load no data.

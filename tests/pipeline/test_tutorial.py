@@ -153,10 +153,8 @@ def test_prerun_tells_all_problems_before_anything_is_made(toy):
     toy.edit("pipeline/power.yaml", "params: [seed, instrument.nside]", "params: [instrument.nside, mask]")
     toy.edit("pipeline/power.yaml", "[instrument.lmax, analysis.fwhm_arcmin]", "[instrument.lmax]")
     message = start(toy, ok=False).stderr
-    assert (
-        "add 'seed' to 'params' of stage 'make_map' in pipeline/power.yaml" in message
-        or "add_pipe" in message
-    )
+    assert "add 'seed' to 'params' of stage 'make_map' in pipeline/power.yaml" in message
+    assert "add 'analysis' to 'params' of stage 'make_weights' in pipeline/power.yaml" in message
     assert not (toy.root / "data").exists()
 
 
