@@ -268,7 +268,7 @@ def test_a_sky_that_is_no_number_is_named(data, tmp_path):
 
 def interrupted(data, scratch, monkeypatch, last):
     """Train until the state of an epoch is written, then fail as a kill would; what was written."""
-    from cmbml.methods.nn import executors
+    from cmbml.methods.nn.executors import training
 
     executor = Engine(Plan(data.config)).make_executor("gsc_unet_training", None)
     executor.scratch = scratch
@@ -280,7 +280,7 @@ def interrupted(data, scratch, monkeypatch, last):
             raise KeyboardInterrupt
         return stage
 
-    monkeypatch.setattr(executors, "progress_line", line)
+    monkeypatch.setattr(training, "progress_line", line)
     with suppress(KeyboardInterrupt):
         executor.execute()
     return written

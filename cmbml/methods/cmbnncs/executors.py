@@ -15,7 +15,9 @@ from cmbml.methods.cmbnncs.params import CmbnncsParams
 from cmbml.methods.cmbnncs.plane import from_plane, to_plane
 from cmbml.methods.executors import mean
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors import TrainingExecutor, device, open_network, target_map
+from cmbml.methods.nn.executors.samples import target_map
+from cmbml.methods.nn.executors.training import TrainingExecutor, open_network
+from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.training import Loss, State, predict, seeded
 from cmbml.sky.sht import Map, alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
@@ -166,7 +168,7 @@ class CmbnncsPredictionExecutor(BaseStageExecutor):
         """Predict one simulation, in units of the target's scale."""
         planes = torch.as_tensor(self.features.planes(split.name, sim, self.scale))
         with seeded(0, self.threads):
-            (said,) = predict(self.model, planes[None], batch=1, device=device())
+            (said,) = predict(self.model, planes[None], batch=1, device=own_device())
         self.out_plane.write(said.numpy())
 
 

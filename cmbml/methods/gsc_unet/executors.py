@@ -17,15 +17,10 @@ from cmbml.methods.gsc_unet.params import GscUnetParams
 from cmbml.methods.gsc_unet.regression import local_regression, smooth_deviation
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors import (
-    FileSamples,
-    TrainingExecutor,
-    device,
-    mean_and_deviation,
-    open_network,
-    target_map,
-)
+from cmbml.methods.nn.executors.samples import FileSamples, mean_and_deviation, target_map
+from cmbml.methods.nn.executors.training import TrainingExecutor, open_network
 from cmbml.methods.nn.faces import from_faces, to_faces
+from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.training import State, predict, seeded
 from cmbml.sky.sht import Map, alm2map, map2alm
 
@@ -203,7 +198,7 @@ def _regression(
 
 def _predict(model: GscUnet, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Residual and uncalibrated sigma of one sky, ``(n_stokes, 12, nside, nside)`` each, uK_CMB."""
-    (said,) = predict(model, features[None], batch=1, device=device())
+    (said,) = predict(model, features[None], batch=1, device=own_device())
     residual, sigma = model.cpu().residual(said[None])
     return residual[0], sigma[0]
 

@@ -47,7 +47,8 @@ class EpochSampler(Sampler[int]):
     seed
         Root of the orders.
     rank, n_ranks
-        Which share of the indices this process takes; shares are of equal length, the surplus is left out.
+        Which share of the indices this process takes.  What is shuffled is shared out in equal lengths,
+        without the surplus; else nothing is left out.
     """
 
     def __init__(self, samples: Sized, seed: int | None, rank: int = 0, n_ranks: int = 1) -> None:
@@ -62,10 +63,12 @@ class EpochSampler(Sampler[int]):
         if self.seed is not None:
             drawn = torch.Generator().manual_seed(self.seed * 100003 + self.epoch)
             order = torch.randperm(len(order), generator=drawn).tolist()
-        return iter(order[self.rank : len(self) * self.n_ranks : self.n_ranks])
+        end = len(order) if self.seed is None else len(self) * self.n_ranks
+        return iter(order[self.rank : end : self.n_ranks])
 
     def __len__(self) -> int:
-        return len(self.samples) // self.n_ranks
+        surplus = self.n_ranks - 1 - self.rank if self.seed is None else 0
+        return (len(self.samples) + surplus) // self.n_ranks
 
 
 class SampleLoader:
@@ -76,7 +79,7 @@ class SampleLoader:
     samples
         Dataset of `Sample`; picklable where there are workers.
     batch
-        Samples in a batch; the last batch has what is left.
+        Samples in a batch, of all processes together, a multiple of `n_ranks`; the last has what is left.
     seed
         Root of the orders; None keeps the order of the dataset.
     workers
@@ -87,7 +90,7 @@ class SampleLoader:
     Raises
     ------
     ValueError
-        Where there are no samples.
+        Where there are no samples, or fewer to learn from than there are processes.
     """
 
     def __init__(
@@ -101,11 +104,11 @@ class SampleLoader:
         n_ranks: int = 1,
     ) -> None:
         self._sampler = EpochSampler(samples, seed, rank, n_ranks)
-        if len(self._sampler) == 0:
+        if len(samples) < (1 if seed is None else n_ranks):
             raise ValueError("there are no samples: raise n_sims of the split")
         self._loader: DataLoader[Sample] = DataLoader(
             samples,
-            batch_size=batch,
+            batch_size=batch // n_ranks,
             sampler=self._sampler,
             num_workers=workers,
             collate_fn=collate,

@@ -2,6 +2,9 @@
 
 A state holds everything: after an interruption, training that resumes from the last one ends with the same
 bits as training that was never interrupted, on the same machine and number of threads.
+
+Several processes may train one network (see `cmbml.methods.nn.ranks`): each gets its share of every batch,
+and all of them yield the same states.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cmbml.methods.nn.batches import Batches, Sample
+from cmbml.methods.nn.ranks import averaging, gathered, n_ranks, own_device, rank, summed, synchronised
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 State = dict[str, Any]
@@ -55,7 +59,7 @@ def seeded(seed: int, threads: int = 1) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([own_device().index] if torch.cuda.is_available() else []):
             torch.manual_seed(seed)
             yield
     finally:
@@ -93,15 +97,15 @@ def train(
     ------
     State
         After every epoch, tensors and plain values: ``epoch``, ``model``, ``optimizer``, ``scheduler``,
-        ``scaler``, ``random``, ``best`` (epoch, loss, weights), ``kept`` (weights by epoch) and ``curve``
-        (rows of epoch, train, valid, learning_rate).
+        ``scaler``, ``random`` (of every process), ``best`` (epoch, loss, weights), ``kept`` (weights by
+        epoch) and ``curve`` (rows of epoch, train, valid, learning_rate).
 
     Raises
     ------
     TrainingError
         Where a loss is not finite, or memory is too small.
     """
-    trainer = _Trainer(model.to(device), loss, schedule, len(batches), torch.device(device))
+    trainer = _Trainer(model, loss, schedule, len(batches), torch.device(device))
     if resume is not None:
         trainer.restore(resume)
     while not trainer.done:
@@ -116,7 +120,10 @@ class _Trainer:
     def __init__(
         self, model: nn.Module, loss: Loss, schedule: Schedule, n_batches: int, device: torch.device
     ) -> None:
-        self.model, self.loss, self.schedule, self.device = model, loss, schedule, device
+        self.loss, self.schedule, self.device = loss, schedule, device
+        self.model = synchronised(model.to(device), device)
+        # what learns; the model itself evaluates, since there the ranks need not keep step
+        self.learner = averaging(self.model, device)
         self.epoch = 0
         self.best: State = {"epoch": 0, "loss": float("inf"), "weights": {}}
         self.kept: dict[int, State] = {}
@@ -140,11 +147,11 @@ class _Trainer:
             for _ in range(self.schedule.repeats):
                 value = self._step(sample)
             total, count = total + value * len(sample.name), count + len(sample.name)
-        return total / count
+        return self._mean(total, count)
 
     def _step(self, sample: Sample) -> float:
         self.optimizer.zero_grad(set_to_none=True)
-        value = self._loss_of(sample)
+        value = self._loss_of(sample, self.learner)
         try:
             self.scaler.scale(value).backward()
         except RuntimeError as error:
@@ -154,9 +161,9 @@ class _Trainer:
         self.scheduler.step()
         return float(value.detach())
 
-    def _loss_of(self, sample: Sample) -> Tensor:
+    def _loss_of(self, sample: Sample, model: nn.Module) -> Tensor:
         try:
-            value = self._forward(sample)
+            value = self._forward(sample, model)
         except RuntimeError as error:
             raise self._too_large(sample, error) from error
         if not torch.isfinite(value):
@@ -166,10 +173,10 @@ class _Trainer:
             )
         return value
 
-    def _forward(self, sample: Sample) -> Tensor:
+    def _forward(self, sample: Sample, model: nn.Module) -> Tensor:
         features, target = sample.features.to(self.device), sample.target.to(self.device)
         with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
-            said = self.model(features)
+            said = model(features)
         return self.loss(said.float() if said.dtype != target.dtype else said, target)
 
     def evaluate(self, valid: Batches) -> float:
@@ -177,8 +184,12 @@ class _Trainer:
         total, count = 0.0, 0
         with torch.no_grad():
             for sample in valid:
-                total += float(self._loss_of(sample)) * len(sample.name)
+                total += float(self._loss_of(sample, self.model)) * len(sample.name)
                 count += len(sample.name)
+        return self._mean(total, count)
+
+    def _mean(self, total: float, count: float) -> float:
+        total, count = summed([total, count], self.device)
         return total / count
 
     def _culprit(self, sample: Sample) -> str:
@@ -186,7 +197,7 @@ class _Trainer:
         self.model.eval()
         for name, features, target in zip(*sample, strict=True):
             with torch.no_grad():
-                value = self._forward(Sample([name], features[None], target[None]))
+                value = self._forward(Sample([name], features[None], target[None]), self.model)
             if not torch.isfinite(value):
                 return str(name)
         return ", ".join(map(str, sample.name))
@@ -200,18 +211,21 @@ class _Trainer:
         while size > 1:
             size //= 2
             if self._fits(Sample(*(part[:size] for part in sample))):
-                return TrainingError(f"memory is too small for batch: {len(sample.name)}: batch: {size} fits")
-        return TrainingError("memory is too small even for batch: 1: take a smaller network or nside")
+                whole, fits = len(sample.name) * n_ranks(), size * n_ranks()
+                return TrainingError(f"memory is too small for batch: {whole}: batch: {fits} fits")
+        return TrainingError(
+            f"memory is too small even for batch: {n_ranks()}: take a smaller network or nside"
+        )
 
     def _fits(self, sample: Sample) -> bool:
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         try:
-            self._forward(sample).backward()
+            # not backward(), for which the other ranks would be waited for
+            torch.autograd.grad(self._forward(sample, self.model), weights, allow_unused=True)
         except RuntimeError as error:
             if is_memory(error):
                 return False
             raise
-        finally:
-            self.optimizer.zero_grad(set_to_none=True)
         return True
 
     def close_epoch(self, learned: float, checked: float) -> None:
@@ -224,7 +238,6 @@ class _Trainer:
         self.curve.append({"epoch": self.epoch, "train": learned, "valid": checked, "learning_rate": rate})
 
     def state(self) -> State:
-        cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
         return {
             "epoch": self.epoch,
             "model": _copied(self.model.state_dict()),
@@ -232,11 +245,15 @@ class _Trainer:
             "optimizer": deepcopy(self.optimizer.state_dict()),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
+            "random": gathered(self._random()),
             "best": self.best,
             "kept": dict(self.kept),
             "curve": list(self.curve),
         }
+
+    def _random(self) -> State:
+        state = {"cpu": torch.get_rng_state()}
+        return state | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
 
     def restore(self, state: State) -> None:
         self.epoch, self.best = state["epoch"], state["best"]
@@ -245,14 +262,15 @@ class _Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["random"]["cpu"].cpu())
+        random = state["random"][rank()]
+        torch.set_rng_state(random["cpu"].cpu())
         if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all([s.cpu() for s in state["random"]["cuda"]])
+            torch.cuda.set_rng_state(random["cuda"].cpu(), self.device)
 
 
 def is_memory(error: RuntimeError) -> bool:
     """Whether an error of PyTorch is a lack of memory, on a GPU or not."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _copied(weights: State) -> State:

@@ -19,7 +19,9 @@ from cmbml.core.errors import ConfigError, StageError
 from cmbml.core.repository import PARAMS
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors import TrainingExecutor, device, open_network, target_map
+from cmbml.methods.nn.executors.samples import target_map
+from cmbml.methods.nn.executors.training import TrainingExecutor, open_network
+from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.training import State, predict, seeded
 from cmbml.methods.patch_nn.network import UNet, check_side
 from cmbml.methods.patch_nn.params import PatchNnParams
@@ -228,7 +230,7 @@ class PatchNnExecutor(BaseStageExecutor):
         )
         patches = normalised(np.swapaxes(bands[:, self.table], 0, 1), self.statistics)
         with seeded(0, self.threads):
-            said = list(predict(self.model, patches, batch=self.settings.batch, device=device()))
+            said = list(predict(self.model, patches, batch=self.settings.batch, device=own_device()))
         sky = join_patches(torch.stack(said).double().numpy(), self.settings.margin) * TARGET_SCALE
         limited = alm2map(map2alm(sky, self.lmax), self.nside)
         self.out_cleaned.write(SkyMap(limited, "uK_CMB", self.settings.fwhm_arcmin, self.lmax))

@@ -1,7 +1,8 @@
-"""What the stages of all networks share: samples behind asset references, and training with its files."""
+"""Training with its files: states, checkpoints, curves."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,127 +12,134 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from cmbml.core import AssetRef, BaseStageExecutor, StageConfig, generator
-from cmbml.core.dataset import Dataset as Repository
 from cmbml.core.errors import ConfigError, DataError, StageError
 from cmbml.core.handlers import get_handler
+from cmbml.core.locks import die_with_parent
 from cmbml.core.pipeline import Stage
-from cmbml.core.repository import PARAMS
+from cmbml.core.repository import LOCAL
 from cmbml.methods.nn.batches import Sample, SampleLoader
 from cmbml.methods.nn.checkpoint import check_checkpoint, load_weights
+from cmbml.methods.nn.executors.samples import FileSamples
 from cmbml.methods.nn.params import TrainingParams
+from cmbml.methods.nn.ranks import RankError, joined, launch, n_ranks, own_device, rank
 from cmbml.methods.nn.training import Loss, Schedule, State, TrainingError, seeded, train
-from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, resize_alm
+from cmbml.methods.nn.watch import Watch
 
 LOG = logging.getLogger("cmbml")
 
 
 @dataclass(frozen=True)
-class SkyDataset(Dataset[Sample]):
-    """Observed bands and the CMB of a split, for a PyTorch DataLoader; picklable.
-
-    A sample has ``name``, ``features`` ``(n_freq, n_stokes, npix)`` and ``target`` ``(n_stokes, npix)``:
-    float32, RING, uK_CMB; bands with their own beams, the CMB with beam `fwhm_arcmin` and band-limit `lmax`.
+class Training:
+    """All that a training needs, in this process or in several; picklable.
 
     Attributes
     ----------
-    names
-        Split and simulation of every sample.
-    bands
-        Files of the bands of every sample.
-    cmbs
-        File of the CMB of every sample.
-    nside, fwhm_arcmin, lmax
-        Resolution of the maps, and beam and band-limit of the target.
+    name
+        What is said to be trained.
+    model, loss
+        The network with its first weights, and its loss.
+    train, valid
+        Samples.
+    settings, schedule
+        How to train.
+    seed, threads
+        Of every process.
+    resume
+        File of the state after the last epoch.
+    live
+        Folder of the curves that grow while it runs.
     """
 
-    names: tuple[str, ...]
-    bands: tuple[tuple[AssetRef, ...], ...]
-    cmbs: tuple[AssetRef, ...]
-    nside: int
-    fwhm_arcmin: float
-    lmax: int
+    name: str
+    model: nn.Module
+    loss: Loss
+    train: Dataset[Sample]
+    valid: Dataset[Sample]
+    settings: TrainingParams
+    schedule: Schedule
+    seed: int
+    threads: int
+    resume: Path
+    live: Path
 
-    def __len__(self) -> int:
-        return len(self.names)
+    def saved(self) -> State:
+        """The state after the last epoch; nothing before the first."""
+        state: State = get_handler("PyTorchModel").read(self.resume) if self.resume.is_file() else {}
+        return state
 
-    def __getitem__(self, index: int) -> Sample:
-        features = [_float32(ref.read(nside=self.nside).values) for ref in self.bands[index]]
-        cmb = self.cmbs[index].read().values
-        target = target_map(cmb, self.nside, self.fwhm_arcmin, self.lmax)
-        return Sample(self.names[index], torch.stack(features), _float32(target))
+    def run(self) -> State:
+        """Train, in as many processes as the settings say; the last state.
+
+        Raises
+        ------
+        TrainingError
+            Where training cannot go on.
+        """
+        if self.settings.devices == 1:
+            return self.run_here()
+        check_devices(self.settings.devices)
+        try:
+            launch(self.settings.devices, _run_rank, self)
+        except RankError as error:
+            if error.kind in (TrainingError.__name__, DataError.__name__):
+                raise TrainingError(error.reason) from error
+            raise
+        return self.saved()
+
+    def run_here(self) -> State:
+        """Train in this process, saving after every epoch; the first rank writes."""
+        state, settings = self.saved(), self.settings
+        place = {"rank": rank(), "n_ranks": n_ranks(), "workers": settings.workers, "batch": settings.batch}
+        with seeded(self.seed + 1 + rank(), self.threads), self._watch(state) as watch:
+            batches = watch.over(SampleLoader(self.train, seed=self.seed, **place))
+            valid = SampleLoader(self.valid, **place)
+            states = train(
+                self.model,
+                batches,
+                valid,
+                self.loss,
+                self.schedule,
+                device=own_device(),
+                resume=state or None,
+            )
+            for state in states:
+                if rank() == 0:
+                    get_handler("PyTorchModel").write(self.resume, state)
+                    watch.epoch(state["curve"][-1])
+                    LOG.info(progress_line(self.name, state, settings.epochs))
+        return state
+
+    def _watch(self, state: State) -> Watch:
+        folder = self.live if rank() == 0 else None
+        return Watch(folder, self.name, self.settings.epochs, state.get("curve", []))
 
 
-def sky_dataset(split: str, root: Path | str | None = None) -> SkyDataset:
-    """Observed bands and CMB of a finished split, at the beam and band-limit of `analysis`.
+def _run_rank(training: Training) -> None:
+    die_with_parent()
+    _say_on_console()
+    with joined():
+        # what is sent to processes lies in memory that all of them share, the weights too
+        deepcopy(training).run_here()
 
-    Parameters
-    ----------
-    split
-        Name of the split.
-    root
-        The repository; by default the nearest folder upwards that holds dvc.yaml.
+
+def _say_on_console() -> None:
+    """Let a process that was just started say what its parent would."""
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    LOG.handlers = [logging.StreamHandler()]
+
+
+def check_devices(wanted: int) -> None:
+    """Refuse more GPUs than there are.
 
     Raises
     ------
-    ConfigError
-        Where there is no such split.
-    DataError
-        Where a file is missing, as soon as a sample is taken.
+    TrainingError
+        Where there are GPUs, but too few.
     """
-    data = Repository.open(root)
-    if split not in data.splits:
-        raise ConfigError(f"{PARAMS}: splits: no split '{split}': known: {', '.join(data.splits)}")
-    params, sims = data.config.params, list(data.splits[split].iter_sims())
-    obs, cmb = data["observations"].obs, data["cmb"].cmb
-    return SkyDataset(
-        names=tuple(f"{split}/sim{sim:04d}" for sim in sims),
-        bands=tuple(
-            tuple(obs.at(split=split, sim=sim, freq=freq) for freq in params.instrument.bands) for sim in sims
-        ),
-        cmbs=tuple(cmb.at(split=split, sim=sim) for sim in sims),
-        nside=params.instrument.nside,
-        fwhm_arcmin=params.analysis.fwhm_arcmin,
-        lmax=params.analysis.lmax,
-    )
-
-
-@dataclass(frozen=True)
-class FileSamples(Dataset[Sample]):
-    """Samples that a stage has prepared, one array each: first features, then target, along the first axis.
-
-    Attributes
-    ----------
-    names
-        Split and simulation of every sample.
-    files
-        Its file.
-    n_target
-        How many rows at the end are the target.
-    """
-
-    names: tuple[str, ...]
-    files: tuple[AssetRef, ...]
-    n_target: int
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        rows = _float32(self.files[index].read())
-        if not torch.isfinite(rows).all():
-            raise DataError(
-                f"{self.names[index]}: its sample has values that are not finite: look at its maps"
-            )
-        return Sample(self.names[index], rows[: -self.n_target], rows[-self.n_target :])
-
-
-def target_map(cmb: Alm, nside: int, fwhm_arcmin: float, lmax: int) -> Map:
-    """The CMB that a network should find, from its a_lm without beam: RING, ``(n_stokes, npix)``."""
-    return alm2map(almxfl(resize_alm(cmb, lmax), gaussian_beam(fwhm_arcmin, lmax)), nside)
-
-
-def _float32(array: Any) -> torch.Tensor:
-    return torch.as_tensor(array, dtype=torch.float32)
+    found = torch.cuda.device_count()
+    if 0 < found < wanted:
+        raise TrainingError(f"devices: {wanted}: this machine has {found} GPU: lower it")
 
 
 class TrainingExecutor(BaseStageExecutor):
@@ -193,34 +201,32 @@ class TrainingExecutor(BaseStageExecutor):
         loss
             Makes the loss, given the network.
         """
-        seed, settings = self.network_seed(), self.settings
-        handler, path = get_handler("PyTorchModel"), self.scratch / "resume.pt"
-        state: State = handler.read(path) if path.is_file() else {}
+        seed = self.network_seed()
         with seeded(seed, self.threads):
             model = build()
-            batches = SampleLoader(
-                self.samples("train"), batch=settings.batch, seed=seed, workers=settings.workers
+        training = Training(
+            name=self.stage.key,
+            model=model,
+            loss=loss(model),
+            train=self.samples("train"),
+            valid=self.samples("valid"),
+            settings=self.settings,
+            schedule=schedule_of(self.stage, self.settings),
+            seed=seed,
+            threads=self.threads,
+            resume=self.scratch / "resume.pt",
+            live=self._config.root / LOCAL / "live" / self._config.dataset / self.stage.key,
+        )
+        try:
+            return training.run()
+        except TrainingError as error:
+            state = training.saved()
+            kept = (
+                f"the state after epoch {state['epoch']} is in {training.resume}"
+                if state
+                else "nothing was learned"
             )
-            valid = SampleLoader(self.samples("valid"), batch=settings.batch, workers=settings.workers)
-            states = train(
-                model,
-                batches,
-                valid,
-                loss(model),
-                schedule_of(self.stage, settings),
-                device=device(),
-                resume=state or None,
-            )
-            try:
-                for state in states:
-                    handler.write(path, state)
-                    LOG.info(progress_line(self.stage.key, state, settings.epochs))
-            except TrainingError as error:
-                kept = (
-                    f"the state after epoch {state['epoch']} is in {path}" if state else "nothing was learned"
-                )
-                raise StageError(f"{error}; {kept}") from error
-        return state
+            raise StageError(f"{error}; {kept}") from error
 
     def write_models(self, state: State, make: Callable[[State, int], State]) -> None:
         """Write the checkpoint of every declared epoch, and the curve.
@@ -267,11 +273,6 @@ def schedule_of(stage: Stage, settings: TrainingParams) -> Schedule:
     )
 
 
-def device() -> torch.device:
-    """A GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def progress_line(stage: str, state: State, epochs: int) -> str:
     """How far training is, in one line."""
     row = state["curve"][-1]
@@ -307,15 +308,3 @@ def open_network(build: Callable[[], nn.Module], file: AssetRef, **expected: Any
     except ValueError as error:
         raise DataError(f"{file.path}: {error}") from None
     return model.eval(), checkpoint
-
-
-def mean_and_deviation(arrays: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of arrays of one shape, element by element, in one pass: float64."""
-    count, mean, scatter = 0, torch.zeros(()), torch.zeros(())
-    for array in arrays:
-        value = array.double()
-        count += 1
-        change = value - mean
-        mean = mean + change / count
-        scatter = scatter + change * (value - mean)
-    return mean, (scatter / max(count - 1, 1)).sqrt()

@@ -1,0 +1,1 @@
+"""What the stages of all networks share: samples behind asset references, and training with its files."""
