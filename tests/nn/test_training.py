@@ -152,7 +152,8 @@ def test_prediction_holds_few_samples_at_once():
     model = Hungry()
     said = torch.stack(list(predict(model, samples, batch=2)))
     assert model.seen == 2
-    assert said == pytest.approx(model.net(samples).detach())
+    # float32: another batch sums in another order
+    assert said == pytest.approx(model.net(samples).detach(), abs=1e-6)
 
 
 def test_orders_differ_by_epoch_and_shares_are_disjoint():
