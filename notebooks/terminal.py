@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def terminal(command: str, *, fails: bool = False) -> None:
+def terminal(command: str, *, fails: bool = False, tail: int | None = None) -> None:
     """Run a command in the working folder and print it with what it says, as a terminal would.
 
     Parameters
@@ -16,6 +16,8 @@ def terminal(command: str, *, fails: bool = False) -> None:
         As it would be typed.
     fails
         Whether it is expected to fail.
+    tail
+        Print only so many lines at the end; by default, all of them.
 
     Raises
     ------
@@ -31,7 +33,9 @@ def terminal(command: str, *, fails: bool = False) -> None:
         text=True,
         check=False,
     )
-    print(f"$ {command}\n{done.stdout}", end="")
+    lines = done.stdout.splitlines()
+    hidden = 0 if tail is None else max(len(lines) - tail, 0)
+    print("\n".join([f"$ {command}", *(["..."] if hidden else []), *lines[hidden:]]))
     if (done.returncode != 0) != fails:
         raise RuntimeError(f"`{command}` ended with exit code {done.returncode}")
 
