@@ -16,7 +16,7 @@ from cmbml.core.yamlio import dump_yaml
 _HEADER = "# Written by `cmbml dvc` from pipeline/ and params.yaml; edit those and run it again.\n"
 # DVC takes minutes to plan some hundred stages; these many it plans in seconds.
 MAX_STAGES = 40
-_PLOTS = (".csv", ".svg")
+_CHARTS, _TABLES = ".svg", ".csv"
 
 
 def dvc_yaml(plan: Plan) -> str:
@@ -25,7 +25,11 @@ def dvc_yaml(plan: Plan) -> str:
         raise PipelineError(
             f"{len(plan.stages)} stages are more than DVC plans quickly: at most {MAX_STAGES}"
         )
-    return _HEADER + dump_yaml({"stages": {key: _stage(plan, stage) for key, stage in plan.stages.items()}})
+    described = {
+        "stages": {key: _stage(plan, stage) for key, stage in plan.stages.items()},
+        "plots": [plot for stage in plan.stages.values() for plot in _plots(stage)],
+    }
+    return _HEADER + dump_yaml({key: value for key, value in described.items() if value})
 
 
 def is_current(plan: Plan) -> bool:
@@ -40,11 +44,21 @@ def _stage(plan: Plan, stage: Stage) -> dict[str, Any]:
         "cmd": f"python -m luigi --module tasks {stage.class_name} --alone",
         "deps": sorted({*_code(plan, stage), *_handlers(plan, stage), *_inputs(plan, stage)}),
         "params": [*_params(plan, stage), {stage.file: [f"stages.{stage.key}"]}],
-        "outs": [{_relative(plan, plan.folder(p)): {"persist": True}} for p in plan.portions(stage)],
+        "outs": [
+            *({_relative(plan, plan.folder(p)): {"persist": True}} for p in plan.portions(stage)),
+            *({path: {"cache": False, "persist": True}} for path in outside if path.endswith(_TABLES)),
+        ],
         "metrics": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(".json")],
-        "plots": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(_PLOTS)],
+        # what has columns to choose from is described outside of the stage
+        "plots": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(_CHARTS)],
     }
     return {key: value for key, value in described.items() if value}
+
+
+def _plots(stage: Stage) -> Iterator[dict[str, Any]]:
+    for asset in stage.assets_out.values():
+        if asset.plot is not None:
+            yield {asset.path_template: {"title": stage.key, **asset.plot.model_dump(mode="json")}}
 
 
 def _relative(plan: Plan, path: Path) -> str:

@@ -42,6 +42,13 @@ class _Yaml(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Plot(_Yaml):
+    """How `dvc plots` draws a table: columns against a column."""
+
+    x: str
+    y: tuple[str, ...]
+
+
 class AssetOut(_Yaml):
     """A class of files that a stage makes."""
 
@@ -56,6 +63,9 @@ class AssetOut(_Yaml):
         default=None,
         description="for files outside of the repository: dotted path of a function that finds them, "
         "from the stage's params",
+    )
+    plot: Plot | None = Field(
+        default=None, description="{x: COLUMN, y: [COLUMN, ...]}: what `dvc plots` draws of a csv file"
     )
 
 

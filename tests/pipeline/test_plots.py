@@ -1,5 +1,6 @@
 """`dvc plots` shows our charts without network."""
 
+import json
 import re
 
 from tests.conftest import git
@@ -53,3 +54,36 @@ def test_charts_are_shown_and_compared_without_network(toy_dvc):
         (toy.root / "dvc_plots" / name).read_bytes() for name in re.findall(r'<img src="([^"]+)"', page(toy))
     )
     assert old != new
+
+
+CURVE = """
+
+class CurveExecutor(BaseStageExecutor):
+    def __init__(self, cfg):
+        super().__init__(cfg, stage_str="curve")
+
+    def execute(self):
+        rows = [{"epoch": n, "train": 1 / n, "valid": 2 / n, "learning_rate": 0.1} for n in (1, 2)]
+        self.assets_out["curve"].write(rows)
+"""
+
+CURVE_STAGE = """\
+  curve:
+    executor: toy.CurveExecutor
+    dir_name: curve
+    assets_out:
+      curve: {handler: Csv, path_template: "plots/curve.csv", plot: {x: epoch, y: [train, valid]}}
+"""
+
+
+def test_curves_are_drawn_against_their_column(toy_dvc):
+    """Left to itself DVC would draw the last column against the number of the row."""
+    toy = toy_dvc
+    toy.write("toy.py", (toy.root / "toy.py").read_text() + CURVE)
+    toy.write("pipeline/toy.yaml", (toy.root / "pipeline/toy.yaml").read_text() + CURVE_STAGE)
+    toy.run("cmbml", "dvc")
+    toy.run("dvc", "repro", "curve")
+    (plot,) = json.loads(toy.run("dvc", "plots", "show", "--json").stdout)["data"].values()
+    encoding = plot[0]["content"]["encoding"]
+    assert encoding["x"]["field"] == "epoch"
+    assert encoding["strokeDash"]["scale"]["domain"] == ["train", "valid"]
