@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # pytest plugins and matplotlib must not depend on the user's own settings.
 export MPLBACKEND := Agg
 
-.PHONY: run demo test test-all bench bench-ml notebooks lint clean
+.PHONY: run demo test test-all bench bench-ml docs notebooks lint clean
 
 run: $(INSTALLED)
 	@python -m cmbml repro
@@ -32,6 +32,10 @@ bench: $(INSTALLED)
 
 bench-ml: $(INSTALLED)
 	python benchmarks/training.py
+
+docs: $(INSTALLED)
+	python -m sphinx --fail-on-warning --keep-going --quiet -c docs . docs/_build/html
+	@echo "open docs/_build/html/docs/index.html"
 
 notebooks: $(INSTALLED)
 	python notebooks/build.py

@@ -45,8 +45,8 @@ class _Yaml(BaseModel):
 class Plot(_Yaml):
     """How `dvc plots` draws a table: columns against a column."""
 
-    x: str
-    y: tuple[str, ...]
+    x: str = Field(description="column of the horizontal axis")
+    y: tuple[str, ...] = Field(description="columns that are drawn against it")
 
 
 class AssetOut(_Yaml):

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  (a script beside its page)
 """Compare the procedural Milky Way with PySM 3's templates: the figures of galaxy.md.
 
 Run as ``PYSM_LOCAL_DATA=... python docs/validation/galaxy.py``, with PySM's nside-64 templates or finer.

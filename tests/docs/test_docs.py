@@ -19,7 +19,12 @@ from cmbml.core.namer import TAGS
 from cmbml.core.pipeline import AssetIn, AssetOut, Stage
 from tests.conftest import ROOT
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+GENERATED = (ROOT / "docs/_build", ROOT / "docs/reference")
+DOCUMENTS = sorted(
+    path
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    if not any(path.is_relative_to(folder) for folder in GENERATED)
+)
 README = ROOT / "README.md"
 HOWTO = ROOT / "docs/howto.md"
 CONCEPTS = ROOT / "docs/concepts.md"
