@@ -9,6 +9,7 @@ from cmbml.core.engine import Engine
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan import Plan
+from cmbml.methods.cmbnncs.features import feature_planes, robust_scale
 from cmbml.methods.cmbnncs.network import KERNELS, PUBLISHED_CHANNELS, check_plane
 from cmbml.methods.cmbnncs.network import UNet as PlaneUNet
 from cmbml.methods.cmbnncs.plane import from_plane, plane_index, to_plane
@@ -166,8 +167,20 @@ def test_targets_and_features_are_what_they_say(data):
     n_stokes = len(truth)
     assert from_plane(rows[-n_stokes:]) * scale["target"] == pytest.approx(truth, abs=1e-3)
     band = data["observations"].obs.at(split="train", sim=0, freq="217").read().values
-    got = from_plane(rows[2 * n_stokes]) * scale["features"][2]
+    bend = scale["compression"]
+    got = scale["features"][2][0] * bend * np.sinh(from_plane(rows[2 * n_stokes]) / bend)
     assert got == pytest.approx(band[0], rel=1e-4, abs=1e-2)
+
+
+def test_features_of_most_pixels_are_about_one_and_bright_ones_are_bent(data):
+    band = data["observations"].obs.at(split="train", sim=0, freq="217").read().values[None]
+    scale = {"features": robust_scale(band), "compression": None}
+    plain = feature_planes(band, scale)
+    assert 0.5 < np.sqrt(np.mean(np.sort(plain[0].ravel() ** 2)[: plain[0].size // 2])) * 2 < 2
+    bent = feature_planes(band, scale | {"compression": 2.0})
+    assert np.abs(bent[0]).max() < 0.3 * np.abs(plain[0]).max()
+    faint = np.abs(plain[0]) < 0.1
+    assert bent[0][faint] == pytest.approx(plain[0][faint], rel=1e-3)
 
 
 def test_statistics_are_the_same_in_one_process(data):

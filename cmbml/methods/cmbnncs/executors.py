@@ -10,16 +10,17 @@ from torch import nn
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, did_you_mean
 from cmbml.core.repository import PARAMS
+from cmbml.methods.cmbnncs.features import feature_planes, robust_scale, sky_of
 from cmbml.methods.cmbnncs.network import KERNELS, UNet, check_plane
 from cmbml.methods.cmbnncs.params import CmbnncsParams
-from cmbml.methods.cmbnncs.plane import from_plane, to_plane
+from cmbml.methods.cmbnncs.plane import to_plane
 from cmbml.methods.executors import mean
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.samples import target_map
 from cmbml.methods.nn.executors.training import TrainingExecutor, open_network
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.training import Loss, State, predict, seeded
-from cmbml.sky.sht import Map, alm2map, map2alm
+from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyMap
 
 
@@ -59,9 +60,8 @@ class _Features:
         return np.stack([ref.read(nside=self.nside).values for ref in refs])
 
     def planes(self, split: str, sim: int, scale: dict[str, Any]) -> NDArray[np.float32]:
-        """Planes of all bands and fields, ``(n_bands * n_stokes, 4 nside, 3 nside)``."""
-        scaled = self.maps(split, sim) / np.array(scale["features"])[:, None, None]
-        return to_plane(scaled.reshape(-1, scaled.shape[-1])).astype(np.float32)
+        """Planes of all bands and fields (see `feature_planes`)."""
+        return feature_planes(self.maps(split, sim), scale)
 
 
 class CmbnncsScaleExecutor(BaseStageExecutor):
@@ -71,18 +71,26 @@ class CmbnncsScaleExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="cmbnncs_scale")
         self.out_scale = self.assets_out["scale"]
         self.features = _Features(self.assets_in["obs"], cfg)
+        self.n_stokes = len(cfg.instrument.fields)
         self.settings: CmbnncsParams = cfg.cmbnncs
 
     def execute(self) -> None:
-        """Take the declared scale, or measure the rms."""
-        fixed = self.settings.feature_scale
-        scales = self._rms() if fixed is None else [fixed] * len(self.features.bands)
-        self.out_scale.write({"features": scales, "target": self.settings.target_scale})
+        """Take the declared scale, or measure it."""
+        settings, fixed = self.settings, self.settings.feature_scale
+        self.out_scale.write(
+            {
+                "features": self._measured() if fixed is None else self._all(fixed),
+                "compression": settings.compression,
+                "target": settings.target_scale,
+            }
+        )
 
-    def _rms(self) -> list[float]:
+    def _all(self, scale: float) -> list[list[float]]:
+        return [[scale] * self.n_stokes] * len(self.features.bands)
+
+    def _measured(self) -> list[list[float]]:
         sims = ((split.name, sim) for split in self.splits for sim in split.iter_sims())
-        squares = mean(np.mean(self.features.maps(*sim) ** 2, axis=(1, 2)) for sim in sims)
-        return [float(value) for value in np.sqrt(squares)]
+        return mean(robust_scale(self.features.maps(*sim)) for sim in sims).tolist()
 
 
 class CmbnncsSamplesExecutor(BaseStageExecutor):
@@ -189,9 +197,8 @@ class CmbnncsExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Postprocess one simulation."""
-        sky = from_plane(self.in_plane.read().astype(np.float64)) * self.scale["target"]
-        limited = alm2map(map2alm(sky, self.lmax), round(np.sqrt(sky.shape[-1] / 12)))
-        self.out_cleaned.write(SkyMap(limited, "uK_CMB", self.fwhm, self.lmax))
+        sky = sky_of(self.in_plane.read(), self.scale, self.lmax)
+        self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.fwhm, self.lmax))
 
 
 def network(settings: CmbnncsParams, n_stokes: int) -> UNet:

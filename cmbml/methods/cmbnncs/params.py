@@ -16,7 +16,11 @@ class CmbnncsParams(TrainingParams):
     )
     bands: tuple[str, ...] = Field(min_length=1, description="bands that the network sees")
     feature_scale: float | None = Field(
-        gt=0, description="uK_CMB per unit of the features; null for the rms of each band over train"
+        gt=0,
+        description="uK_CMB per unit of the features; null for what most pixels of each band have on train",
+    )
+    compression: float | None = Field(
+        gt=0, description="units beyond which features grow like their logarithm; null for never"
     )
     target_scale: float = Field(gt=0, description="uK_CMB per unit of the target")
     fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the target, arcmin")
