@@ -61,7 +61,7 @@ def inline_math(translator: HTML5Translator, node: nodes.math) -> None:
 
 def block_math(translator: HTML5Translator, node: nodes.math_block) -> None:
     """The same for an equation of its own."""
-    translator.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    translator.body.append(f'<div class="equation">{tex2mathml(node.astext(), as_block=True)}</div>')
     raise nodes.SkipNode
 
 

@@ -104,7 +104,8 @@ def _mapped(value: Schema, schema: Schema) -> Schema | None:
 def _table(keys: Iterable[tuple[str, Schema]], schema: Schema, shipped: Any) -> str:
     rows = ["| key | meaning | allowed | default | ships as |", "|---|---|---|---|---|"]
     for key, value in keys:
-        default = _code(value["default"]) if value.get("default") is not None else ""
+        has_default = value.get("default") is not None and not isinstance(value["default"], dict)
+        default = _code(value["default"]) if has_default else ""
         here = shipped.get(key) if isinstance(shipped, dict) else None
         ships = "" if here is None or isinstance(here, dict) else _code(here)
         meaning = _prose(value.get("description", ""))
@@ -180,7 +181,7 @@ def modules_page(package: str, title: str) -> str:
         if not module.name.rpartition(".")[2].startswith("_")
     ]
     sections = [f"## {name}\n\n```{{automodule}} {name}\n```\n" for name in (f"cmbml.{package}", *names)]
-    return "\n".join([f"# {title}\n", *sections])
+    return "\n".join([f"# cmbml.{package}\n\n{title}.\n", *sections])
 
 
 def _prose(text: str) -> str:

@@ -116,6 +116,35 @@ stages:
 """
 
 
+SUMMARY_EXECUTOR = '''
+
+import json
+
+
+class SummaryExecutor(BaseStageExecutor):
+    """Adds up the totals of all splits."""
+
+    def __init__(self, cfg):
+        super().__init__(cfg, stage_str="summary")
+        self.out_summary = self.assets_out["summary"]
+        self.in_total = self.assets_in["total"]
+
+    def execute(self):
+        totals = {split.name: self.in_total.at(split=split.name).read()["total"] for split in self.splits}
+        self.out_summary.write(json.dumps(totals))
+'''
+
+SUMMARY_STAGE = """\
+  summary:
+    executor: toy.SummaryExecutor
+    dir_name: summary
+    assets_out:
+      summary: {handler: Text, path_template: "metrics/totals.json"}
+    assets_in:
+      total: {stage: total}
+"""
+
+
 class ToyRepository:
     """A repository with three stages: number, double (a number times a parameter), total (by split)."""
 
@@ -146,6 +175,15 @@ class ToyRepository:
         assert old in text, f"{old!r} is not in {name}"
         self.write(name, text.replace(old, new))
         forget_toy_modules()
+
+    def append(self, name: str, text: str) -> None:
+        """Add text at the end of a file."""
+        self.write(name, (self.root / name).read_text(encoding="utf-8") + text)
+
+    def add_summary(self) -> None:
+        """Add a stage for the whole dataset: its output is a metric."""
+        self.append("toy.py", SUMMARY_EXECUTOR)
+        self.append("pipeline/toy.yaml", SUMMARY_STAGE)
 
     def config(self, **overrides: object) -> Config:
         return load_config(self.root, overrides={key.replace("__", "."): v for key, v in overrides.items()})
@@ -222,3 +260,19 @@ def toy_dvc(toy):
     git(toy.root, "add", ".")
     git(toy.root, "commit", "-q", "-m", "start")
     return toy
+
+
+def copy_repository(folder: Path) -> None:
+    """Copy the files that belong to the repository, new ones among them, without what runs have made."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, folder / name
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target, follow_symlinks=False)

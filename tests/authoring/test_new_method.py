@@ -1,5 +1,4 @@
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 from cmbml.authoring.new_method import new_method
 from cmbml.core.errors import ConfigError
 from cmbml.core.yamlio import read_yaml
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_repository
 
 NAME = "dull_ilc"
 
@@ -17,19 +16,8 @@ NAME = "dull_ilc"
 @pytest.fixture
 def clone(tmp_path):
     """The files of the repository that belong to it, without what runs have made."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
     folder = tmp_path / "clone"
-    for name in filter(None, listed.split("\0")):
-        source, target = ROOT / name, folder / name
-        if source.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target, follow_symlinks=False)
+    copy_repository(folder)
     return folder
 
 

@@ -8,34 +8,10 @@ import pytest
 
 from tests.conftest import git
 
-STAGE = """
-
-class SummaryExecutor(BaseStageExecutor):
-    def __init__(self, cfg):
-        super().__init__(cfg, stage_str="summary")
-        self.out_summary = self.assets_out["summary"]
-        self.in_total = self.assets_in["total"]
-
-    def execute(self):
-        totals = {split.name: self.in_total.at(split=split.name).read()["total"] for split in self.splits}
-        self.out_summary.write(json.dumps(totals))
-"""
-
-YAML = """\
-  summary:
-    executor: toy.SummaryExecutor
-    dir_name: summary
-    assets_out:
-      summary: {handler: Text, path_template: "metrics/totals.json"}
-    assets_in:
-      total: {stage: total}
-"""
-
 
 def add_summary(repository):
     root = repository.root
-    repository.toy.write("toy.py", "import json\n" + (root / "toy.py").read_text() + STAGE)
-    repository.toy.write("pipeline/toy.yaml", (root / "pipeline/toy.yaml").read_text() + YAML)
+    repository.toy.add_summary()
     repository.run("cmbml", "dvc")
     repository.run("dvc", "repro")
     repository.log.unlink()

@@ -29,3 +29,18 @@ def draw_sky(rng, lmax=LMAX, noise=3.0):
         "noise": np.array(white),
         "truth": cmb,
     }
+
+
+def total(sky):
+    """What the bands see."""
+    return sky["cmb"] + sky["foreground"] + sky["noise"]
+
+
+def cleaned_truth(sky):
+    """The CMB at the beam of the cleaned maps."""
+    return sht.almxfl(sky["truth"], sht.gaussian_beam(180.0, LMAX))
+
+
+def size(alm):
+    """Rms of coefficients."""
+    return np.sqrt(np.mean(np.abs(alm) ** 2))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_sky import FWHM, LMAX, SED, draw_sky
+from small_sky import FWHM, LMAX, SED, cleaned_truth, draw_sky, size, total
 
 from cmbml.methods.hilc.hilc import HilcOptions, apply_weights, bin_edges, hilc, nuisance_covariance
 from cmbml.methods.hilc.params import HilcParams
@@ -15,18 +15,6 @@ SETTINGS = {"fwhm_arcmin": FWHM, "fwhm_out": 180.0, "lmax": LMAX, "bin_width": 8
 @pytest.fixture
 def sky():
     return draw_sky(np.random.default_rng(1))
-
-
-def total(sky):
-    return sky["cmb"] + sky["foreground"] + sky["noise"]
-
-
-def cleaned_truth(sky):
-    return sht.almxfl(sky["truth"], sht.gaussian_beam(180.0, LMAX))
-
-
-def size(alm):
-    return np.sqrt(np.mean(np.abs(alm) ** 2))
 
 
 def learned(seeds, width=8):

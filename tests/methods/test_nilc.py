@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_sky import FWHM, LMAX, SED, draw_sky, observe
+from small_sky import FWHM, LMAX, SED, cleaned_truth, draw_sky, observe, size, total
 
 from cmbml.methods.nilc.covariance import covariance_maps
 from cmbml.methods.nilc.nilc import NeedletPrior, NilcOptions, apply_weights, nilc, nuisance_covariance
@@ -20,18 +20,6 @@ SETTINGS = {"fwhm_arcmin": FWHM, "fwhm_out": 180.0, "lmax": LMAX, "peaks": (15, 
 @pytest.fixture
 def sky():
     return draw_sky(np.random.default_rng(1))
-
-
-def total(sky):
-    return sky["cmb"] + sky["foreground"] + sky["noise"]
-
-
-def cleaned_truth(sky):
-    return sht.almxfl(sky["truth"], sht.gaussian_beam(180.0, LMAX))
-
-
-def size(alm):
-    return np.sqrt(np.mean(np.abs(alm) ** 2))
 
 
 def test_weights_sum_to_one_everywhere(sky):

@@ -36,8 +36,8 @@ def page(toy):
 
 def test_charts_are_shown_and_compared_without_network(toy_dvc):
     toy = toy_dvc
-    toy.write("toy.py", (toy.root / "toy.py").read_text() + CHART)
-    toy.write("pipeline/toy.yaml", (toy.root / "pipeline/toy.yaml").read_text() + STAGE)
+    toy.append("toy.py", CHART)
+    toy.append("pipeline/toy.yaml", STAGE)
     toy.run("cmbml", "dvc")
     toy.run("dvc", "repro", "chart")
     git(toy.root, "add", ".")

@@ -10,39 +10,10 @@ import pytest
 
 from tests.conftest import git
 
-SUMMARY = '''
-
-import json
-
-
-class SummaryExecutor(BaseStageExecutor):
-    """Adds up the totals of all splits."""
-
-    def __init__(self, cfg):
-        super().__init__(cfg, stage_str="summary")
-        self.out_summary = self.assets_out["summary"]
-        self.in_total = self.assets_in["total"]
-
-    def execute(self):
-        totals = {split.name: self.in_total.at(split=split.name).read()["total"] for split in self.splits}
-        self.out_summary.write(json.dumps(totals))
-'''
-
-SUMMARY_STAGE = """\
-  summary:
-    executor: toy.SummaryExecutor
-    dir_name: summary
-    assets_out:
-      summary: {handler: Text, path_template: "metrics/totals.json"}
-    assets_in:
-      total: {stage: total}
-"""
-
 
 @pytest.fixture
 def repository(toy_dvc):
-    toy_dvc.write("toy.py", (toy_dvc.root / "toy.py").read_text() + SUMMARY)
-    toy_dvc.write("pipeline/toy.yaml", (toy_dvc.root / "pipeline/toy.yaml").read_text() + SUMMARY_STAGE)
+    toy_dvc.add_summary()
     toy_dvc.run("cmbml", "dvc")
     git(toy_dvc.root, "add", ".")
     git(toy_dvc.root, "commit", "-q", "-m", "summary")
