@@ -81,7 +81,8 @@ def tidy(notebook: NotebookNode, place: Path) -> None:
             data.pop("text/plain", None)
         for holder, key in ((output, "text"), (data, "text/plain"), (data, "text/html")):
             if key in holder:
-                holder[key] = re.sub(rf"{re.escape(str(place))}/cmbml-\w+", PLACE, holder[key])
+                said = re.sub(rf"{re.escape(str(place))}/cmbml-\w+", PLACE, holder[key])
+                holder[key] = said.replace(sys.prefix, ".venv")
 
 
 def small_png(encoded: str) -> str:

@@ -84,7 +84,8 @@ class StageData:
         return Asset(name, out.path_template, out.handler, "in", namer, fields=out.fields, reach=reach)
 
     def __repr__(self) -> str:
-        return f"<stage {self._stage.key}: {', '.join(dir(self))}>"
+        made = (f"{name} ({self._stage.assets_out[name].handler})" for name in dir(self))
+        return f"<stage {self._stage.key}: {', '.join(made)}>"
 
     def __dir__(self) -> list[str]:
         return sorted(self._stage.assets_out)

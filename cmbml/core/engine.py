@@ -151,13 +151,24 @@ class Engine:
         Raises
         ------
         DataError
-            Where it is not; it names the stage to run.
+            Where it is not; it names the command that runs all that is missing.
         """
-        for source in self.plan.sources(portion):
-            if not self.ledger(source).complete():
-                raise DataError(
-                    f"{portion}: its input {source} is not complete: run stage '{source.stage}' first"
-                )
+        if missing := self._missing(portion):
+            stages = [key for key in self.plan.stages if key in {source.stage for source in missing}]
+            raise DataError(
+                f"{portion}: its input {missing[0]} is not complete: run stage '{missing[0].stage}' first: "
+                f"`cmbml run {' '.join([*stages, portion.stage])}`"
+            )
+
+    def _missing(self, portion: Portion) -> list[Portion]:
+        """All that a portion reads from, directly or not, and that is not complete; the direct ones first."""
+        waiting, found = [portion], list[Portion]()
+        while waiting:
+            for source in self.plan.sources(waiting.pop(0)):
+                if source not in found and not self.ledger(source).complete():
+                    found.append(source)
+                    waiting.append(source)
+        return found
 
     def _without_restored(self, ledger: Ledger, units: list[Unit]) -> list[Unit]:
         """Bring back from the DVC cache what was once made with the same fingerprint; return the others."""

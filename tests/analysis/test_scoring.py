@@ -63,7 +63,8 @@ def noise(n_stokes, level=1e-3):
 @pytest.mark.parametrize("n_stokes", [1, 3])
 def test_every_field_spectrum_and_region_is_scored(ground, decouple, truth, theory, n_stokes):
     sky = ground.truth(SkyAlm(truth.values[:n_stokes], "uK_CMB", 0.0))
-    found = score(sky + noise(n_stokes), sky, ground.mask, decouple[n_stokes], theory)
+    files = theory | {f"{name}_unlensed": theory[name] for name in theory} | {"PP": theory["TT"]}
+    found = score(sky + noise(n_stokes), sky, ground.mask, decouple[n_stokes], files)
     names = [parse_name(name) for name in found.metrics]
     fields = {field for base, field, region in names if base in METRICS and region == "scored"}
     masked = {field for base, field, region in names if base in METRICS and region == "masked"}

@@ -136,6 +136,8 @@ def test_inputs_that_are_not_there_name_the_stage_to_run(toy):
         DataError, match=r"double/train: its input number/train is not complete: run stage 'number' first"
     ):
         run_stage(engine, engine.plan.stages["double"])
+    with pytest.raises(DataError, match=r"'double' first: `cmbml run number double total`$"):
+        run_stage(engine, engine.plan.stages["total"])
 
 
 def edited(toy, old, new, match, error=StageError):

@@ -135,7 +135,7 @@ def test_what_is_not_there_is_named_with_what_is(toy):
     toy.run("cmbml", "run")
     data = cmbml.open(toy.root)
     assert repr(data) == "<dataset toy: number, double, total>"
-    assert repr(data["number"]) == "<stage number: number>"
+    assert repr(data["number"]) == "<stage number: number (Config)>"
     with pytest.raises(CmbmlError, match="'splt': did you mean 'split'"):
         data["number"].number.at(splt="test", sim=1)
     with pytest.raises(CmbmlError, match="split 'tset' is not declared: the splits are train, valid, test"):

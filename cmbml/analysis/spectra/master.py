@@ -23,6 +23,7 @@ MIN_WINDOW = 1e-5
 """Least window that is divided out: beyond, rounding in single-precision maps would be all that is left."""
 
 MAX_CONDITION = 1e6
+OBSERVED = ("TT", "EE", "BB", "TE")
 """Condition of the bands' mixing above which they are not told apart."""
 
 
@@ -241,7 +242,8 @@ class Master:
         in place of C_l as in Nicola et al. 2021 (arXiv:2010.09717).
         """
         partner = {"EE": "BB", "BB": "EE"}.get(name)
-        seen = self.pseudo({"TT": theory["TT"]} if name == "TT" else theory)
+        # There may be more than is observed: unlensed spectra, those of the lensing potential.
+        seen = self.pseudo({key: theory[key] for key in (("TT",) if name == "TT" else OBSERVED)})
         local = {key: cl / self.mean_square for key, cl in seen.items()}
         own = _sandwich(self._response_to(name), self._coupled_variance(name, local))
         if partner is None:
