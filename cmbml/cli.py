@@ -30,6 +30,10 @@ from cmbml.exchange.card import write_card
 from cmbml.exchange.commands import add_commands
 
 _USER_MISTAKE = 2
+_EPILOG = (
+    "`cmbml COMMAND --help` says more of each. Begin with `cmbml check`, `cmbml stages` and `cmbml status`; "
+    "`make run` makes everything. A mistake is told in one line, and ends with 2."
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -46,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cmbml", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="cmbml", description=__doc__, epilog=_EPILOG, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"cmbml {version('cmbml')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking = _add(commands, "check", check, "find everything that is wrong before anything runs")

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cmbml.core.errors import ProblemsError
 from cmbml.core.handlers import known_handlers
 from cmbml.core.namer import TAGS
 from cmbml.core.pipeline import AssetIn, AssetOut, Stage
+from cmbml.core.yamlio import read_yaml
 from tests.conftest import ROOT
 
 GENERATED = (ROOT / "docs/_build", ROOT / "docs/reference")
@@ -358,3 +360,20 @@ def test_the_how_to_of_a_method_runs_as_written(toy, call):
     cleaned = read(toy, "one_band.cleaned", "test", 2)
     assert (cleaned.values == 21.0).all()
     assert (cleaned.unit, cleaned.fwhm_arcmin, cleaned.lmax) == ("uK_CMB", 60.0, 2)
+
+
+def test_the_citation_names_this_version():
+    citation = read_yaml(ROOT / "CITATION.cff")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "form", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")), ids=lambda path: path.name
+)
+def test_issue_templates_are_whole(form):
+    content = read_yaml(form)
+    if form.stem != "config":
+        assert {"name", "description", "body"} <= set(content)
+        assert all(field["attributes"]["label"] for field in content["body"])
