@@ -60,6 +60,13 @@ def test_each_has_something_to_try_and_leads_on(text):
     assert "](../docs/struggles.md)" in text.read_text(encoding="utf-8")
 
 
+@names
+def test_every_link_leads_somewhere(text):
+    for link in re.findall(r"\]\(([^)\s]+)\)", text.read_text(encoding="utf-8")):
+        if not link.startswith("http"):
+            assert (text.parent / link.partition("#")[0]).exists(), link
+
+
 @pytest.mark.long
 @names
 def test_it_runs_from_a_clean_kernel(text):
