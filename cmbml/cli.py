@@ -112,7 +112,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_clean(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("method", help="nilc, nilc_regularised, hilc, hilc_plain, wiener or pyilc")
+    parser.add_argument(
+        "method", help="nilc, nilc_regularised, hilc, hilc_plain, wiener, pyilc, cmbnncs or patch_nn"
+    )
     parser.add_argument("--maps", required=True, help="maps of the bands, as 'obs_{freq}.fits'")
     parser.add_argument("--instrument", default="", help="name of an instrument that ships, or an ECSV table")
     parser.add_argument(

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from cmbml.core.engine import Engine
-from cmbml.core.errors import ConfigError, DataError
+from cmbml.core.errors import CmbmlError, ConfigError, DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan import Plan
+from cmbml.methods.cleaning.executors.cleaning import clean
+from cmbml.methods.cleaning.executors.order import Order
 from cmbml.methods.cmbnncs.features import feature_planes, robust_scale
 from cmbml.methods.cmbnncs.network import KERNELS, PUBLISHED_CHANNELS, check_plane
 from cmbml.methods.cmbnncs.network import UNet as PlaneUNet
@@ -166,7 +168,7 @@ def test_targets_and_features_are_what_they_say(data):
     truth = alm2map(almxfl(alm, gaussian_beam(300.0, 40)), 32)
     n_stokes = len(truth)
     assert from_plane(rows[-n_stokes:]) * scale["target"] == pytest.approx(truth, abs=1e-3)
-    band = data["observations"].obs.at(split="train", sim=0, freq="217").read().values
+    band = data["observations"].obs.at(split="train", sim=0, freq="143").read().values
     bend = scale["compression"]
     got = scale["features"][2][0] * bend * np.sinh(from_plane(rows[2 * n_stokes]) / bend)
     assert got == pytest.approx(band[0], rel=1e-4, abs=1e-2)
@@ -190,6 +192,56 @@ def test_statistics_are_the_same_in_one_process(data):
     executor.processes = 1
     executor.execute()
     assert written == [data["patch_nn_statistics"].statistics.at().read()]
+
+
+def order_of(data, method, folder, **changes):
+    root, fields = data.config.root, data.config.params.instrument.fields
+    maps = data["observations"].obs.at(split="test", sim=0, freq="30").path.parent
+    usual = {
+        "method": method,
+        "maps": f"{maps}/obs_{{freq}}.fits",
+        "instrument": "mini",
+        "fwhm_arcmin": 300.0,
+        "lmax": 40,
+        "out": folder / "mine.fits",
+        "model": root / data[f"{method}_training"].model.at(epoch="best").path,
+        "fields": fields,
+    }
+    return Order(**usual | changes)
+
+
+@pytest.mark.parametrize("method", ["cmbnncs", "patch_nn"])
+def test_maps_of_ones_own_go_through_the_checkpoint(data, method, tmp_path):
+    (path, provenance), warnings = clean(order_of(data, method, tmp_path), tmp_path)
+    assert not warnings
+    mine, stage = get_handler("HealpyMap").read(path), data[method].cleaned.at(split="test", sim=0).read()
+    assert mine.values == pytest.approx(stage.values, abs=1e-3)
+    assert (mine.fwhm_arcmin, mine.lmax, mine.signal_preserving) == (300.0, 40, False)
+    facts = get_handler("Config").read(provenance)
+    assert (facts["method"], len(facts["maps"])) == (method, {"cmbnncs": 5, "patch_nn": 9}[method])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": None}, "cmbnncs needs --model: the model_best.pt that its stage has trained"),
+        ({"fwhm_arcmin": 60.0}, "--fwhm 60.0: this network says the CMB at 300.0: --fwhm 300.0"),
+        ({"lmax": 30}, "--lmax 30: this network says the CMB at 40"),
+        ({"settings": {"channels": "4"}}, "--set: not for networks"),
+        ({"instrument": "planck"}, "trained with another bands: "),
+        ({"bands": ["100", "143"]}, r"trained with another bands: names was \['70', '100'"),
+    ],
+)
+def test_orders_that_a_network_cannot_carry_out_are_one_line(data, tmp_path, changes, message):
+    with pytest.raises(CmbmlError, match=message) as caught:
+        clean(order_of(data, "cmbnncs", tmp_path, **changes), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_another_method_is_one_line(data, tmp_path):
+    other = data["patch_nn_training"].model.at(epoch="best").path
+    with pytest.raises(CmbmlError, match=r"model_best.pt: is no checkpoint of cmbnncs: no 'channels' in it"):
+        clean(order_of(data, "cmbnncs", tmp_path, model=other), tmp_path)
 
 
 @pytest.mark.parametrize(

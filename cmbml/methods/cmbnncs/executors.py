@@ -17,7 +17,7 @@ from cmbml.methods.cmbnncs.plane import to_plane
 from cmbml.methods.executors import mean
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.samples import target_map
-from cmbml.methods.nn.executors.training import TrainingExecutor, open_network
+from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.training import Loss, State, predict, seeded
 from cmbml.sky.sht import Map
@@ -124,6 +124,7 @@ class CmbnncsTrainingExecutor(TrainingExecutor):
         self.in_scale = self.assets_in["scale"]
         self.n_target = len(cfg.instrument.fields)
         self.described = _Features(self.assets_in["samples"], cfg).described
+        self.result = described_result(cfg, cfg.cmbnncs.fwhm_arcmin)
         try:
             check_plane(self.settings.architecture, cfg.instrument.nside)
         except ValueError as error:
@@ -145,6 +146,7 @@ class CmbnncsTrainingExecutor(TrainingExecutor):
             architecture=described_network(self.settings),
             bands=self.described,
             normalisation=scale,
+            result=self.result,
             epoch=epoch,
         )
 

@@ -20,13 +20,13 @@ from cmbml.core.repository import PARAMS
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.samples import target_map
-from cmbml.methods.nn.executors.training import TrainingExecutor, open_network
+from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
 from cmbml.methods.nn.ranks import own_device
-from cmbml.methods.nn.training import State, predict, seeded
+from cmbml.methods.nn.training import State, seeded
+from cmbml.methods.patch_nn.cleaning import TARGET_SCALE, clean_patches, normalised
 from cmbml.methods.patch_nn.network import UNet, check_side
 from cmbml.methods.patch_nn.params import PatchNnParams
-from cmbml.methods.patch_nn.patches import choose_patches, join_patches, patch_table
-from cmbml.sky.sht import alm2map, map2alm
+from cmbml.methods.patch_nn.patches import choose_patches, patch_table
 from cmbml.sky.skymap import SkyMap
 
 
@@ -152,12 +152,6 @@ class PatchSamples(Dataset[Sample]):
         return Sample(f"{self.names[number]}, patch {patch}", features, target)
 
 
-def normalised(rows: NDArray[Any], statistics: dict[str, Any]) -> torch.Tensor:
-    """Bands in units of their deviation over train: ``(..., n_bands * n_stokes, side, side)``, float32."""
-    mean, deviation = (np.ravel(statistics[key])[:, None, None] for key in ("mean", "deviation"))
-    return torch.as_tensor((rows - mean) / deviation, dtype=torch.float32)
-
-
 class PatchNnTrainingExecutor(TrainingExecutor):
     """Trains the network on the chosen patches."""
 
@@ -165,6 +159,7 @@ class PatchNnTrainingExecutor(TrainingExecutor):
         super().__init__(cfg, stage_str="patch_nn_training")
         self.in_statistics = self.assets_in["statistics"]
         self.described = described_bands(cfg)
+        self.result = described_result(cfg, cfg.patch_nn.fwhm_arcmin)
         self.n_stokes = len(cfg.instrument.fields)
 
     def training_params(self, cfg: StageConfig) -> PatchNnParams:
@@ -190,6 +185,8 @@ class PatchNnTrainingExecutor(TrainingExecutor):
             architecture=described_network(self.settings),
             bands=self.described,
             normalisation=self.statistics,
+            layout={key: getattr(self.settings, key) for key in ("nside_patches", "margin", "batch")},
+            result=self.result,
             epoch=epoch,
         )
 
@@ -225,19 +222,19 @@ class PatchNnExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        bands = np.concatenate(
-            [self.in_obs.at(freq=freq).read(nside=self.nside).values for freq in self.freqs]
-        )
-        patches = normalised(np.swapaxes(bands[:, self.table], 0, 1), self.statistics)
+        maps = np.stack([self.in_obs.at(freq=freq).read(nside=self.nside).values for freq in self.freqs])
         with seeded(0, self.threads):
-            said = list(predict(self.model, patches, batch=self.settings.batch, device=own_device()))
-        sky = join_patches(torch.stack(said).double().numpy(), self.settings.margin) * TARGET_SCALE
-        limited = alm2map(map2alm(sky, self.lmax), self.nside)
-        self.out_cleaned.write(SkyMap(limited, "uK_CMB", self.settings.fwhm_arcmin, self.lmax))
-
-
-# uK_CMB: about the rms of the CMB.
-TARGET_SCALE = 100.0
+            sky = clean_patches(
+                self.model,
+                maps,
+                self.table,
+                self.statistics,
+                margin=self.settings.margin,
+                batch=self.settings.batch,
+                lmax=self.lmax,
+                device=own_device(),
+            )
+        self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.settings.fwhm_arcmin, self.lmax))
 
 
 def network(settings: PatchNnParams, n_bands: int, n_stokes: int) -> UNet:
@@ -253,4 +250,8 @@ def described_network(settings: PatchNnParams) -> dict[str, Any]:
 def described_bands(cfg: StageConfig) -> dict[str, Any]:
     """What of the bands must agree where the weights are used: plain values."""
     bands = cfg.instrument.bands.values()
-    return {"freq_ghz": [b.freq_ghz for b in bands], "fwhm_arcmin": [b.fwhm_arcmin for b in bands]}
+    return {
+        "names": list(cfg.instrument.bands),
+        "freq_ghz": [band.freq_ghz for band in bands],
+        "fwhm_arcmin": [band.fwhm_arcmin for band in bands],
+    }

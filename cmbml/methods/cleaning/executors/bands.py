@@ -16,16 +16,15 @@ from cmbml.core.raw import md5_of
 from cmbml.methods.cleaning.executors.order import Order
 from cmbml.sky.inpaint import inpaint
 from cmbml.sky.pixwin import pixel_window, polarisation_window
-from cmbml.sky.sht import Alm, almxfl, map2alm
+from cmbml.sky.sht import Alm, Map, almxfl, map2alm
 from cmbml.sky.skymap import MISSING, SkyMap
 
 
 @dataclass(frozen=True)
-class Observed:
-    """A band as harmonic coefficients: T, or T, E and B, and the pixels that were filled."""
+class Seen:
+    """A band that was read, and the pixels that were filled."""
 
     band: BandFile
-    alm: Alm
     nside: int
     holes: NDArray[np.bool_]
 
@@ -40,6 +39,20 @@ class Observed:
             "freq_ghz": self.band.freq_ghz,
             "inpainted_pixels": int(self.holes.sum()),
         }
+
+
+@dataclass(frozen=True)
+class Filled(Seen):
+    """Its map without holes, ``(n_stokes, npix)``."""
+
+    values: Map
+
+
+@dataclass(frozen=True)
+class Observed(Seen):
+    """Its harmonic coefficients: T, or T, E and B."""
+
+    alm: Alm
 
 
 class MapReader:
@@ -71,6 +84,11 @@ class MapReader:
                 observed += pool.map(lambda read: self._analyse(*read), some)
         return observed
 
+    def fill(self, pattern: str) -> list[Filled]:
+        """Read all bands and fill their holes."""
+        bands = find_bands(pattern, self.table, self.folder)
+        return [self._fill(band, self._read(band)) for band in bands]
+
     def _read(self, band: BandFile) -> SkyMap:
         lmax = self.order.lmax
         sky = read_band(band, 0 if self.order.fields == "T" else "TQU", self.order.unit)
@@ -81,22 +99,25 @@ class MapReader:
             )
         return sky
 
-    def _analyse(self, band: BandFile, sky: SkyMap) -> Observed:
-        """Fill the holes of one band, and analyse it on one thread."""
-        lmax = self.order.lmax
+    def _fill(self, band: BandFile, sky: SkyMap) -> Filled:
         holes = (sky.values < MISSING) | self._masked(sky.nside)
         try:
             filled = np.array([inpaint(row, hole) for row, hole in zip(sky.values, holes, strict=True)])
         except ValueError as error:
             raise DataError(f"{band.path}: {error}") from None
-        alm = map2alm(filled, lmax)
+        return Filled(band, sky.nside, holes.any(axis=0), filled)
+
+    def _analyse(self, band: BandFile, sky: SkyMap) -> Observed:
+        """Fill the holes of one band, and analyse it on one thread."""
+        lmax, filled = self.order.lmax, self._fill(band, sky)
+        alm = map2alm(filled.values, lmax)
         if self.order.pixwin or sky.pixwin:
             windows = [
                 pixel_window(sky.nside, lmax),
                 *[polarisation_window(sky.nside, lmax)] * (len(alm) - 1),
             ]
             alm = np.array([almxfl(row, 1 / window) for row, window in zip(alm, windows, strict=True)])
-        return Observed(band, alm, sky.nside, holes.any(axis=0))
+        return Observed(band, sky.nside, filled.holes, alm)
 
     @cached_property
     def _mask(self) -> NDArray[Any] | None:

@@ -16,6 +16,7 @@ from cmbml.core.provenance import commit
 from cmbml.core.raw import md5_of
 from cmbml.methods.cleaning import methods as pure
 from cmbml.methods.cleaning.executors.bands import MapReader, Observed
+from cmbml.methods.cleaning.executors.networks import NETWORKS, NetworkCleaning
 from cmbml.methods.cleaning.executors.order import Order
 from cmbml.methods.cleaning.methods import Channels, Cleaned, Method, settings_of
 from cmbml.methods.pyilc.params import PyilcParams
@@ -73,8 +74,25 @@ def clean(order: Order, folder: Path) -> tuple[list[Path], list[str]]:
     """
     if order.method == WIENER:
         return [_filter(order, folder)], []
+    if order.method in NETWORKS:
+        return NetworkCleaning(order, folder, instrument_of(order, folder)).run(), []
     cleaning = Cleaning(order, folder)
     return cleaning.run(), cleaning.warnings
+
+
+def instrument_of(order: Order, folder: Path) -> dict[str, dict[str, float]]:
+    """Rows of the bands that are used, by name.
+
+    Raises
+    ------
+    ConfigError
+        Where the instrument has no such band.
+    """
+    table = read_bands(table_path(folder, order.instrument))
+    for name in order.bands:
+        if name not in table:
+            raise ConfigError(f"--bands: {order.instrument} has no '{name}': {did_you_mean(name, table)}")
+    return {name: row for name, row in table.items() if name in (order.bands or table)}
 
 
 def _filter(order: Order, folder: Path) -> Path:
@@ -122,24 +140,15 @@ class Cleaning:
         self.folder = folder
         self.warnings: list[str] = []
         if order.method not in METHODS:
-            hint = did_you_mean(order.method, [*METHODS, WIENER])
+            hint = did_you_mean(order.method, [*METHODS, WIENER, *NETWORKS])
             raise ConfigError(f"clean: no method '{order.method}': {hint}")
         if order.lmax < 2 or order.fwhm_arcmin <= 0:
             raise ConfigError("clean: --lmax must be 2 or more, and --fwhm above 0")
         self.method = METHODS[order.method]
-        self.table = self._table()
+        self.table = instrument_of(order, folder)
         self.maps = MapReader(order, folder, self.table)
         self.learned_with = self._learned_with()
         self.settings = self._settings()
-
-    def _table(self) -> dict[str, dict[str, float]]:
-        table = read_bands(table_path(self.folder, self.order.instrument))
-        for name in self.order.bands:
-            if name not in table:
-                raise ConfigError(
-                    f"--bands: {self.order.instrument} has no '{name}': {did_you_mean(name, table)}"
-                )
-        return {name: row for name, row in table.items() if name in (self.order.bands or table)}
 
     def _learned_with(self) -> dict[str, Any]:
         """Settings that the model was made with; empty where the method learns nothing."""

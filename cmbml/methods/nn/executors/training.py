@@ -273,6 +273,17 @@ def schedule_of(stage: Stage, settings: TrainingParams) -> Schedule:
     )
 
 
+def described_result(cfg: StageConfig, fwhm_arcmin: float) -> dict[str, Any]:
+    """What a network says, for its checkpoint: plain values."""
+    instrument = cfg.instrument
+    return {
+        "fields": instrument.fields,
+        "nside": instrument.nside,
+        "lmax": instrument.lmax,
+        "fwhm_arcmin": fwhm_arcmin,
+    }
+
+
 def progress_line(stage: str, state: State, epochs: int) -> str:
     """How far training is, in one line."""
     row = state["curve"][-1]
