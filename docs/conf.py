@@ -41,6 +41,7 @@ myst_heading_anchors = 4
 suppress_warnings = [
     "myst.header",  # notebooks begin with headings of their own
     "mystnb.unknown_mime_type",
+    "ref.python",  # short names in signatures, such as Config, may have several owners
 ]
 
 autodoc_member_order = "bysource"

@@ -30,7 +30,7 @@ What `cmbml COMMAND --help` prints. [README](../../README.md#commands) has them 
 PACKAGES = {
     "core": "Assets, handlers, executors, the engine",
     "sky": "The sky: arrays in, arrays out",
-    "methods": "Methods",
+    "methods": "Methods: arrays in, arrays out, and their stages",
     "analysis": "Scores, spectra, figures, report",
     "exchange": "What enters and leaves",
     "authoring": "Help for those who add",
@@ -52,7 +52,7 @@ def pages(config: Config) -> Iterator[tuple[str, str]]:
     yield "pipeline.md", pipeline_page(known["pipeline"])
     yield "commands.md", commands_page(_parser())
     for package, title in PACKAGES.items():
-        yield f"modules/{package}.md", modules_page(package, title)
+        yield f"modules/{package}.rst", modules_page(package, title)
 
 
 def parameters_page(schema: Schema, config: Config) -> str:
@@ -180,8 +180,14 @@ def modules_page(package: str, title: str) -> str:
         for module in pkgutil.walk_packages([str(path)], prefix=f"cmbml.{package}.")
         if not module.name.rpartition(".")[2].startswith("_")
     ]
-    sections = [f"## {name}\n\n```{{automodule}} {name}\n```\n" for name in (f"cmbml.{package}", *names)]
-    return "\n".join([f"# cmbml.{package}\n\n{title}.\n", *sections])
+    sections = [_heading(name, "-") + f".. automodule:: {name}\n" for name in names]
+    # Of the package itself its own words: what it hands on stands under the modules.
+    own = f".. automodule:: cmbml.{package}\n   :no-members:\n"
+    return "\n".join([_heading(f"cmbml.{package}", "="), f"{title}.\n", own, *sections])
+
+
+def _heading(name: str, line: str) -> str:
+    return f"{name}\n{line * len(name)}\n\n"
 
 
 def _prose(text: str) -> str:

@@ -33,7 +33,7 @@ class Config:
     params
         Validated content of params.yaml, with a block for every method.
     pipeline
-        The stages of pipeline/*.yaml.
+        The stages of ``pipeline/*.yaml``.
     written
         What params.yaml says itself, without defaults.
     """
@@ -108,7 +108,7 @@ def _children(node: Any) -> Mapping[str, Any]:
 
 
 def load_config(root: Path | str | None = None, *, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read params.yaml and pipeline/*.yaml.
+    """Read params.yaml and ``pipeline/*.yaml``.
 
     Parameters
     ----------

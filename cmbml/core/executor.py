@@ -49,7 +49,7 @@ class BaseStageExecutor(metaclass=_Sealing):
     cfg
         The configuration; only declared parameters can be read, and only in ``__init__``.
     stage_str
-        Key of the stage in pipeline/*.yaml.
+        Key of the stage in ``pipeline/*.yaml``.
     """
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:

@@ -1,4 +1,4 @@
-"""The pipeline as described in pipeline/*.yaml: stages, their assets, and how they join."""
+"""The pipeline as described in ``pipeline/*.yaml``: stages, their assets, and how they join."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

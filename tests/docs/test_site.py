@@ -143,4 +143,6 @@ def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path):
     physics = (tmp_path / "html/docs/physics.html").read_text(encoding="utf-8")
     assert physics.count("<math") > 40
     modules = (tmp_path / "html/docs/reference/modules/methods.html").read_text(encoding="utf-8")
-    assert "cmbml.methods.ilc.weights" in modules
+    assert 'id="cmbml.methods.ilc.weights"' in modules
+    assert "Weights of least variance" in modules
+    assert ":param" not in modules
