@@ -1,5 +1,7 @@
 """Training in several processes, and what one sees of any training while it runs."""
 
+import io
+import logging
 import os
 import pickle
 import signal
@@ -124,6 +126,18 @@ def test_curves_grow_while_it_runs(tmp_path):
     assert len(seen) == 3 * 4
     valid = [value.simple_value for value in seen if value.tag == "valid"]
     assert valid == pytest.approx([row["valid"] for row in state["curve"]], rel=1e-6)
+
+
+def test_every_epoch_is_one_line(tmp_path, monkeypatch, caplog, capfd):
+    said = io.StringIO()
+    monkeypatch.setattr(training.LOG, "handlers", [logging.StreamHandler(said)])
+    monkeypatch.setattr(training.LOG, "propagate", False)
+    caplog.set_level(logging.INFO, "cmbml")
+    toy(tmp_path, 1, epochs=2).run()
+    first, second = said.getvalue().splitlines()
+    assert first.startswith("toy [#####.....] epoch 1/2  train ")
+    assert second.startswith("toy [##########] epoch 2/2  train ")
+    assert "epoch" not in capfd.readouterr().err
 
 
 def records(path):

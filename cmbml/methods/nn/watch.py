@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from cmbml.methods.nn.batches import Batches, Sample
 
+LOG = logging.getLogger("cmbml")
 Row = dict[str, float]
 
 
@@ -60,12 +60,12 @@ class Watch:
             leave=False,
         )
         self._stack.enter_context(self._bar)
-        # lines that are logged go above the bar
-        self._stack.enter_context(logging_redirect_tqdm([logging.getLogger("cmbml")]))
         return _Counted(batches, self._bar)
 
-    def epoch(self, row: Row) -> None:
-        """Show the end of an epoch."""
+    def epoch(self, row: Row, line: str) -> None:
+        """Show the end of an epoch; the line is logged, above the bar."""
+        with tqdm.external_write_mode():
+            LOG.info(line)
         self._bar.set_postfix({name: row[name] for name in ("train", "valid")})
         self._write(row)
 

@@ -105,8 +105,7 @@ class Training:
             for state in states:
                 if rank() == 0:
                     get_handler("PyTorchModel").write(self.resume, state)
-                    watch.epoch(state["curve"][-1])
-                    LOG.info(progress_line(self.name, state, settings.epochs))
+                    watch.epoch(state["curve"][-1], progress_line(self.name, state, settings.epochs))
         return state
 
     def _watch(self, state: State) -> Watch:
