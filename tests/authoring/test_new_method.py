@@ -38,6 +38,7 @@ def call(folder, *command):
     return done.stdout
 
 
+@pytest.mark.long
 def test_it_writes_all_that_a_method_is(clone):
     said = call(clone, "cmbml", "new", "method", NAME).split()
     for name in (
