@@ -16,10 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.core.dataset import Dataset
 from cmbml.core.handlers import get_handler
+from cmbml.sky.sht import alm2map, almxfl, gaussian_beam, map2alm, resize_alm
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
@@ -28,7 +31,11 @@ LINEAR = ("nilc_regularised", "hilc", "nilc")
 NETWORKS = ("gsc_unet", "cmbnncs", "patch_nn")
 # (split, at most this excess of gsc_unet in units of the best linear method's)
 TARGETS = {"test": 0.4, "shifted": 0.7, "other_foregrounds": 0.7}
+OURS = "gsc_unet"
 RESAMPLES = 4000
+BAND_WIDTH, LATITUDE_WIDTH = 20, 10
+# One standard deviation of a Gaussian, and how far from it coverage may be.
+COVERAGE, COVERAGE_TOLERANCE = 0.6827, 0.02
 Array = NDArray[np.float64]
 
 
@@ -95,6 +102,62 @@ def compare(found: dict[str, dict[str, Array]]) -> dict[str, Any]:
     return {"best_linear": best, "splits": table}
 
 
+def profiles(data: Dataset, split: str, linear: str) -> dict[str, Any]:
+    """Where in multipole and latitude the network is worse than the linear method, and its coverage.
+
+    Errors of both are squared in every band of multipoles, and of latitudes, sky by sky; a band is worse
+    where the 95 % interval of the mean paired difference lies above zero.
+    """
+    params = data.config.params
+    mask = data["mask"].mask.read().values[0] > 0
+    latitude = np.abs(90 - np.degrees(hp.pix2ang(params.instrument.nside, np.arange(mask.size))[0]))
+    rows, covered = [], []
+    for sim in data.splits[split].iter_sims():
+        truth = truth_map(data, split, sim)
+        wrong = {m: data[m].cleaned.at(split=split, sim=sim).read().values[0] - truth for m in (OURS, linear)}
+        sigma = data[OURS].uncertainty.at(split=split, sim=sim).read().values[0]
+        covered.append((np.abs(wrong[OURS]) < sigma)[mask].mean())
+        rows.append([banded(wrong[m], mask, latitude, params.analysis.lmax) for m in (OURS, linear)])
+    difference = np.array(rows)[:, 0] - np.array(rows)[:, 1]
+    low = difference.mean(axis=0) - 1.96 * difference.std(axis=0, ddof=1) / np.sqrt(len(rows))
+    names = band_names(mask, latitude, params.analysis.lmax)
+    ratio = np.mean(rows, axis=0)
+    return {
+        "ratio": {name: round(float(r), 3) for name, r in zip(names, ratio[0] / ratio[1], strict=True)},
+        "worse": [name for name, bound in zip(names, low, strict=True) if bound > 0],
+        "covered": round(float(np.mean(covered)), 4),
+    }
+
+
+def truth_map(data: Dataset, split: str, sim: int) -> Array:
+    """The CMB at the beam and band-limit of the analysis, uK_CMB."""
+    analysis = data.config.params.analysis
+    alm = resize_alm(data["cmb"].cmb.at(split=split, sim=sim).read().values, analysis.lmax)
+    beam = gaussian_beam(analysis.fwhm_arcmin, analysis.lmax)
+    sky: Array = alm2map(almxfl(alm, beam), data.config.params.instrument.nside)[0]
+    return sky
+
+
+def banded(wrong: Array, mask: NDArray[np.bool_], latitude: Array, lmax: int) -> Array:
+    """Power of an error in bands of multipoles, then its mean square in bands of latitude."""
+    cl = hp.alm2cl(map2alm((wrong * mask)[None], lmax)[0])
+    bands = [cl[low : low + BAND_WIDTH].mean() for low in range(0, lmax, BAND_WIDTH)]
+    squares = [np.mean(wrong[mask & (latitude // LATITUDE_WIDTH == k)] ** 2) for k in belts(mask, latitude)]
+    return np.array([*bands, *squares])
+
+
+def belts(mask: NDArray[np.bool_], latitude: Array) -> list[int]:
+    """Numbers of the bands of latitude that the mask leaves."""
+    return [int(k) for k in np.unique(latitude[mask] // LATITUDE_WIDTH)]
+
+
+def band_names(mask: NDArray[np.bool_], latitude: Array, lmax: int) -> list[str]:
+    """Names of what `banded` gives."""
+    multipoles = [f"l {low}-{low + BAND_WIDTH - 1}" for low in range(0, lmax, BAND_WIDTH)]
+    width = LATITUDE_WIDTH
+    return multipoles + [f"|b| {k * width}-{(k + 1) * width}" for k in belts(mask, latitude)]
+
+
 def markdown(result: dict[str, Any]) -> str:
     """The table, for people."""
     lines = [
@@ -110,6 +173,13 @@ def markdown(result: dict[str, Any]) -> str:
                 for key in ("excess", "rmse_to_plain_nilc")
             ]
             lines.append(f"| {split} | {method} | {row['rmse']:.3f} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| split | gsc_unet worse than the best linear method in | errors within one sigma |",
+        "|---|---|---|",
+    ]
+    for split, found in result["profiles"].items():
+        lines.append(f"| {split} | {', '.join(found['worse']) or 'nothing'} | {found['covered']:.3f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -132,8 +202,10 @@ def main() -> None:
         },
         "seconds": round(seconds, 1),
         **compare(errors(folder, profile)),
-        "targets": TARGETS,
+        "targets": TARGETS | {"covered": [COVERAGE - COVERAGE_TOLERANCE, COVERAGE + COVERAGE_TOLERANCE]},
     }
+    data = Dataset.open(folder)
+    result["profiles"] = {s: profiles(data, s, result["best_linear"]) for s in data.splits if s != "train"}
     RESULTS.mkdir(exist_ok=True)
     name = "training" if profile == "ml-64" else f"training-{profile}"
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")

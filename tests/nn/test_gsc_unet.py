@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import healpy as hp
 import numpy as np
 import pytest
 import torch
@@ -11,9 +12,15 @@ from cmbml.core.engine import Engine
 from cmbml.core.errors import CmbmlError, ConfigError, DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan import Plan
+from cmbml.methods.gsc_unet.covariance import (
+    combine,
+    domains_deg,
+    local_covariances,
+    pair_products,
+)
 from cmbml.methods.gsc_unet.differences import differences, scale_maps
-from cmbml.methods.gsc_unet.network import GscUnet, calibration, slopes
-from cmbml.methods.gsc_unet.regression import local_regression, smooth_deviation
+from cmbml.methods.gsc_unet.network import GscUnet, calibration
+from cmbml.methods.gsc_unet.statistics import regression
 from cmbml.methods.nn.faces import to_faces
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 from cmbml.sky.skymap import SkyMap
@@ -21,13 +28,22 @@ from tests.methods.small_sky import FWHM, LMAX, SED, draw_sky, observe
 from tests.methods.test_stages import UPSTREAM, repository, run
 
 TOY = {
-    "methods": ["nilc_regularised", "gsc_unet"],
+    "methods": ["nilc_regularised", "hilc", "gsc_unet"],
     "gsc_unet.peaks": [20, 41],
-    "gsc_unet.widths": [4, 4, 4],
+    "gsc_unet.nside": 4,
+    "gsc_unet.width": 8,
     "gsc_unet.epochs": 2,
-    "gsc_unet.domain_deg": 60.0,
+    "gsc_unet.domain_deg": 40.0,
 }
-STAGES = ("nilc_covariance", "nilc_regularised", "gsc_unet_samples", "gsc_unet_training", "gsc_unet")
+STAGES = (
+    "nilc_covariance",
+    "nilc_regularised",
+    "hilc_covariance",
+    "hilc",
+    "gsc_unet_samples",
+    "gsc_unet_training",
+    "gsc_unet",
+)
 
 
 def toy(folder, **overrides):
@@ -67,51 +83,162 @@ def test_scales_add_up():
     assert maps.sum(axis=0)[0] == pytest.approx(alm2map(alms[0, 0], 16))
 
 
-def test_local_regression_finds_weights_that_change_over_the_sky():
+def coarse(sky):
+    """Mean over the pixels of nside 4, as faces: those with the same NESTED parent."""
+    return to_faces(hp.reorder(hp.reorder(sky, r2n=True).reshape(192, -1).mean(axis=1), n2r=True))
+
+
+def test_products_are_averages_over_coarse_pixels():
     rng = np.random.default_rng(4)
-    truth = np.stack([np.ones((12, 16, 16)), np.zeros((12, 16, 16))])
-    truth[0, 4:8] = 2.0
-    skies = []
-    for _ in range(20):
-        inputs = rng.standard_normal((2, 12, 16, 16))
-        skies.append((inputs, (truth * inputs).sum(axis=0)))
-    weights = local_regression(skies, domain_deg=5.0)
-    # far from the change, the ridge alone; near it, a mixture
-    assert weights[0, 0, 12:, 12:] == pytest.approx(1.0, abs=0.01)
-    assert weights[0, 5, 6:10, 6:10] == pytest.approx(2.0, abs=0.01)
-    assert np.abs(weights[1]).max() < 0.2
+    maps = rng.standard_normal((2, 3, 12 * 16**2))
+    found = pair_products(maps, 4)
+    assert found.shape == (3, 2, 12, 4, 4)
+    for pair, (i, j) in enumerate([(0, 0), (0, 1), (1, 1)]):
+        for group, fields in enumerate(([0], [1, 2])):
+            expected = np.mean([coarse(maps[i, f] * maps[j, f]) for f in fields], axis=0)
+            assert found[pair, group] == pytest.approx(expected)
 
 
-def test_smoothed_deviations_stay_positive_and_keep_their_level():
+def test_q_and_u_share_weights_whatever_the_coordinates():
     rng = np.random.default_rng(5)
-    bright = to_faces(1 + 1e4 * (np.abs(np.linspace(-1, 1, 12 * 16**2)) < 0.1))
-    few = bright * rng.uniform(0.7, 1.3, bright.shape)
-    smoothed = smooth_deviation(few[None], 8.0)[0]
-    assert smoothed.min() > 0
-    assert np.median(smoothed / bright) == pytest.approx(1.0, abs=0.1)
+    maps = rng.standard_normal((2, 3, 12 * 16**2))
+    angle = rng.uniform(0, 2 * np.pi, 12 * 16**2)
+    turned = maps.copy()
+    turned[:, 1] = np.cos(angle) * maps[:, 1] - np.sin(angle) * maps[:, 2]
+    turned[:, 2] = np.sin(angle) * maps[:, 1] + np.cos(angle) * maps[:, 2]
+    assert pair_products(turned, 4) == pytest.approx(pair_products(maps, 4))
+
+
+def test_domains_are_wider_on_coarser_scales_and_lose_nothing():
+    products = np.zeros((1, 1, 2, 12, 8, 8))
+    products[..., 5, 4, 4] = 1.0
+    found = local_covariances(products, domains_deg((20, 80), 10.0))[0, 0]
+    assert found.min() >= 0
+    # the kernel of every pixel sums to one, so what all of them give is as large as their widths are alike
+    assert found.sum(axis=(1, 2, 3)) == pytest.approx(1.0, abs=0.05)
+    assert found[0].max() < 0.5 * found[1].max()
+
+
+def test_weights_are_smooth_between_coarse_pixels():
+    weights = np.ones((1, 2, 12, 4, 4))
+    weights[0, 1] = to_faces(hp.pix2vec(4, np.arange(192))[2])
+    maps = np.ones((2, 1, 12 * 16**2))
+    z = hp.pix2vec(16, np.arange(12 * 16**2))[2]
+    found = combine(weights, maps)[0] - 1
+    # linear interpolation over 15 degrees
+    assert found[np.abs(z) < 0.9] == pytest.approx(z[np.abs(z) < 0.9], abs=0.05)
+    assert np.abs(np.diff(found)).max() < 0.35
+
+
+def sky_products(amplitude, slope, rng, noise=1.0):
+    """Products of two maps and a residual in every coarse pixel: a foreground, and noise."""
+    fore = amplitude * rng.standard_normal(12 * 32**2)
+    maps = np.stack([10 * fore, slope * fore, 0.5 * slope * fore])
+    maps += np.array([[1.0], [noise], [1.0]]) * rng.standard_normal(maps.shape)
+    return pair_products(maps[:, None], 4)
+
+
+def statistics_of(skies):
+    mean = torch.as_tensor(np.mean(skies, axis=0))
+    return regression(mean, 1)
+
+
+def test_regression_is_least_squares():
+    rng = np.random.default_rng(6)
+    learned = statistics_of([sky_products(1.0, 2.0, rng) for _ in range(8)])
+    weights = learned["regression"][:, 0, 0].mean(dim=(-3, -2, -1)).numpy()
+    covariance = np.array([[101.0, 20.0], [20.0, 5.0]])
+    # 192 pixels of 64 draws, 8 skies
+    assert weights == pytest.approx(np.linalg.solve(covariance, [10.0, 2.0]), abs=0.01)
+    assert learned["scatter"].mean().item() == pytest.approx(np.sqrt(2.0), rel=0.02)
+
+
+def test_regression_knows_that_scales_overlap():
+    """Two scales that share a foreground and noise: least squares of both together, not of each alone."""
+    rng = np.random.default_rng(16)
+    skies, rows, wrong = [], [], []
+    for _ in range(6):
+        parts = rng.standard_normal((4, 12 * 32**2))
+        inputs = np.stack([parts[0] + 0.5 * parts[1], parts[1] + 0.5 * parts[0] + 0.3 * parts[2]])
+        residual = np.stack([parts[0] + parts[3], parts[1]])
+        skies.append(pair_products(np.stack([inputs, residual], axis=1).reshape(4, 1, -1), 4))
+        rows.append(inputs)
+        wrong.append(residual.sum(axis=0))
+    mean = torch.as_tensor(np.mean(skies, axis=0))
+    weights = regression(mean, 2)["regression"][0, 0].mean(dim=(-3, -2, -1)).numpy()
+    rows = np.concatenate(rows, axis=1)
+    assert weights == pytest.approx(np.linalg.solve(rows @ rows.T, rows @ np.concatenate(wrong)), abs=0.02)
+
+
+def network(skies):
+    torch.manual_seed(1)
+    model = GscUnet(1, 1, 2, 4, 8, 1)
+    model.normalise(statistics_of(skies) | {"deviation": torch.ones(5, 1, 1, 12, 4, 4)})
+    return model
+
+
+def inputs(products):
+    """Rows of maps alone, and all rows, as a batch of one."""
+    return torch.as_tensor(products[[0, 1, 3]])[None], torch.as_tensor(products)[None]
 
 
 def test_the_network_starts_with_the_regression():
-    torch.manual_seed(1)
-    model = GscUnet(1, 4, 2, 8, (4, 4, 4))
-    regression = torch.randn(1, 4, 12, 8, 8)
-    model.normalise({"regression": regression})
-    seen = torch.randn(3, 4, 1, 12, 8, 8)
-    said = model(seen)
-    assert said.shape == (3, 2, 1, 12, 8, 8)
-    assert said[:, 0, 0].detach() == pytest.approx((regression[0] * seen[:, :, 0]).sum(dim=1), abs=1e-5)
+    rng = np.random.default_rng(7)
+    skies = [sky_products(1.0, 2.0, rng) for _ in range(3)]
+    model = network(skies)
+    model.farthest.fill_(1e9)
+    said = model(inputs(skies[0])[0])
+    assert said.shape == (1, 3, 1, 1, 12, 4, 4)
+    assert said[0, :-1].detach().numpy() == pytest.approx(model.regression.numpy(), rel=1e-4, abs=1e-7)
+    assert not said[0, -1].any()
 
 
-def test_slopes_are_the_spectra_of_foregrounds():
-    """Differences of one foreground, whose spectrum is another on every second face."""
-    sky = torch.rand(1, 1, 1, 12, 8, 8) + 0.5
-    steeper = 1.0 + (torch.arange(12) % 2)[:, None, None].expand(12, 8, 8)
-    first = torch.cat([sky, 2 * steeper * sky, 3 * sky], dim=1)
-    both = torch.cat([first, 10 * first], dim=1)
-    found = slopes(both, 2, 2)
-    assert found.shape == (1, 1, 4, 12, 2, 2)
-    assert found[0, 0, 0, :, 0, 0] == pytest.approx(2 * steeper[:, 0, 0])
-    assert found[0, 0, 3, :, 1, 1] == pytest.approx(1.5 / steeper[:, 0, 0])
+def test_what_is_left_is_the_mean_square_of_the_error():
+    rng = np.random.default_rng(8)
+    maps = rng.standard_normal((2, 3, 1, 12 * 16**2))
+    model = GscUnet(1, 2, 2, 4, 8, 1)
+    said = torch.zeros(1, 3, 1, 2, 12, 4, 4, dtype=torch.float64)
+    said[:, 0, :, 0], said[:, 1, :, 0], said[:, 1, :, 1] = 0.3, -2.0, 1.0
+    wrong = maps[0, 2] - 0.3 * maps[0, 0] + 2.0 * maps[0, 1] + maps[1, 2] - maps[1, 1]
+    left = model.left(said, torch.as_tensor(pair_products(maps.reshape(6, 1, -1), 4))[None])
+    # the ridge adds a millionth
+    assert left[0, 0].numpy() == pytest.approx(coarse(wrong[0] ** 2), rel=1e-5)
+
+
+def test_training_reads_the_spectrum_off_the_sky():
+    """Skies of two spectra: one set of weights for both leaves foreground, the network's leave little."""
+    rng = np.random.default_rng(9)
+    skies = [sky_products(3.0, slope, rng, noise=6.0) for slope in (1.0, 3.0) * 6]
+    model = network(skies)
+    model.farthest.fill_(1e9)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+
+    def left():
+        found = [model.left(model(inputs(sky)[0]), inputs(sky)[1]).mean() for sky in skies]
+        return torch.stack(found).mean().item()
+
+    before = left()
+    for sky in skies * 20:
+        seen, products = inputs(sky)
+        optimizer.zero_grad()
+        model.loss(model(seen), products).backward()
+        optimizer.step()
+    # noise alone would leave 1.0 to 1.1; the regression leaves a sixth of the foreground's variance
+    assert before > 1.6
+    assert left() < 0.75 * before
+
+
+def test_a_sky_unlike_all_others_keeps_the_base():
+    rng = np.random.default_rng(10)
+    skies = [sky_products(1.0, 2.0, rng) for _ in range(3)]
+    model = network(skies)
+    usual = model.read(model.triangle(inputs(skies[0])[0]))
+    model.mean.copy_(usual[0])
+    strange = inputs(sky_products(1e4, -50.0, rng))[0]
+    kept = model(inputs(skies[0])[0])[0, :-1].detach()
+    assert kept.abs().max() == pytest.approx(model.regression.abs().max().item(), rel=0.01)
+    shares = model.trust(model.departure(model.read(model.triangle(strange))))
+    assert shares.max() < 0.2
 
 
 def test_calibration_covers_68_percent():
@@ -163,11 +290,12 @@ def add_cmb(data, split, sim):
 def test_the_response_to_the_cmb_is_one(data, trained):
     """Measured by a second CMB in the input; for weights that were drawn at random, too."""
     engine = Engine(Plan(data.config))
-    base, network = (engine.make_executor(key, None) for key in ("nilc_regularised", "gsc_unet"))
+    base, other, network = (engine.make_executor(k, None) for k in ("nilc_regularised", "hilc", "gsc_unet"))
     written = {}
-    base.writer = lambda handler, path, sky, options: handler.write(path, sky)
+    for linear in (base, other):
+        linear.writer = lambda handler, path, sky, options: handler.write(path, sky)
     network.writer = lambda handler, path, sky, options: written.update({path.name: sky.values})
-    for executor in (base, network):
+    for executor in (base, other, network):
         executor.setup()
     if not trained:
         torch.manual_seed(3)
@@ -176,7 +304,7 @@ def test_the_response_to_the_cmb_is_one(data, trained):
     files = {p: p.read_bytes() for p in (data.config.root / "data/stages").rglob("test/sim0000/*.fits")}
 
     def clean():
-        for executor in (base, network):
+        for executor in (base, other, network):
             with executor.name_tracker.set_contexts({"split": "test", "sim": 0}):
                 executor.process_sim(data.splits["test"], 0)
         linear = data["nilc_regularised"].cleaned.at(split="test", sim=0).read().values

@@ -1,7 +1,7 @@
-"""The network of gsc_unet: from differences of bands to the residual of a linear estimate, and its error.
+"""The network of gsc_unet: from local covariances of CMB-free maps to weights, and the error they leave.
 
-What it subtracts depends on nothing but the differences, in which there is no CMB.  So the CMB passes with
-response one whatever the weights are, and training cannot learn what the CMB looks like.
+What is subtracted is a sum of CMB-free maps, with weights that depend on CMB-free maps alone.  So the CMB
+passes with response one whatever the network says, and training cannot learn what the CMB looks like.
 """
 
 from collections.abc import Mapping
@@ -12,122 +12,162 @@ from torch import Tensor, nn
 
 from cmbml.methods.nn.layers import HealpixUNet
 
-# Of the loss of the error in units of that of the residual.
-ERROR_WEIGHT = 0.05
+# Of the loss of the error's size in units of that of the error.
+SIZE_WEIGHT = 0.02
 # The quantile of |error| that lies one standard deviation from zero.
 ONE_SIGMA = 0.682689
-
-
-# Slopes are read off domains of 4 pixels and more across; finer ones would be noise.
-FIRST_SLOPES = 2
+# Of the variance of a map: keeps what is positive positive where maps are nearly the same, in float32 too.
+RIDGE = 1e-6
+# How far, in units of the farthest train sky, a sky may be from what is usual before it is trusted less.
+TRUST = 4.0
 
 
 class GscUnet(nn.Module):
-    """Predicts the residual of the base, and its standard deviation.
+    """Says with which weights CMB-free maps add up to the residual of the base.
 
-    The residual in units of its scatter over train skies is a sum of the differences with weights, plus a
-    free term.  The weights are those of a local linear regression on train skies plus what a U-Net on the
-    sphere adds to them, pixel by pixel; the U-Net begins with zero.  It sees the differences, how bright they
-    are on average, and the slopes between neighbouring ones: the local spectra of the foregrounds.
+    In the basis in which the maps of one sky are independent and of unit variance, around every point
+    (the triangle of Cholesky, the brightest map first), the weights are the covariances of residual and
+    maps.  They start from those of a linear regression on train skies, and a U-Net on the sphere changes
+    them.  It reads the triangle: how bright each map is, and by how much of each brighter one it is explained
+    -- the local spectra of the foregrounds.  Where a sky is unlike all train skies, weights fall towards
+    zero: what is left is the base.
 
     Parameters
     ----------
-    n_stokes
-        Number of Stokes fields.
-    n_inputs
-        Number of differences of each, over all scales.
+    n_groups
+        Number of groups of Stokes fields (see `cmbml.methods.gsc_unet.covariance`).
     n_scales
-        Number of scales.
+        Number of needlet scales.
+    n_maps
+        Number of maps on every scale.
     nside
-        Resolution.
-    widths
-        Channels of the U-Net on every level.
+        Resolution of the covariances.
+    width
+        Channels of the network.
+    levels
+        Levels of the U-Net.
     """
 
     def __init__(
-        self, n_stokes: int, n_inputs: int, n_scales: int, nside: int, widths: tuple[int, ...]
+        self, n_groups: int, n_scales: int, n_maps: int, nside: int, width: int, levels: int
     ) -> None:
         super().__init__()
-        self.shape = (n_stokes, n_inputs, n_scales)
-        self.levels = range(FIRST_SLOPES, len(widths))
-        n_slopes = n_inputs - n_scales
-        faces = (12, nside, nside)
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(
-            ("mean", "deviation", "regression"), (n_stokes, n_inputs, *faces)
-        )
-        shapes |= dict.fromkeys(("residual_mean", "residual_deviation"), (n_stokes, *faces))
-        for level in self.levels:
-            coarse = (n_stokes, n_slopes, 12, nside >> level, nside >> level)
-            shapes |= {f"slope_mean_{level}": coarse, f"slope_deviation_{level}": coarse}
+        self.n_maps = n_maps
+        self.shape = (n_groups, n_scales)
+        faces = (*self.shape, 12, nside, nside)
+        n_read = n_maps * (n_maps + 3) // 2
+        shapes = {
+            "regression": (n_maps, *faces),
+            "scatter": faces,
+            "mean": (n_read, *faces),
+            "deviation": (n_read, *faces),
+            "farthest": self.shape,
+        }
         for name, shape in shapes.items():
-            self.register_buffer(name, torch.full(shape, float("deviation" in name)), persistent=False)
-        extras = dict.fromkeys(self.levels, n_stokes * n_slopes)
-        if extras:
-            extras[len(widths) - 1] *= 2
-        self.unet = HealpixUNet(
-            n_stokes * (2 * n_inputs + 2), n_stokes * (n_inputs + 2), nside, widths, extras
+            start = float(name in ("scatter", "deviation", "farthest"))
+            self.register_buffer(name, torch.full(shape, start), persistent=False)
+        self.register_buffer("_pairs", torch.triu_indices(n_maps, n_maps), persistent=False)
+        self.register_buffer("_below", torch.tril_indices(n_maps, n_maps), persistent=False)
+        blocks = n_groups * n_scales
+        self.stem = nn.Sequential(nn.Conv2d(2 * n_read * blocks, width, 1), nn.SiLU())
+        self.unet = HealpixUNet(width, width // 2, nside, (width // 2,) * levels)
+        self.head = nn.Sequential(
+            nn.Conv2d(width + width // 2, width, 1), nn.SiLU(), nn.Conv2d(width, blocks * (2 * n_maps + 1), 1)
         )
-        nn.init.zeros_(self.unet.head.weight)
-        nn.init.zeros_(self.unet.head.bias)
+        nn.init.zeros_(self.head[-1].weight)
+        nn.init.zeros_(self.head[-1].bias)
 
     def normalise(self, statistics: Mapping[str, Any]) -> None:
-        """Take over what was learned on train: means, deviations, and the weights of the regression."""
+        """Take over what was learned on train (see `cmbml.methods.gsc_unet.statistics`)."""
         for name, value in statistics.items():
             getattr(self, name).copy_(torch.as_tensor(value))
 
-    def forward(self, differences: Tensor) -> Tensor:
-        """Normalised residual and the logarithm of its scatter.
+    def forward(self, covariances: Tensor) -> Tensor:
+        """Weights, and the logarithm of the standard deviation that they leave in units of the residual's.
 
-        ``(n, n_inputs, n_stokes, 12, nside, nside)``, uK_CMB, to ``(n, 2, n_stokes, 12, nside, nside)``.
+        Pairs of maps of one scale, every pair on all scales in turn, ``(n, n_pairs * n_scales, n_groups, 12,
+        nside, nside)``, uK_CMB^2, to ``(n, n_maps + 1, n_groups, n_scales, 12, nside, nside)``.
         """
-        n_stokes, n_inputs, _ = self.shape
-        bright = differences.transpose(1, 2) / self.deviation
-        usual = self.mean / self.deviation
-        linear = (self.regression * (bright - usual)).sum(dim=2)
-        level = self.residual_deviation.log()
-        level = ((level - level.mean()) / (level.std() + 1e-6)).expand_as(linear)
-        features = torch.cat(
-            [
-                torch.asinh(bright - usual),
-                torch.asinh(usual).expand_as(bright),
-                torch.asinh(linear)[:, :, None],
-                level[:, :, None],
-            ],
-            dim=2,
+        with torch.autocast(covariances.device.type, enabled=False):
+            triangle = self.triangle(covariances)
+            read = self.read(triangle)
+        departure = self.departure(read)
+        said = self._say(torch.asinh(departure)).double()
+        factor, added, size = said.split([self.n_maps, self.n_maps, 1], dim=1)
+        usual = read[:, -self.n_maps :].double()
+        mixed = (usual * (1 + factor) + added) * self.trust(departure) * self.scatter
+        weights = torch.linalg.solve_triangular(triangle.mT, _last(mixed)[..., None], upper=True)[..., 0]
+        return torch.cat([_first(weights), size], dim=1)
+
+    def triangle(self, covariances: Tensor) -> Tensor:
+        """Cholesky factors, ``(n, n_groups, n_scales, 12, nside, nside, n_maps, n_maps)``, float64."""
+        rows, columns = self._pairs
+        values = _last(covariances.double().unflatten(1, (len(rows), -1)).transpose(2, 3))
+        matrix = values.new_zeros((*values.shape[:-1], self.n_maps, self.n_maps))
+        matrix[..., rows, columns] = matrix[..., columns, rows] = values
+        return torch.linalg.cholesky(
+            matrix + RIDGE * torch.diag_embed(torch.diagonal(matrix, dim1=-2, dim2=-1))
         )
-        said = self.unet(_as_samples(features), self._extras(differences))
-        said = said.unflatten(0, (-1, 12)).transpose(1, 2).unflatten(1, (n_stokes, n_inputs + 2))
-        weights, free, scatter = said.split([n_inputs, 1, 1], dim=2)
-        added = (weights * bright).sum(dim=2) + free[:, :, 0]
-        return torch.stack([linear + added, scatter[:, :, 0]], dim=1)
 
-    def _extras(self, differences: Tensor) -> dict[int, Tensor]:
-        """Normalised slopes by level; on the coarsest also their means over the sky."""
-        extras = {}
-        for level in self.levels:
-            found = slopes(differences, self.shape[2], level)
-            mean, deviation = (getattr(self, f"slope_{what}_{level}") for what in ("mean", "deviation"))
-            seen = torch.asinh((found - mean) / deviation)
-            if level == self.levels[-1]:
-                seen = torch.cat([seen, seen.mean(dim=(-3, -2, -1), keepdim=True).expand_as(seen)], dim=2)
-            extras[level] = _as_samples(seen)
-        return extras
+    def read(self, triangle: Tensor) -> Tensor:
+        """What the U-Net sees: the triangle in logarithms and ratios, and the regression in its basis."""
+        size = torch.diagonal(triangle, dim1=-2, dim2=-1)
+        ratios = triangle / size[..., None, :]
+        shape = ratios + torch.diag_embed(size.log() - 1)
+        rows, columns = self._below
+        usual = (triangle.mT @ _last(self.regression.double())[..., None])[..., 0] / self.scatter[..., None]
+        return _first(torch.cat([shape[..., rows, columns], usual], dim=-1)).float()
 
-    def loss(self, said: Tensor, residual: Tensor) -> Tensor:
-        """Smooth L1 of the residual, and the likelihood of what it is wrong by.
+    def departure(self, read: Tensor) -> Tensor:
+        """How far features are from what is usual, in standard deviations over train."""
+        return (read - self.mean) / self.deviation
 
-        `said` is from ``forward``; `residual` is ``(n, 1, n_stokes, 12, nside, nside)``, uK_CMB.
+    def trust(self, departure: Tensor) -> Tensor:
+        """1 where a sky is like those of train, less the farther it is from them all."""
+        far = departure.square().mean(dim=1, keepdim=True) / self.farthest[..., None, None, None]
+        return (TRUST / far).clamp(max=1.0)
+
+    def place(self) -> Tensor:
+        """What is usual here in units of how much that changes over the sky: where on the sky this is."""
+        over_sky = {"dim": (-3, -2, -1), "keepdim": True}
+        spread = self.mean.std(**over_sky)
+        return (self.mean - self.mean.mean(**over_sky)) / (spread + torch.finfo(spread.dtype).tiny)
+
+    def _say(self, seen: Tensor) -> Tensor:
+        """The convolutional part: channels, groups and scales side by side."""
+        joined = (
+            torch.cat([seen, self.place().expand_as(seen)], dim=1).flatten(1, 3).transpose(1, 2).flatten(0, 1)
+        )
+        stem = self.stem(joined)
+        said = self.head(torch.cat([stem, self.unet(stem)], dim=1))
+        return said.unflatten(0, (-1, 12)).transpose(1, 2).unflatten(1, (-1, *self.shape))
+
+    def loss(self, said: Tensor, products: Tensor) -> Tensor:
+        """Mean square error in units of that of the base, and the likelihood of its predicted size.
+
+        `said` is from ``forward``; `products` are those of maps and residual in every coarse pixel, scale
+        after scale, the residual last on each: ``(n, n_pairs, n_groups, 12, nside, nside)``, uK_CMB^2.
         """
-        wanted = (residual[:, 0] - self.residual_mean) / self.residual_deviation
-        value = nn.functional.smooth_l1_loss(said[:, 0], wanted)
-        wrong = (said[:, 0].detach() - wanted).abs()
-        scatter = said[:, 1]
-        return value + ERROR_WEIGHT * (scatter + wrong * torch.exp(-scatter)).mean()
+        left = self.left(said, products)
+        variance = self.variance(said)
+        likelihood = 0.5 * (variance.log() + left.detach() / variance).mean()
+        return (left / self._usual()).mean() + SIZE_WEIGHT * likelihood
 
-    def residual(self, said: Tensor) -> tuple[Tensor, Tensor]:
-        """Residual and its uncalibrated standard deviation in uK_CMB, of what ``forward`` said."""
-        value = said[:, 0] * self.residual_deviation + self.residual_mean
-        return value, said[:, 1].exp() * self.residual_deviation
+    def left(self, said: Tensor, products: Tensor) -> Tensor:
+        """Mean square of what is left in coarse pixels, ``(n, n_groups, 12, nside, nside)``, uK_CMB^2."""
+        weights = torch.cat([-said[:, :-1], torch.ones_like(said[:, -1:])], dim=1)
+        weights = weights.movedim(3, 1).flatten(1, 2)
+        rows, columns = torch.triu_indices(weights.shape[1], weights.shape[1], device=said.device)
+        times = torch.where(rows == columns, 1 + RIDGE, 2.0).double().view(-1, 1, 1, 1, 1)
+        return (times * weights[:, rows] * weights[:, columns] * products.double()).sum(dim=1)
+
+    def variance(self, said: Tensor) -> Tensor:
+        """Of the error, all scales together; uncalibrated, ``(n, n_groups, 12, nside, nside)``, uK_CMB^2."""
+        return (2 * said[:, -1].mean(dim=2)).exp() * self._usual()
+
+    def _usual(self) -> Tensor:
+        """Variance of the base's residual over train, all scales together."""
+        return self.scatter.square().sum(dim=1)
 
 
 def calibration(wrong: Tensor, sigma: Tensor) -> float:
@@ -144,35 +184,10 @@ def calibration(wrong: Tensor, sigma: Tensor) -> float:
     return float(ratio.kthvalue(max(round(ONE_SIGMA * ratio.numel()), 1)).values)
 
 
-def slopes(differences: Tensor, n_scales: int, level: int) -> Tensor:
-    """Slopes of each difference against the one before it, by least squares in coarse pixels.
-
-    They are what the spectra of the foregrounds are, wherever foregrounds are brighter than the noise.
-
-    Parameters
-    ----------
-    differences
-        ``(n, n_inputs, n_stokes, 12, nside, nside)``, uK_CMB, scale after scale.
-    n_scales
-        Number of scales.
-    level
-        A coarse pixel is 2^level pixels wide.
-
-    Returns
-    -------
-    Tensor
-        ``(n, n_stokes, n_inputs - n_scales, 12, nside / 2^level, nside / 2^level)``.
-    """
-    scales = differences.transpose(1, 2).unflatten(2, (n_scales, -1))
-    before, after = scales[:, :, :, :-1], scales[:, :, :, 1:]
-    return (_pooled(before * after, level) / _pooled(before**2, level).clamp(min=1e-12)).flatten(2, 3)
+def _last(channels: Tensor) -> Tensor:
+    """Channels, which are the axis before groups and scales, to the end."""
+    return channels.movedim(-6, -1)
 
 
-def _pooled(faces: Tensor, level: int) -> Tensor:
-    pooled = nn.functional.avg_pool2d(faces.flatten(0, -3), 2**level)
-    return pooled.unflatten(0, faces.shape[:-2])
-
-
-def _as_samples(features: Tensor) -> Tensor:
-    """``(n, n_stokes, c, 12, nside, nside)`` to ``(n * 12, n_stokes * c, nside, nside)``."""
-    return features.flatten(1, 2).transpose(1, 2).flatten(0, 1)
+def _first(channels: Tensor) -> Tensor:
+    return channels.movedim(-1, -6)
