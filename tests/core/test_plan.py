@@ -11,12 +11,17 @@ from tests.conftest import ROOT
 
 SHIPPED = Plan(load_config(ROOT))
 SCORES = {"comparison", "scores"}
+# Which pixels make a patch depends on the resolution alone.
+TABLE = {"patch_nn_table"}
 # Whatever cleans, and what it learns from the train split: all of it reads the observations.
 METHODS = {
     stage.key
     for stage in SHIPPED.stages.values()
     if stage.file not in ("pipeline/simulation.yaml", "pipeline/analysis.yaml")
-}
+} - TABLE
+GSC_UNET = {key for key in METHODS if key.startswith("gsc_unet")}
+# The mask chooses the patches to learn from.
+PATCHES = {"patch_nn_samples", "patch_nn_training", "patch_nn"}
 LEARNED = {key for key in METHODS if set(SHIPPED.stages[key].splits) <= {"train", "valid"}}
 SKY = {"observations"} | METHODS | SCORES
 FROM_CMB = {"cmb", "noise_floor", "perfect_estimate"} | SKY
@@ -46,18 +51,26 @@ def changed(real_config, **overrides):
     [
         ("nilc__ilc_bias", 0.02, {"nilc"} | SCORES),
         ("nilc__peaks", [60, 120, 161], {"nilc"} | SCORES),
-        ("hilc__shrinkage", 0.5, {"hilc"} | SCORES),
-        ("hilc__bin_width", 10, {"hilc_covariance", "hilc"} | SCORES),
+        ("hilc__shrinkage", 0.5, {"hilc"} | GSC_UNET | SCORES),
+        ("hilc__bin_width", 10, {"hilc_covariance", "hilc"} | GSC_UNET | SCORES),
         ("analysis__n_bootstrap", 500, {"scores"}),
         ("analysis__band_width", 20, {"mask_coupling"} | SCORES),
         ("analysis__fwhm_arcmin", 90.0, {"noise_floor", "perfect_estimate", "mask_coupling"} | SCORES),
         ("analysis__lmax", 150, {"perfect_estimate", "mask_coupling"} | SCORES),
-        ("mask__latitude_deg", 25.0, {"mask", "mask_coupling", "wiener_window", "wiener"} | SCORES),
+        (
+            "mask__latitude_deg",
+            25.0,
+            {"mask", "mask_coupling", "wiener_window", "wiener"} | PATCHES | SCORES,
+        ),
         ("foregrounds__model", "layered", {"draws", "draw_table", "leakage", "noise_floor"} | SKY),
         ("instrument__bands__100__depth_uk_arcmin", 50.0, {"noise_floor"} | SKY),
         ("instrument__bands__545__fwhm_arcmin", 60.0, {"noise_floor"} | SKY),
         ("instrument__lmax", 165, FROM_THEORY),
-        ("instrument__nside", 128, {"mask", "mask_coupling", "noise_floor", "perfect_estimate"} | SKY),
+        (
+            "instrument__nside",
+            128,
+            {"mask", "mask_coupling", "noise_floor", "perfect_estimate"} | TABLE | SKY,
+        ),
         ("cosmology__scatter", False, {"cosmology", "draw_table"} | FROM_THEORY),
         ("cosmology__source", "wmap9", {"cosmology", "draw_table"} | FROM_THEORY),
         ("seed", 5, {"cosmology", "draws", "draw_table", "leakage"} | FROM_THEORY),
