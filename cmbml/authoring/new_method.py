@@ -11,6 +11,7 @@ from cmbml.core.profile import BASE, PROFILES
 from cmbml.core.repository import PARAMS, PIPELINE
 
 TEMPLATES = Path(__file__).parent / "templates/method"
+DEMO = "demo.yaml"
 _METHODS = re.compile(r"^methods: \[(.*)\]$", re.MULTILINE)
 
 
@@ -32,7 +33,13 @@ def new_method(root: Path, name: str) -> list[Path]:
         root / PIPELINE / f"{name}.yaml": "pipeline.yaml",
         root / f"tests/methods/test_{name}.py": "test.py",
     }
-    values = {path: _switched_on(path, name) for path in (root / PARAMS, root / PROFILES / f"{BASE}.yaml")}
+    block = _filled("params.yaml", name)
+    values = {
+        path: _switched_on(path, name) + block for path in (root / PARAMS, root / PROFILES / f"{BASE}.yaml")
+    }
+    # What `make demo` shows; its other parameters are those of the base.
+    demo = root / PROFILES / DEMO
+    values[demo] = _switched_on(demo, name)
     package.mkdir()
     for path, template in files.items():
         path.write_text(_filled(template, name), encoding="utf-8")
@@ -51,13 +58,13 @@ def _check_name(root: Path, name: str) -> None:
 
 
 def _switched_on(path: Path, name: str) -> str:
-    """Text of a file of parameters, with the method among the methods and its block at the end."""
+    """Text of a file of parameters, with the method among the methods."""
     text = path.read_text(encoding="utf-8")
     found = _METHODS.search(text)
     if found is None:
         raise ConfigError(f"{path.name}: no line 'methods: [...]': write the methods on one line")
     methods = ", ".join([*([found[1]] if found[1].strip() else []), name])
-    return f"{text[: found.start()]}methods: [{methods}]{text[found.end() :]}{_filled('params.yaml', name)}"
+    return f"{text[: found.start()]}methods: [{methods}]{text[found.end() :]}"
 
 
 def _filled(template: str, name: str) -> str:

@@ -51,6 +51,7 @@ def test_it_writes_all_that_a_method_is(clone):
     params = read_yaml(clone / "params.yaml")
     assert params["methods"][-1] == NAME
     assert params[NAME] == {"widest_arcmin": 130.0}
+    assert read_yaml(clone / "profiles/demo.yaml")["methods"][-1] == NAME
     assert (clone / "profiles/mini.yaml").read_bytes() == (clone / "params.yaml").read_bytes()
     assert call(clone, "cmbml", "check").endswith("no problem found\n")
     call(clone, "ruff", "check", ".")
