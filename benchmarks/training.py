@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from cmbml.core.dataset import Dataset
 from cmbml.core.handlers import get_handler
-from cmbml.sky.sht import alm2map, almxfl, gaussian_beam, map2alm, resize_alm
+from cmbml.methods.nn.executors.samples import target_map
+from cmbml.sky.sht import map2alm
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
@@ -113,7 +114,8 @@ def profiles(data: Dataset, split: str, linear: str) -> dict[str, Any]:
     latitude = np.abs(90 - np.degrees(hp.pix2ang(params.instrument.nside, np.arange(mask.size))[0]))
     rows, covered = [], []
     for sim in data.splits[split].iter_sims():
-        truth = truth_map(data, split, sim)
+        cmb = data["cmb"].cmb.at(split=split, sim=sim).read().values
+        truth = target_map(cmb, params.instrument.nside, params.analysis.fwhm_arcmin, params.analysis.lmax)[0]
         wrong = {m: data[m].cleaned.at(split=split, sim=sim).read().values[0] - truth for m in (OURS, linear)}
         sigma = data[OURS].uncertainty.at(split=split, sim=sim).read().values[0]
         covered.append((np.abs(wrong[OURS]) < sigma)[mask].mean())
@@ -127,15 +129,6 @@ def profiles(data: Dataset, split: str, linear: str) -> dict[str, Any]:
         "worse": [name for name, bound in zip(names, low, strict=True) if bound > 0],
         "covered": round(float(np.mean(covered)), 4),
     }
-
-
-def truth_map(data: Dataset, split: str, sim: int) -> Array:
-    """The CMB at the beam and band-limit of the analysis, uK_CMB."""
-    analysis = data.config.params.analysis
-    alm = resize_alm(data["cmb"].cmb.at(split=split, sim=sim).read().values, analysis.lmax)
-    beam = gaussian_beam(analysis.fwhm_arcmin, analysis.lmax)
-    sky: Array = alm2map(almxfl(alm, beam), data.config.params.instrument.nside)[0]
-    return sky
 
 
 def banded(wrong: Array, mask: NDArray[np.bool_], latitude: Array, lmax: int) -> Array:

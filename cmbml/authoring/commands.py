@@ -4,11 +4,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from cmbml.core.console import Add
 from cmbml.core.dvcfile import dvc_yaml
 from cmbml.core.plan import Plan
 from cmbml.core.repository import DVC_YAML
-
-Add = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 
 
 def add_commands(

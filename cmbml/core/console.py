@@ -1,5 +1,6 @@
 """What a run says: progress and notes on the console, everything in a file of .cmbml/runs."""
 
+import argparse
 import atexit
 import json
 import logging
@@ -20,6 +21,8 @@ from cmbml.core.repository import LOCAL
 from cmbml.core.units import Unit
 
 LOG = logging.getLogger("cmbml")
+# Makes a command of the command line from its name, its function and a description.
+Add = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 _EVERY_SECONDS = 1.0
 
 

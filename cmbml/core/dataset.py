@@ -1,6 +1,7 @@
 """Finished data, read from Python: every output of every stage by name."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from cmbml.core.asset import Asset, Reach
@@ -51,13 +52,17 @@ class Dataset(Mapping[str, "StageData"]):
 
     def __iter__(self) -> Iterator[str]:
         """Keys of the stages that the parameters switch on."""
-        return iter(Plan(self.config).stages)
+        return iter(self._stages)
 
     def __repr__(self) -> str:
         return f"<dataset {self.config.dataset}: {', '.join(self)}>"
 
     def __len__(self) -> int:
-        return len(Plan(self.config).stages)
+        return len(self._stages)
+
+    @cached_property
+    def _stages(self) -> list[str]:
+        return list(Plan(self.config).stages)
 
 
 class StageData:

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from cmbml.core.console import Add
 from cmbml.core.plan import Plan
 from cmbml.core.repository import find_root
 
-Add = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 Dvc = Callable[..., None]
 
 
@@ -73,8 +73,8 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
 
 
 def _exchange(options: argparse.Namespace, plan: Plan, dvc: Dvc, verb: str) -> None:
-    from cmbml.exchange.partial import pull_files
     from cmbml.exchange.publish import gathered, targets
+    from cmbml.exchange.simulations import pull_files
 
     root = plan.config.root
     wanted = targets(plan, options.stage, options.split, options.sims)

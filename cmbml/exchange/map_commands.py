@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from cmbml.core.console import Add
 from cmbml.core.errors import ConfigError
 from cmbml.core.plan import Plan
-from cmbml.exchange.commands import Add
 
 
 def add_map_commands(add: Add, plan: Callable[[], Plan]) -> None:

@@ -230,8 +230,7 @@ class Cleaning:
             )
 
     def _path(self, name: str) -> Path:
-        out = self.folder / self.order.out
-        return out.with_name(f"{out.name.partition('.')[0]}_{name}")
+        return self.order.beside(self.folder, name)
 
     def _sky(self, alms: Sequence[Alm]) -> SkyMap:
         sky = alm2map(np.stack(alms), nside_for(self.order.lmax), threads=self.order.threads)

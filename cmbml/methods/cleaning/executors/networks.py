@@ -1,6 +1,7 @@
 """`cmbml clean` with a trained network: its checkpoint says which bands, beams and resolution it takes."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,22 @@ class NetworkCleaning:
             raise ConfigError(f"{order.method} needs --model: the model_best.pt that its stage has trained")
         self.order, self.folder, self.model = order, folder, order.model
         self.checkpoint: dict[str, Any] = get_handler("PyTorchModel").read(folder / order.model)
-        try:
+        with self._blamed_on_checkpoint():
             check_checkpoint(self.checkpoint)
             self.table = self._same_bands(table)
             self._check_options()
+
+    @contextmanager
+    def _blamed_on_checkpoint(self) -> Iterator[None]:
+        """Say in one line what a checkpoint lacks, or what in it does not fit."""
+        try:
+            yield
         except ValueError as error:
-            raise DataError(f"{order.model}: {error}") from None
+            raise DataError(f"{self.model}: {error}") from None
         except KeyError as error:
-            raise DataError(f"{order.model}: is no checkpoint of {order.method}: no {error} in it") from None
+            raise DataError(
+                f"{self.model}: is no checkpoint of {self.order.method}: no {error} in it"
+            ) from None
 
     def _same_bands(self, table: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         """The rows of its bands, in its order."""
@@ -91,15 +100,8 @@ class NetworkCleaning:
         from cmbml.methods.nn.ranks import own_device
         from cmbml.methods.nn.training import seeded
 
-        with seeded(0, self.order.threads):
-            try:
-                return clean_sky_of(self.order.method)(self.checkpoint, maps, own_device())
-            except KeyError as error:
-                raise DataError(
-                    f"{self.model}: is no checkpoint of {self.order.method}: no {error} in it"
-                ) from None
-            except ValueError as error:
-                raise DataError(f"{self.model}: {error}") from None
+        with seeded(0, self.order.threads), self._blamed_on_checkpoint():
+            return clean_sky_of(self.order.method)(self.checkpoint, maps, own_device())
 
     def _write(self, bands: list[Filled]) -> Iterator[Path]:
         order, out = self.order, self.folder / self.order.out
@@ -107,7 +109,7 @@ class NetworkCleaning:
         sky = SkyMap(values, "uK_CMB", order.fwhm_arcmin, order.lmax, signal_preserving=False)
         get_handler("HealpyMap").write(out, sky)
         yield out
-        beside = out.with_name(f"{out.name.partition('.')[0]}_provenance.yaml")
+        beside = order.beside(self.folder, "provenance.yaml")
         get_handler("Config").write(beside, self._provenance(bands))
         yield beside
 

@@ -56,3 +56,8 @@ class Order:
     fields: str = "T"
     components: Mapping[str, str] = field(default_factory=dict)
     threads: int = 2
+
+    def beside(self, folder: Path, name: str) -> Path:
+        """Path of another file that is written with the cleaned map."""
+        out = folder / self.out
+        return out.with_name(f"{out.name.partition('.')[0]}_{name}")
