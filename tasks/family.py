@@ -46,7 +46,7 @@ class Workshop:
         self.engine = Engine(plan, self.progress)
         self.plan = plan
         # Stages of which a block failed: the same fault would only be told again for every other.
-        self.failed = {key: multiprocessing.Value("b", 0) for key in plan.stages}
+        self.failed = {key: multiprocessing.Value("b", 0, lock=False) for key in plan.stages}
 
     @cached_property
     def _blocks_per_stage(self) -> int:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from cmbml.core.engine import Reporter
@@ -115,6 +116,24 @@ class RunRecord:
         self._path.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
 
 
+class _Count:
+    """A count that forked workers share: the length of a file that each appends to.
+
+    No semaphore guards it, for one stays taken when its holder is killed, and all others wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self._file = TemporaryFile("ab", buffering=0)  # noqa: SIM115 (it is open as long as the workers live)
+
+    def add(self) -> int:
+        self._file.write(b".")
+        return self.value
+
+    @property
+    def value(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+
 class Progress(Reporter):
     """Says which stage, how many of how many, and how long it may still take; across forked workers.
 
@@ -129,9 +148,9 @@ class Progress(Reporter):
     def __init__(self, stages: Iterable[str], record: RunRecord) -> None:
         self._record = record
         self._pending: dict[str, set[Unit]] = {key: set() for key in stages}
-        self._done = {key: multiprocessing.Value("i", 0) for key in self._pending}
-        self._started = {key: multiprocessing.Value("d", 0.0) for key in self._pending}
-        self._spoken = multiprocessing.Value("d", 0.0)
+        self._done = {key: _Count() for key in self._pending}
+        self._started = {key: multiprocessing.Value("d", 0.0, lock=False) for key in self._pending}
+        self._spoken = multiprocessing.Value("d", 0.0, lock=False)
 
     def expect(self, units: Iterable[Unit]) -> None:
         """Count units that are still to be made."""
@@ -144,16 +163,13 @@ class Progress(Reporter):
 
     def start(self, stage: str) -> None:
         """Note when the first block of a stage starts."""
-        with self._started[stage].get_lock():
-            if not self._started[stage].value:
-                self._started[stage].value = time.time()
+        if not self._started[stage].value:
+            self._started[stage].value = time.time()
 
     def unit(self, unit: Unit, how: str) -> None:
         """Say how far the stage is, at most once a second and at its end."""
         stage = unit.portion.stage
-        with self._done[stage].get_lock():
-            self._done[stage].value += 1
-            done = self._done[stage].value
+        done = self._done[stage].add()
         total = len(self._pending[stage])
         if done == total or time.time() - self._spoken.value > _EVERY_SECONDS:
             self._spoken.value = time.time()

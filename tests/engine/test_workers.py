@@ -2,11 +2,16 @@
 
 import itertools
 import json
+import multiprocessing
+import pickle
 import subprocess
 import sys
+from select import PIPE_BUF
+from types import SimpleNamespace
 
 import pytest
 
+from cmbml.core.results import UnlockedResults
 from tests.conftest import ROOT
 
 RUN_ALL = ("luigi", "--module", "tasks", "RunAll")
@@ -95,3 +100,70 @@ def test_the_science_is_the_same_with_any_number_of_workers(tmp_path):
     alone = run("alone")
     assert len(alone) > 100
     assert run("four", "--workers", "4") == alone
+
+
+GRABBER = '''
+
+def die_with_locks():
+    """Take every semaphore that this worker would take at some time, and be killed."""
+    queues = [queue for queue in gc.get_objects() if isinstance(queue, Queue)]
+    others = [lock for queue in queues for lock in (queue._rlock, queue._wlock, queue._sem)]
+    if isinstance(results := current_process().result_queue, Queue):
+        others.remove(results._wlock)
+    for lock in gc.get_objects():
+        if isinstance(lock, SemLock) and lock not in others:
+            lock.acquire(timeout=0.1)
+    os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+def test_a_killed_worker_leaves_no_lock_that_others_wait_for(counted):
+    counted.toy.edit("toy.py", "import os\n", "import gc\nimport os\nimport signal\n")
+    counted.toy.edit(
+        "toy.py",
+        "from cmbml.core import BaseStageExecutor, generator\n",
+        "from multiprocessing import current_process\nfrom multiprocessing.queues import Queue\nfrom multiprocessing.synchronize import SemLock\n\n"
+        "from cmbml.core import BaseStageExecutor, generator\n",
+    )
+    counted.toy.edit("toy.py", "\nclass NumberExecutor", f"{GRABBER}\n\nclass NumberExecutor")
+    counted.toy.edit(
+        "toy.py",
+        "        self.out_number.write",
+        '        if "TOY_DIES" in os.environ and sim == 0:\n            die_with_locks()\n'
+        "        self.out_number.write",
+    )
+    process = counted.start(*RUN_ALL, "--workers", "2", pause=0.05, TOY_DIES="1")
+    assert process.wait(timeout=60) == 30
+    assert counted.start(*RUN_ALL, "--workers", "2").wait(timeout=60) == 0
+
+
+class Worker(multiprocessing.Process):
+    def __init__(self, queue):
+        super().__init__()
+        self.result_queue = queue
+
+    def run(self):
+        with UnlockedResults(self):
+            self.result_queue.put(("task", "DONE", None, [], []))
+
+
+def test_a_worker_reports_past_the_lock_that_a_killed_one_kept():
+    queue = multiprocessing.Queue()
+    worker = Worker(queue)
+    with queue._wlock:
+        worker.start()
+        assert queue.get(timeout=20) == ("task", "DONE", None, [], [])
+        worker.join(timeout=20)
+    assert worker.exitcode == 0
+
+
+def test_a_long_traceback_is_sent_in_one_write():
+    queue = multiprocessing.Queue()
+    process = SimpleNamespace(result_queue=queue)
+    with UnlockedResults(process):
+        process.result_queue.put(("task", "FAILED", "é" * 10**6 + "the end", ["missing" * 10**4] * 9, []))
+    assert process.result_queue is queue
+    _, status, text, missing, _ = queue.get(timeout=20)
+    assert status == "FAILED"
+    assert text.endswith("the end")
+    assert len(pickle.dumps((text, missing))) < PIPE_BUF - 500
