@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from cmbml.core.errors import ConfigError, did_you_mean
-from cmbml.core.repository import PARAMS, PIPELINE
+from cmbml.core.repository import PARAMS, PIPELINE, RAW
 from cmbml.core.yamlio import dump_yaml, read_yaml
 
 PROFILES = "profiles"
+# Networks that ship, which git tracks.
+TRAINED = f"{RAW}/pretrained"
 # The one that is complete; params.yaml ships as a copy of it.
 BASE = "mini"
 # By this line editors complete and check the file.
@@ -16,7 +18,7 @@ SCHEMA_LINE = "# yaml-language-server: $schema=schema/params.json"
 
 
 def apply_profile(root: Path, name: str, folder: Path) -> None:
-    """Write params.yaml for a profile into `folder`; elsewhere also pipeline/ and luigi.cfg.
+    """Write params.yaml for a profile into `folder`; elsewhere also pipeline/, luigi.cfg, networks.
 
     Every profile but the first is an overlay of the first, whatever params.yaml says at present.
 
@@ -40,6 +42,7 @@ def apply_profile(root: Path, name: str, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(root / PIPELINE, folder / PIPELINE, dirs_exist_ok=True)
         shutil.copy(root / "luigi.cfg", folder)
+        shutil.copytree(root / TRAINED, folder / TRAINED, dirs_exist_ok=True)
     (folder / PARAMS).write_text(text, encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
 """gsc_unet: the CMB passes whatever the network says, and its stages run as one method."""
 
+import shutil
 from contextlib import suppress
 
 import healpy as hp
@@ -8,10 +9,13 @@ import pytest
 import torch
 
 from cmbml.core.check import check_executors, check_plan
+from cmbml.core.config import load_config
 from cmbml.core.engine import Engine
-from cmbml.core.errors import CmbmlError, ConfigError, DataError
+from cmbml.core.errors import CmbmlError, ConfigError, DataError, ProblemsError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan import Plan
+from cmbml.methods.cleaning.executors.cleaning import clean
+from cmbml.methods.cleaning.executors.order import Order
 from cmbml.methods.gsc_unet.covariance import (
     combine,
     domains_deg,
@@ -24,6 +28,7 @@ from cmbml.methods.gsc_unet.statistics import regression
 from cmbml.methods.nn.faces import to_faces
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 from cmbml.sky.skymap import SkyMap
+from tests.conftest import ROOT
 from tests.methods.small_sky import FWHM, LMAX, SED, draw_sky, observe
 from tests.methods.test_stages import UPSTREAM, repository, run
 
@@ -245,7 +250,7 @@ def test_calibration_covers_68_percent():
     drawn = torch.Generator().manual_seed(2)
     sigma = torch.rand(100_000, generator=drawn) + 0.1
     wrong = 3 * sigma * torch.randn(100_000, generator=drawn)
-    assert calibration(wrong, sigma) == pytest.approx(3.0, rel=0.01)
+    assert calibration(wrong.abs() / sigma) == pytest.approx(3.0, rel=0.01)
 
 
 @pytest.fixture(scope="module", params=["T", "TQU"])
@@ -299,7 +304,7 @@ def test_the_response_to_the_cmb_is_one(data, trained):
         executor.setup()
     if not trained:
         torch.manual_seed(3)
-        for weights in network.model.parameters():
+        for weights in network.cleaner.model.parameters():
             torch.nn.init.normal_(weights, std=0.2)
     files = {p: p.read_bytes() for p in (data.config.root / "data/stages").rglob("test/sim0000/*.fits")}
 
@@ -336,7 +341,6 @@ def test_epochs_that_are_never_reached_are_refused(tmp_path):
     config = toy(tmp_path, gsc_unet__epochs=1)
     text = (tmp_path / "pipeline/gsc_unet.yaml").read_text().replace("epochs: [1, best]", "epochs: [5, best]")
     (tmp_path / "pipeline/gsc_unet.yaml").write_text(text)
-    from cmbml.core.config import load_config
     from tests.methods.test_stages import SIZES
 
     config = load_config(tmp_path, overrides=SIZES | TOY)
@@ -364,7 +368,8 @@ def changed_checkpoint(data, **parts):
     ("parts", "message"),
     [
         ({"architecture": {"name": "unet8"}}, "another architecture: name was unet8, is gsc_unet"),
-        ({"bands": {"lmax": 10}}, r"another bands: freq_ghz was None, is \[28.4"),
+        ({"bands": {"names": ["30"]}}, r"another bands: names was \['30'\]"),
+        ({"result": {"lmax": 10}}, "another result: fields was None, is T"),
         ({"normalisation": {"mean": "0"}}, "another normalisation: deviation was None"),
         ({"format": 0}, "is no checkpoint of format 1"),
         ({"weights": {}}, "the weights are of another architecture"),
@@ -423,3 +428,79 @@ def test_a_stage_that_was_interrupted_carries_on_to_the_same_weights(data, tmp_p
         for key, value in whole[name]["weights"].items():
             assert torch.equal(value, resumed[name]["weights"][key])
     assert whole["gsc_unet_training.csv"] == resumed["gsc_unet_training.csv"]
+
+
+def test_maps_of_ones_own_are_cleaned_as_the_stage_does(data, tmp_path):
+    root, fields = data.config.root, data.config.params.instrument.fields
+    obs = data["observations"].obs.at(split="test", sim=0, freq="30").path.parent
+    estimates = {
+        name: str(root / data[stage].cleaned.at(split="test", sim=0).path)
+        for name, stage in (("base", "nilc_regularised"), ("other", "hilc"))
+    }
+    usual = {
+        "method": "gsc_unet",
+        "maps": f"{root / obs}/obs_{{freq}}.fits",
+        "instrument": "mini",
+        "fwhm_arcmin": 300.0,
+        "lmax": 40,
+        "out": tmp_path / "mine.fits",
+        "model": root / data["gsc_unet_training"].model.at(epoch="best").path,
+        "fields": fields,
+        "settings": estimates,
+    }
+    paths, _ = clean(Order(**usual), tmp_path)
+    assert [path.name for path in paths] == ["mine.fits", "mine_uncertainty.fits", "mine_provenance.yaml"]
+    for path, asset in zip(paths, (data["gsc_unet"].cleaned, data["gsc_unet"].uncertainty), strict=False):
+        mine, stage = get_handler("HealpyMap").read(path), asset.at(split="test", sim=0).read()
+        assert mine.values == pytest.approx(stage.values, abs=1e-3)
+    assert get_handler("Config").read(paths[-1])["signal_preserving"] is True
+    with pytest.raises(ConfigError, match=r"gsc_unet needs --set base=FILE: base is what `cmbml clean` made"):
+        clean(Order(**usual | {"settings": {}}), tmp_path)
+    with pytest.raises(ConfigError, match=r"--set width: not for gsc_unet"):
+        clean(Order(**usual | {"settings": estimates | {"width": "8"}}), tmp_path)
+    other = estimates | {"other": str(obs / "obs_857.fits")}
+    with pytest.raises(
+        DataError, match=r"obs_857.fits: has beam, lmax and number of fields \(.*, the network"
+    ):
+        clean(Order(**usual | {"settings": other}), tmp_path)
+
+
+def shipped(data, folder, **overrides):
+    """A repository whose shipped network is the one that was trained in `data`."""
+    config = toy(folder, methods=["nilc_regularised", "hilc", "gsc_unet_shipped"], **overrides)
+    raw = folder / "data/raw/pretrained/gsc_unet"
+    raw.mkdir(parents=True)
+    shutil.copy(data["gsc_unet_training"].model.at(epoch="best").path, raw / "model.pt")
+    shutil.copy(data["gsc_unet_training"].normalisation.path, raw / "normalisation.pt")
+    return config
+
+
+def test_a_network_that_ships_cleans_as_it_did_where_it_was_trained(data, tmp_path):
+    config = shipped(data, tmp_path, instrument__fields=data.config.params.instrument.fields)
+    executor = Engine(Plan(config)).make_executor("gsc_unet_shipped", None)
+    shutil.copytree(data.config.root / "data/stages", tmp_path / "data/stages")
+    written = {}
+    executor.writer = lambda handler, path, sky, options: written.update({path.name: sky.values})
+    with executor.name_tracker.set_contexts({"split": "test", "sim": 0}):
+        executor.process_sim(data.splits["test"], 0)
+    expected = data["gsc_unet"].cleaned.at(split="test", sim=0).read().values
+    assert written["cleaned.fits"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_another_instrument_is_told_so_before_anything_runs(data, tmp_path):
+    config = shipped(
+        data, tmp_path, instrument__fields=data.config.params.instrument.fields, instrument__lmax=45
+    )
+    with pytest.raises(
+        ProblemsError, match=r"model.pt: .* another result: lmax was 40, is 45: .*take gsc_unet_s"
+    ):
+        check_executors(Plan(config))
+
+
+def test_the_network_that_ships_fits_mini():
+    config = load_config(ROOT)
+    executor = Engine(Plan(config)).make_executor("gsc_unet_shipped", None)
+    assert executor.cleaner.fwhm_arcmin == config.params.nilc_regularised.fwhm_arcmin
+    files = sorted((ROOT / "data/raw/pretrained/gsc_unet").iterdir())
+    assert [file.name for file in files] == ["card.md", "model.pt", "normalisation.pt"]
+    assert sum(file.stat().st_size for file in files) < 3e6

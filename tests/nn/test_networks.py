@@ -227,7 +227,7 @@ def test_maps_of_ones_own_go_through_the_checkpoint(data, method, tmp_path):
         ({"model": None}, "cmbnncs needs --model: the model_best.pt that its stage has trained"),
         ({"fwhm_arcmin": 60.0}, "--fwhm 60.0: this network says the CMB at 300.0: --fwhm 300.0"),
         ({"lmax": 30}, "--lmax 30: this network says the CMB at 40"),
-        ({"settings": {"channels": "4"}}, "--set: not for networks"),
+        ({"settings": {"channels": "4"}}, "--set: not for cmbnncs, which takes maps"),
         ({"instrument": "planck"}, "trained with another bands: "),
         ({"bands": ["100", "143"]}, r"trained with another bands: names was \['70', '100'"),
     ],

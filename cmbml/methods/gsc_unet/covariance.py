@@ -9,6 +9,7 @@ changes nothing: they are the second group of fields.
 """
 
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import healpy as hp
@@ -84,11 +85,16 @@ def averaged(products: Array, fwhm_deg: float) -> Array:
 
     In pixel space, so that covariances stay positive: in harmonic space a bright plane rings.
     """
-    nside = products.shape[-1]
+    flat = products.reshape(*products.shape[:-3], -1)
+    return np.asarray(flat @ _kernel(products.shape[-1], fwhm_deg)).reshape(products.shape)
+
+
+@cache
+def _kernel(nside: int, fwhm_deg: float) -> Array:
+    """Shares of all coarse pixels in the average around each."""
     axis = np.stack(hp.pix2vec(nside, ring_index(nside).ravel()))
     kernel = np.exp((axis.T @ axis - 1) / np.radians(fwhm_deg / FWHM_PER_SIGMA) ** 2)
-    flat = products.reshape(*products.shape[:-3], -1)
-    return np.asarray(flat @ (kernel / kernel.sum(axis=0))).reshape(products.shape)
+    return np.asarray(kernel / kernel.sum(axis=0))
 
 
 def combine(weights: Array, maps: Map) -> Map:
@@ -115,7 +121,14 @@ def combine(weights: Array, maps: Map) -> Map:
 
 def spread(coarse: Array, nside: int) -> Map:
     """Coarse faces at the pixels of a finer map: ``(n, 12, n_coarse, n_coarse)`` to RING ``(n, npix)``."""
-    pixels, shares = hp.get_interp_weights(coarse.shape[-1], *hp.pix2ang(nside, np.arange(12 * nside**2)))
+    pixels, shares = _neighbours(coarse.shape[-1], nside)
     rings = np.empty((len(coarse), coarse[0].size))
     rings[:, ring_index(coarse.shape[-1]).ravel()] = coarse.reshape(len(coarse), -1)
     return np.asarray(sum(rings[:, corner] * share for corner, share in zip(pixels, shares, strict=True)))
+
+
+@lru_cache(maxsize=1)
+def _neighbours(coarse: int, nside: int) -> tuple[NDArray[np.intp], Array]:
+    """Coarse pixels between which each fine one lies, and their shares, ``(4, npix)``."""
+    pixels, shares = hp.get_interp_weights(coarse, *hp.pix2ang(nside, np.arange(12 * nside**2)))
+    return pixels, shares

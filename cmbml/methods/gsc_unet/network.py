@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cmbml.methods.gsc_unet.matrices import symmetric
 from cmbml.methods.nn.layers import HealpixUNet
 
 # Of the loss of the error's size in units of that of the error.
@@ -18,6 +19,8 @@ SIZE_WEIGHT = 0.02
 ONE_SIGMA = 0.682689
 # Of the variance of a map: keeps what is positive positive where maps are nearly the same, in float32 too.
 RIDGE = 1e-6
+# Share of the stem's channels that training leaves out at random: there are hundreds of skies, not millions.
+DROPOUT = 0.1
 # How far, in units of the farthest train sky, a sky may be from what is usual before it is trusted less.
 TRUST = 4.0
 
@@ -66,10 +69,9 @@ class GscUnet(nn.Module):
         for name, shape in shapes.items():
             start = float(name in ("scatter", "deviation", "farthest"))
             self.register_buffer(name, torch.full(shape, start), persistent=False)
-        self.register_buffer("_pairs", torch.triu_indices(n_maps, n_maps), persistent=False)
         self.register_buffer("_below", torch.tril_indices(n_maps, n_maps), persistent=False)
         blocks = n_groups * n_scales
-        self.stem = nn.Sequential(nn.Conv2d(2 * n_read * blocks, width, 1), nn.SiLU())
+        self.stem = nn.Sequential(nn.Conv2d(2 * n_read * blocks, width, 1), nn.SiLU(), nn.Dropout(DROPOUT))
         self.unet = HealpixUNet(width, width // 2, nside, (width // 2,) * levels)
         self.head = nn.Sequential(
             nn.Conv2d(width + width // 2, width, 1), nn.SiLU(), nn.Conv2d(width, blocks * (2 * n_maps + 1), 1)
@@ -101,10 +103,8 @@ class GscUnet(nn.Module):
 
     def triangle(self, covariances: Tensor) -> Tensor:
         """Cholesky factors, ``(n, n_groups, n_scales, 12, nside, nside, n_maps, n_maps)``, float64."""
-        rows, columns = self._pairs
-        values = _last(covariances.double().unflatten(1, (len(rows), -1)).transpose(2, 3))
-        matrix = values.new_zeros((*values.shape[:-1], self.n_maps, self.n_maps))
-        matrix[..., rows, columns] = matrix[..., columns, rows] = values
+        n_pairs = self.n_maps * (self.n_maps + 1) // 2
+        matrix = symmetric(_last(covariances.double().unflatten(1, (n_pairs, -1)).transpose(2, 3)))
         return torch.linalg.cholesky(
             matrix + RIDGE * torch.diag_embed(torch.diagonal(matrix, dim1=-2, dim2=-1))
         )
@@ -170,18 +170,15 @@ class GscUnet(nn.Module):
         return self.scatter.square().sum(dim=1)
 
 
-def calibration(wrong: Tensor, sigma: Tensor) -> float:
+def calibration(ratio: Tensor) -> float:
     """Factor by which sigma must be multiplied so that 68 % of the errors lie within one sigma.
 
     Parameters
     ----------
-    wrong
-        Errors, any shape.
-    sigma
-        Their predicted standard deviations, of the same shape.
+    ratio
+        |error| in units of its predicted standard deviation, any shape.
     """
-    ratio = (wrong.abs() / sigma).flatten()
-    return float(ratio.kthvalue(max(round(ONE_SIGMA * ratio.numel()), 1)).values)
+    return float(ratio.flatten().kthvalue(max(round(ONE_SIGMA * ratio.numel()), 1)).values)
 
 
 def _last(channels: Tensor) -> Tensor:

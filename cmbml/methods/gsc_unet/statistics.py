@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from cmbml.methods.gsc_unet.matrices import symmetric
+
 # Of the variance of a map: keeps weights finite where maps are nearly the same.
 RIDGE = 1e-5
 # A feature that hardly changes between train skies counts as if it changed by so much of its mean deviation.
@@ -28,11 +30,7 @@ def regression(covariances: Tensor, n_scales: int) -> dict[str, Tensor]:
         ``regression``, ``(n_maps, n_groups, n_scales, 12, nside, nside)``, and ``scatter``, the standard
         deviation of the residual on every scale, uK_CMB.
     """
-    size = round((2 * len(covariances) + 0.25) ** 0.5 - 0.5)
-    rows, columns = torch.triu_indices(size, size)
-    values = covariances.double().movedim(0, -1)
-    matrix = values.new_zeros((*values.shape[:-1], size, size))
-    matrix[..., rows, columns] = matrix[..., columns, rows] = values
+    matrix = symmetric(covariances.double().movedim(0, -1))
     blocks = matrix.unflatten(-1, (n_scales, -1)).unflatten(-3, (n_scales, -1))
     maps = blocks[..., :-1, :, :-1].flatten(-4, -3).flatten(-2)
     target = blocks[..., :-1, :, -1].sum(dim=-1).flatten(-2)

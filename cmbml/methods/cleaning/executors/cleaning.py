@@ -16,7 +16,7 @@ from cmbml.core.provenance import commit
 from cmbml.core.raw import md5_of
 from cmbml.methods.cleaning import methods as pure
 from cmbml.methods.cleaning.executors.bands import MapReader, Observed
-from cmbml.methods.cleaning.executors.networks import NETWORKS, NetworkCleaning
+from cmbml.methods.cleaning.executors.networks import NETWORKS
 from cmbml.methods.cleaning.executors.order import Order
 from cmbml.methods.cleaning.methods import Channels, Cleaned, Method, settings_of
 from cmbml.methods.pyilc.params import PyilcParams
@@ -75,7 +75,7 @@ def clean(order: Order, folder: Path) -> tuple[list[Path], list[str]]:
     if order.method == WIENER:
         return [_filter(order, folder)], []
     if order.method in NETWORKS:
-        return NetworkCleaning(order, folder, instrument_of(order, folder)).run(), []
+        return NETWORKS[order.method](order, folder, instrument_of(order, folder)).run(), []
     cleaning = Cleaning(order, folder)
     return cleaning.run(), cleaning.warnings
 

@@ -227,6 +227,12 @@ class TrainingExecutor(BaseStageExecutor):
             )
             raise StageError(f"{error}; {kept}") from error
 
+    def trained(self, state: State) -> dict[Any, tuple[int, State]]:
+        """Number and weights of every declared epoch, ``best`` among them."""
+        kept = {epoch: (epoch, weights) for epoch, weights in state["kept"].items()}
+        kept["best"] = (state["best"]["epoch"], state["best"]["weights"])
+        return {epoch: kept[epoch] for epoch in self.epochs}
+
     def write_models(self, state: State, make: Callable[[State, int], State]) -> None:
         """Write the checkpoint of every declared epoch, and the curve.
 
@@ -237,9 +243,7 @@ class TrainingExecutor(BaseStageExecutor):
         make
             Makes a checkpoint from weights and the number of their epoch.
         """
-        for epoch in self.epochs:
-            number = state["best"]["epoch"] if epoch == "best" else epoch
-            weights = state["best"]["weights"] if epoch == "best" else state["kept"][epoch]
+        for epoch, (number, weights) in self.trained(state).items():
             with self.name_tracker.set_context("epoch", epoch):
                 self.out_model.write(make(weights, number))
         self.out_curve.write(state["curve"])
