@@ -18,12 +18,16 @@ from typing import Any
 
 import healpy as hp
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cmbml.core.dataset import Dataset
 from cmbml.core.handlers import get_handler
+from cmbml.methods.gsc_unet.cleaning import open_cleaner
+from cmbml.methods.hilc.configured import configured_hilc
+from cmbml.methods.nilc.configured import configured_nilc
 from cmbml.methods.nn.executors.samples import target_map
-from cmbml.sky.sht import map2alm
+from cmbml.sky.sht import Alm, alm2cl, alm2map, almxfl, gaussian_beam, map2alm, resize_alm
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
@@ -37,6 +41,8 @@ RESAMPLES = 4000
 BAND_WIDTH, LATITUDE_WIDTH = 20, 10
 # One standard deviation of a Gaussian, and how far from it coverage may be.
 COVERAGE, COVERAGE_TOLERANCE = 0.6827, 0.02
+# Skies on which the response to the CMB is measured.
+RESPONSES = 4
 Array = NDArray[np.float64]
 
 
@@ -131,6 +137,38 @@ def profiles(data: Dataset, split: str, linear: str) -> dict[str, Any]:
     }
 
 
+def response(data: Dataset) -> list[float]:
+    """Share of a second CMB, that of the next test sky, in what is cleaned where it is in the bands."""
+    params, split = data.config.params, "test"
+    models = data["gsc_unet_training"]
+    cleaner = open_cleaner(models.model.at(epoch="best").read(), models.normalisation.at().read(), 1)
+    beams = [band.fwhm_arcmin for band in params.instrument.bands.values()]
+    learned = {key: data[key].covariance.at().read() for key in ("nilc_covariance", "hilc_covariance")}
+    lmax, nside = params.instrument.lmax, params.instrument.nside
+
+    def clean(alms: Alm) -> Alm:
+        shared = {"fwhm_arcmin": beams, "lmax": lmax}
+        freqs = [band.freq_ghz for band in params.instrument.bands.values()]
+        base = configured_nilc(
+            alms, params.nilc_regularised, freq_ghz=freqs, learned=learned["nilc_covariance"][0], **shared
+        )
+        other = configured_hilc(alms, params.hilc, learned=learned["hilc_covariance"][0], **shared)
+        maps = (alm2map(each.alm[None], nside) for each in (base, other))
+        return map2alm(cleaner.clean(alms[None], beams, *maps, torch.device("cpu"))[0], lmax)[0]
+
+    found = []
+    for sim in range(RESPONSES):
+        seen = [data["observations"].obs.at(split=split, sim=sim, freq=f) for f in params.instrument.bands]
+        alms = np.stack([map2alm(ref.read().values, lmax)[0] for ref in seen])
+        cmb = resize_alm(data["cmb"].cmb.at(split=split, sim=sim + 1).read().values, lmax)[0]
+        added = np.stack([almxfl(cmb, gaussian_beam(beam, lmax)) for beam in beams])
+        wanted = alm2cl(almxfl(cmb, gaussian_beam(cleaner.fwhm_arcmin, lmax)))
+        got = alm2cl(clean(alms + added) - clean(alms), almxfl(cmb, gaussian_beam(cleaner.fwhm_arcmin, lmax)))
+        modes = 2 * np.arange(lmax + 1) + 1
+        found.append(round(float((modes * got)[2:].sum() / (modes * wanted)[2:].sum()), 5))
+    return found
+
+
 def banded(wrong: Array, mask: NDArray[np.bool_], latitude: Array, lmax: int) -> Array:
     """Power of an error in bands of multipoles, then its mean square in bands of latitude."""
     cl = hp.alm2cl(map2alm((wrong * mask)[None], lmax)[0])
@@ -173,6 +211,8 @@ def markdown(result: dict[str, Any]) -> str:
     ]
     for split, found in result["profiles"].items():
         lines.append(f"| {split} | {', '.join(found['worse']) or 'nothing'} | {found['covered']:.3f} |")
+    said = ", ".join(map(str, result["response"]))
+    lines += ["", f"Share of a second CMB in the bands that is in the cleaned map, sky by sky: {said}."]
     return "\n".join(lines) + "\n"
 
 
@@ -199,6 +239,7 @@ def main() -> None:
     }
     data = Dataset.open(folder)
     result["profiles"] = {s: profiles(data, s, result["best_linear"]) for s in data.splits if s != "train"}
+    result["response"] = response(data)
     RESULTS.mkdir(exist_ok=True)
     name = "training" if profile == "ml-64" else f"training-{profile}"
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")

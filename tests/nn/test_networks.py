@@ -18,6 +18,7 @@ from cmbml.methods.cmbnncs.plane import from_plane, plane_index, to_plane
 from cmbml.methods.patch_nn.network import UNet as PatchUNet
 from cmbml.methods.patch_nn.network import check_side
 from cmbml.methods.patch_nn.patches import choose_patches, join_patches, patch_table
+from cmbml.methods.patch_nn.statistics import fitted, moments, normalised, statistics_of
 from cmbml.sky.sht import alm2map, almxfl, gaussian_beam
 from tests.methods.test_stages import UPSTREAM, repository, run
 
@@ -313,3 +314,33 @@ def test_sizes_that_do_not_fit_are_one_line(tmp_path, stage, changes, message):
     config = repository(tmp_path, **SIZES | changes)
     with pytest.raises(ConfigError, match=rf"params.yaml: {message}"):
         Engine(Plan(config)).make_executor(stage, None)
+
+
+def test_statistics_whiten_the_bands_and_fit_the_cmb():
+    rng = np.random.default_rng(7)
+    cmb, dust, noise = (rng.standard_normal((1, 4000)) for _ in range(3))
+    bands = np.concatenate([cmb + 100 * dust + 5, cmb + 300 * dust, cmb + 100 * dust + 0.1 * noise])
+    found = statistics_of(moments(bands, cmb), 1)
+    patches = bands.reshape(3, 40, 100)
+    covariance = np.cov(normalised(patches, found).reshape(3, -1), ddof=0)
+    assert covariance == pytest.approx(np.eye(3), abs=1e-6)
+    # 1.5 times the first band and -0.5 times the second: all CMB, no dust
+    assert fitted(patches, found)[0].ravel() == pytest.approx(cmb[0], abs=1e-6)
+    assert np.array(found["weights"]) == pytest.approx(np.array([[1.5, -0.5, 0.0]]), abs=1e-6)
+
+
+def test_what_the_fit_leaves_is_the_unit_of_the_target():
+    rng = np.random.default_rng(8)
+    cmb, noise = rng.standard_normal((2, 1, 4000))
+    found = statistics_of(moments(3 * cmb + 0.3 * noise, cmb), 1)
+    # weight 3 / 9.09 leaves 0.09 / 9.09 of the variance
+    assert found["left"] == pytest.approx([np.sqrt(0.09 / 9.09)], rel=0.05)
+
+
+def test_patch_nn_starts_from_the_linear_fit(data):
+    """Samples that it trains on are what that leaves: small beside the CMB, in units of their deviation."""
+    executor = Engine(Plan(data.config)).make_executor("patch_nn_training", None)
+    executor.statistics = data["patch_nn_statistics"].statistics.at().read()
+    targets = torch.stack([sample.target for sample in executor.samples("train")])
+    assert 0.5 < targets.std() < 2
+    assert executor.statistics["left"][0] < 0.3 * 100

@@ -200,7 +200,7 @@ class CmbnncsExecutor(BaseStageExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Postprocess one simulation."""
         sky = sky_of(self.in_plane.read(), self.scale, self.lmax)
-        self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.fwhm, self.lmax))
+        self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.fwhm, self.lmax, signal_preserving=False))
 
 
 def network(settings: CmbnncsParams, n_stokes: int) -> UNet:

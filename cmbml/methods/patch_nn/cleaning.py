@@ -4,23 +4,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from cmbml.methods.nn.checkpoint import load_weights
 from cmbml.methods.nn.training import predict
 from cmbml.methods.patch_nn.network import UNet
 from cmbml.methods.patch_nn.patches import Index, join_patches, patch_table
+from cmbml.methods.patch_nn.statistics import fitted, left, normalised
 from cmbml.sky.sht import Map, alm2map, map2alm
-
-# uK_CMB: about the rms of the CMB.
-TARGET_SCALE = 100.0
-
-
-def normalised(rows: NDArray[Any], statistics: dict[str, Any]) -> torch.Tensor:
-    """Bands in units of their deviation over train: ``(..., n_bands * n_stokes, side, side)``, float32."""
-    mean, deviation = (np.ravel(statistics[key])[:, None, None] for key in ("mean", "deviation"))
-    return torch.as_tensor((rows - mean) / deviation, dtype=torch.float32)
 
 
 def clean_patches(
@@ -45,7 +36,7 @@ def clean_patches(
     table
         From `patch_table`.
     statistics
-        ``mean`` and ``deviation`` of the bands on train.
+        Scales and linear fit, of train (see `statistics_of`).
     margin
         Of the patches, in pixels; it is cut off, so that no seam shows.
     batch
@@ -56,9 +47,10 @@ def clean_patches(
         Where to compute.
     """
     rows = maps.reshape(-1, maps.shape[-1])
-    patches = normalised(np.swapaxes(rows[:, table], 0, 1), statistics)
-    said = torch.stack(list(predict(model, patches, batch=batch, device=device)))
-    sky = join_patches(said.double().numpy(), margin) * TARGET_SCALE
+    patches = np.swapaxes(rows[:, table], 0, 1)
+    features = torch.as_tensor(normalised(patches, statistics), dtype=torch.float32)
+    said = torch.stack(list(predict(model, features, batch=batch, device=device))).double().numpy()
+    sky = join_patches(said * left(statistics) + fitted(patches, statistics), margin)
     return alm2map(map2alm(sky, lmax), round(np.sqrt(sky.shape[-1] / 12)))
 
 

@@ -3,9 +3,10 @@
 To begin a network of one's own, copy this folder and pipeline/patch_nn.yaml, and change the names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -23,10 +24,12 @@ from cmbml.methods.nn.executors.samples import target_map
 from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.training import State, seeded
-from cmbml.methods.patch_nn.cleaning import TARGET_SCALE, clean_patches, normalised
+from cmbml.methods.patch_nn.cleaning import clean_patches
 from cmbml.methods.patch_nn.network import UNet, check_side
 from cmbml.methods.patch_nn.params import PatchNnParams
 from cmbml.methods.patch_nn.patches import choose_patches, patch_table
+from cmbml.methods.patch_nn.statistics import fitted, left, moments, normalised, statistics_of
+from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyMap
 
 
@@ -49,36 +52,80 @@ class PatchNnTableExecutor(BaseStageExecutor):
         self.out_table.write(patch_table(self.nside, self.nside_patches, self.margin))
 
 
+@dataclass(frozen=True)
+class _Sky:
+    """Where one simulation lies, and how its CMB is to be: picklable."""
+
+    bands: tuple[AssetRef, ...]
+    cmb: AssetRef
+    nside: int
+    fwhm_arcmin: float
+    lmax: int
+
+    def read(self) -> Map:
+        """Bands, then the target, RING, ``(n_bands * n_stokes + n_stokes, npix)``, uK_CMB."""
+        bands = [ref.read(nside=self.nside).values for ref in self.bands]
+        truth = target_map(self.cmb.read().values, self.nside, self.fwhm_arcmin, self.lmax)
+        return np.concatenate([*bands, truth])
+
+
+class _Skies:
+    """Finds simulations.
+
+    Parameters
+    ----------
+    executor
+        The stage's executor, with the inputs ``obs``, ``cmb`` and ``mask``.
+    cfg
+        Its parameters.
+    """
+
+    def __init__(self, executor: BaseStageExecutor, cfg: StageConfig) -> None:
+        self.obs = executor.assets_in["obs"]
+        self.cmb = executor.assets_in["cmb"]
+        self.mask = executor.assets_in["mask"]
+        self.freqs = tuple(cfg.instrument.bands)
+        self.n_stokes = len(cfg.instrument.fields)
+        self.shape = (cfg.instrument.nside, cfg.patch_nn.fwhm_arcmin, cfg.instrument.lmax)
+
+    def at(self, split: str, sim: int) -> _Sky:
+        """One simulation."""
+        bands = tuple(self.obs.at(split=split, sim=sim, freq=freq) for freq in self.freqs)
+        return _Sky(bands, self.cmb.at(split=split, sim=sim), *self.shape)
+
+    def kept(self) -> Map:
+        """The mask, ``(npix,)``."""
+        return np.asarray(self.mask.read(nside=self.shape[0]).values[0])
+
+
 class PatchNnStatisticsExecutor(BaseStageExecutor):
-    """Measures mean and deviation of every band on train; in one process or in several."""
+    """Measures scales and linear fit on train, where the mask keeps; in one process or in several."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="patch_nn_statistics")
         self.out_statistics = self.assets_out["statistics"]
-        self.in_obs = self.assets_in["obs"]
-        self.freqs = tuple(cfg.instrument.bands)
+        self.skies = _Skies(self, cfg)
         self.processes = cfg.patch_nn.processes
 
     def execute(self) -> None:
         """Combine the moments of all simulations; their order is fixed, so processes change nothing."""
         sims = [(split.name, sim) for split in self.splits for sim in split.iter_sims()]
-        work = [tuple(self.in_obs.at(split=s, sim=n, freq=f) for f in self.freqs) for s, n in sims]
-        moments = np.mean(list(self._map(work)), axis=0)
-        deviation = np.sqrt(moments[1] - moments[0] ** 2)
-        self.out_statistics.write({"mean": moments[0].tolist(), "deviation": deviation.tolist()})
+        work = [self.skies.at(split, sim) for split, sim in sims]
+        n_stokes = self.skies.n_stokes
+        measure = partial(_moments, np.flatnonzero(self.skies.kept()), n_stokes)
+        self.out_statistics.write(statistics_of(np.mean(list(self._map(measure, work)), axis=0), n_stokes))
 
-    def _map(self, work: list[tuple[AssetRef, ...]]) -> Iterator[NDArray[np.float64]]:
+    def _map(self, measure: Callable[[_Sky], Map], work: list[_Sky]) -> Iterator[Map]:
         if self.processes == 1:
-            yield from map(_moments, work)
+            yield from map(measure, work)
             return
         with ProcessPoolExecutor(self.processes, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(_moments, work)
+            yield from pool.map(measure, work)
 
 
-def _moments(bands: tuple[AssetRef, ...]) -> NDArray[np.float64]:
-    """Mean and mean square of the bands of a simulation, ``(2, n_bands, n_stokes)``."""
-    maps = np.stack([ref.read().values for ref in bands]).astype(np.float64)
-    return np.stack([maps.mean(axis=2), (maps**2).mean(axis=2)])
+def _moments(pixels: NDArray[np.intp], n_stokes: int, sky: _Sky) -> Map:
+    rows = sky.read()[:, pixels].astype(np.float64)
+    return moments(rows[:-n_stokes], rows[-n_stokes:])
 
 
 class PatchNnSamplesExecutor(BaseStageExecutor):
@@ -87,21 +134,15 @@ class PatchNnSamplesExecutor(BaseStageExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="patch_nn_samples")
         self.out_sample = self.assets_out["sample"]
-        self.in_obs = self.assets_in["obs"]
-        self.in_cmb = self.assets_in["cmb"]
-        self.in_mask = self.assets_in["mask"]
         self.in_table = self.assets_in["table"]
+        self.skies = _Skies(self, cfg)
         self.seed = cfg.seed
-        self.freqs = tuple(cfg.instrument.bands)
-        self.nside = cfg.instrument.nside
-        self.lmax = cfg.instrument.lmax
-        self.fwhm = cfg.patch_nn.fwhm_arcmin
         self.n_patches = cfg.patch_nn.patches_per_sim
 
     def setup(self) -> None:
         """Read table and mask."""
         self.table = self.in_table.read()
-        self.mask = self.in_mask.read(nside=self.nside).values[0]
+        self.mask = self.skies.kept()
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Prepare one simulation: ``(n_patches, n_bands * n_stokes + n_stokes, side, side)``, uK_CMB."""
@@ -110,15 +151,13 @@ class PatchNnSamplesExecutor(BaseStageExecutor):
             chosen = choose_patches(self.table, self.mask, self.n_patches, rng)
         except ValueError as error:
             raise StageError(str(error)) from None
-        bands = [self.in_obs.at(freq=freq).read(nside=self.nside).values for freq in self.freqs]
-        truth = target_map(self.in_cmb.read().values, self.nside, self.fwhm, self.lmax)
-        rows = np.concatenate([*bands, truth])[:, self.table[chosen]]
+        rows = self.skies.at(split.name, sim).read()[:, self.table[chosen]]
         self.out_sample.write(np.swapaxes(rows, 0, 1).astype(np.float32))
 
 
 @dataclass(frozen=True)
 class PatchSamples(Dataset[Sample]):
-    """Patches as samples, features and target in units of their deviation.
+    """Patches as samples: normalised features, and what the linear fit leaves of the target.
 
     Attributes
     ----------
@@ -129,16 +168,13 @@ class PatchSamples(Dataset[Sample]):
     per_file
         Patches in a file.
     statistics
-        Mean and deviation of the bands (see `PatchNnStatisticsExecutor`).
-    target_scale
-        uK_CMB per unit of the target.
+        Scales and linear fit (see `cmbml.methods.patch_nn.statistics.statistics_of`).
     """
 
     names: tuple[str, ...]
     files: tuple[AssetRef, ...]
     per_file: int
     statistics: dict[str, Any]
-    target_scale: float
 
     def __len__(self) -> int:
         return self.per_file * len(self.files)
@@ -146,10 +182,11 @@ class PatchSamples(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         number, patch = divmod(index, self.per_file)
         rows = self.files[number].read()[patch]
-        n_target = len(self.statistics["mean"][0])
-        features = normalised(rows[:-n_target], self.statistics)
-        target = torch.as_tensor(rows[-n_target:] / self.target_scale, dtype=torch.float32)
-        return Sample(f"{self.names[number]}, patch {patch}", features, target)
+        n_bands = len(self.statistics["mean"])
+        features = normalised(rows[:n_bands], self.statistics)
+        target = (rows[n_bands:] - fitted(rows[:n_bands], self.statistics)) / left(self.statistics)
+        name = f"{self.names[number]}, patch {patch}"
+        return Sample(name, *(torch.as_tensor(part, dtype=torch.float32) for part in (features, target)))
 
 
 class PatchNnTrainingExecutor(TrainingExecutor):
@@ -170,7 +207,7 @@ class PatchNnTrainingExecutor(TrainingExecutor):
         """The patches of a split."""
         files = super().samples(split)
         n_patches = min(len(ref.read()) for ref in files.files)
-        return PatchSamples(files.names, files.files, n_patches, self.statistics, TARGET_SCALE)
+        return PatchSamples(files.names, files.files, n_patches, self.statistics)
 
     def execute(self) -> None:
         """Train."""
@@ -234,7 +271,8 @@ class PatchNnExecutor(BaseStageExecutor):
                 lmax=self.lmax,
                 device=own_device(),
             )
-        self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.settings.fwhm_arcmin, self.lmax))
+        beam = self.settings.fwhm_arcmin
+        self.out_cleaned.write(SkyMap(sky, "uK_CMB", beam, self.lmax, signal_preserving=False))
 
 
 def network(settings: PatchNnParams, n_bands: int, n_stokes: int) -> UNet:
