@@ -142,7 +142,7 @@ def test_names_are_escaped():
     assert "<b>" not in svg(line([1.0], [1.0], title="<b> & co"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
 def test_ticks_are_round_inside_and_told_apart(low, span):
     if span < 1e-6 * abs(low):

@@ -136,7 +136,7 @@ def test_expected_powers_are_exact_where_d_l_is_flat(mask):
     np.testing.assert_allclose(result["TT"], 1000, rtol=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_any_band_powers_come_back(seed):
     """Decoupling is the exact inverse of coupling, E and B included, whatever the powers of the bands."""

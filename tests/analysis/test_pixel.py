@@ -75,7 +75,7 @@ def test_invalid_pixels_outside_the_mask_do_not_count():
     assert pixel_metrics(estimate, truth, mask)["mse"] == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(maps, maps, arrays(np.float64, NPIX, elements=st.floats(0.1, 1)), st.floats(0.1, 10))
 def test_scale_of_the_weights_is_irrelevant(truth, residual, weights, scale):
     truth[0] += 1000
@@ -84,7 +84,7 @@ def test_scale_of_the_weights_is_irrelevant(truth, residual, weights, scale):
     assert a == pytest.approx(b, rel=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(maps, maps, st.floats(0.1, 10))
 def test_change_of_unit_scales_scores(truth, residual, factor):
     truth[0] += 1000

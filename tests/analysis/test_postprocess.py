@@ -139,7 +139,7 @@ def test_unfit_masks_are_refused(truth_alm, mask, reason):
         postprocess.common(truth_alm, 0.0, **COMMON, mask=mask)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.floats(-1e4, 1e4), min_size=4, max_size=4),
     st.floats(5, 60),

@@ -12,7 +12,7 @@ FWHM = np.array([225.0, 97.2, 61.8])
 NOISE = np.outer([0.002, 0.0001, 0.03], np.ones(LMAX + 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.floats(0, 3000), st.floats(1e-6, 1e6)), min_size=1, max_size=9),
     st.integers(2, 1024),

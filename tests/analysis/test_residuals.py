@@ -19,7 +19,7 @@ def test_known_parts():
     assert parts == pytest.approx({"gain": 0.9, "multiplicative": 1.0, "additive": 3.0})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(maps, arrays(np.float64, NPIX, elements=st.floats(0.1, 1)))
 def test_parts_add_up_in_quadrature(estimate, weights):
     parts = split_by_gain(estimate, TRUTH, weights)

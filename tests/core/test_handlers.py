@@ -241,7 +241,7 @@ def test_missing_pixels_come_through_where_allowed(tmp_path):
     assert np.flatnonzero(found.values[0] == hp.UNSEEN).tolist() == [5]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.01, 0.99))
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path_factory, part):
     path = tmp_path_factory.mktemp("t") / "m.fits"

@@ -21,7 +21,7 @@ METHODS = {
 } - TABLE
 GSC_UNET = {key for key in METHODS if key.startswith("gsc_unet")}
 # The mask chooses the patches to learn from.
-PATCHES = {"patch_nn_samples", "patch_nn_training", "patch_nn"}
+PATCHES = {"patch_nn_statistics", "patch_nn_samples", "patch_nn_training", "patch_nn"}
 LEARNED = {key for key in METHODS if set(SHIPPED.stages[key].splits) <= {"train", "valid"}}
 SKY = {"observations"} | METHODS | SCORES
 FROM_CMB = {"cmb", "noise_floor", "perfect_estimate"} | SKY

@@ -82,7 +82,7 @@ def test_a_nulled_foreground_leaves_nothing(sky):
     assert size(apply_weights(weights, sky["foreground"])) < 1e-10 * size(sky["foreground"])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), factor=st.floats(1e-6, 1e6), order=st.permutations(range(4)))
 def test_units_and_order_of_channels_do_not_matter(seed, factor, order):
     data = total(draw_sky(np.random.default_rng(seed)))

@@ -63,7 +63,7 @@ def test_cleaning_beats_every_channel(sky):
     assert error < 0.2 * min(size(alm - cleaned_truth(sky)) for alm in rebeamed)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10**6), factor=st.floats(1e-6, 1e6), order=st.permutations(range(4)))
 def test_units_and_order_of_channels_do_not_matter(seed, factor, order):
     data = total(draw_sky(np.random.default_rng(seed)))
@@ -73,7 +73,7 @@ def test_units_and_order_of_channels_do_not_matter(seed, factor, order):
     assert size(nilc(factor * data[list(order)], **changed).alm / factor - plain) < 1e-7 * size(plain)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10**6), a=st.floats(-10, 10), b=st.floats(-10, 10))
 def test_weights_act_linearly(seed, a, b):
     data = draw_sky(np.random.default_rng(seed))
@@ -87,7 +87,7 @@ def turn(alms, angles):
     return np.array([ducc0.sht.rotate_alm(alm, sht.lmax_of(alm), *angles) for alm in alms])
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(angles=st.tuples(*[st.floats(-3, 3)] * 3))
 def test_turning_the_sky_turns_the_result(angles):
     data = total(draw_sky(np.random.default_rng(2)))

@@ -35,7 +35,7 @@ def test_moments_are_those_of_the_population():
         assert values.std() == pytest.approx(sd, rel=0.08)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0.01, 5), st.floats(0, 5), st.integers(0, 2**32))
 def test_factors_stay_positive(mean, sd, seed):
     assert (

@@ -26,7 +26,7 @@ def test_what_was_measured_stays_and_what_stood_in_holes_does_not_count():
     assert np.array_equal(inpaint(spoiled, holes), inpaint(sky, holes))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000), cut=st.floats(5, 60))
 def test_filled_pixels_lie_between_the_others(seed, cut):
     sky = smooth_sky(seed)

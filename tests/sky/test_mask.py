@@ -68,7 +68,7 @@ def test_masks_without_a_border_stay(value, kind):
     np.testing.assert_array_equal(apodise(mask, 60.0, kind), mask)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0.01, 1))
 def test_sky_fraction(fsky):
     """One pixel ring is 2 % of the sky at nside 32 near the equator."""

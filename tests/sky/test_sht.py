@@ -60,7 +60,7 @@ def test_round_trip_at_the_band_limit():
     assert np.std(back - alm) < 3e-4 * np.std(alm)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 2**32))
 def test_resizing_keeps_the_common_modes(old, new, seed):
     alm = sht.unit_alm(old, np.random.default_rng(seed))
@@ -71,7 +71,7 @@ def test_resizing_keeps_the_common_modes(old, new, seed):
     np.testing.assert_allclose(sht.alm2cl(once)[: common + 1], sht.alm2cl(alm)[: common + 1])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 60), st.integers(0, 40), st.integers(0, 2**32))
 def test_a_draw_at_a_lower_band_limit_is_the_draw_cut(lmax, more, seed):
     low = sht.unit_alm(lmax, np.random.default_rng(seed))
