@@ -176,7 +176,7 @@ def calibration(ratio: Tensor) -> float:
     Parameters
     ----------
     ratio
-        |error| in units of its predicted standard deviation, any shape.
+        Absolute error in units of its predicted standard deviation, any shape.
     """
     return float(ratio.flatten().kthvalue(max(round(ONE_SIGMA * ratio.numel()), 1)).values)
 
