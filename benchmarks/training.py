@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--profile", default="ml-64", help="name of the profile")
     profile = parser.parse_args().profile
     folder = ROOT / ".cmbml" / f"bench-{profile}"
-    load = os.getloadavg()[0]
+    load, continued = os.getloadavg()[0], folder.exists()
     seconds = make(profile, folder)
     result = {
         "subject": "training",
@@ -249,6 +249,7 @@ def main() -> None:
             "load_average_before": load,
         },
         "seconds": round(seconds, 1),
+        "carried_on": continued,
         **compare(errors(folder, profile)),
         "targets": TARGETS | {"covered": [COVERAGE - COVERAGE_TOLERANCE, COVERAGE + COVERAGE_TOLERANCE]},
     }
