@@ -157,13 +157,13 @@ def response(data: Dataset) -> list[float]:
     params, split = data.config.params, "test"
     models = data["gsc_unet_training"]
     cleaner = open_cleaner(models.model.at(epoch="best").read(), models.normalisation.at().read(), 1)
-    beams = [band.fwhm_arcmin for band in params.instrument.bands.values()]
+    bands = params.instrument.bands.values()
+    beams, freqs = [band.fwhm_arcmin for band in bands], [band.freq_ghz for band in bands]
     learned = {key: data[key].covariance.at().read() for key in ("nilc_covariance", "hilc_covariance")}
     lmax, nside = params.instrument.lmax, params.instrument.nside
 
     def clean(alms: Alm) -> Alm:
         shared = {"fwhm_arcmin": beams, "lmax": lmax}
-        freqs = [band.freq_ghz for band in params.instrument.bands.values()]
         base = configured_nilc(
             alms, params.nilc_regularised, freq_ghz=freqs, learned=learned["nilc_covariance"][0], **shared
         )
@@ -177,10 +177,10 @@ def response(data: Dataset) -> list[float]:
         alms = np.stack([map2alm(ref.read().values, lmax)[0] for ref in seen])
         cmb = resize_alm(data["cmb"].cmb.at(split=split, sim=sim + 1).read().values, lmax)[0]
         added = np.stack([almxfl(cmb, gaussian_beam(beam, lmax)) for beam in beams])
-        wanted = alm2cl(almxfl(cmb, gaussian_beam(cleaner.fwhm_arcmin, lmax)))
-        got = alm2cl(clean(alms + added) - clean(alms), almxfl(cmb, gaussian_beam(cleaner.fwhm_arcmin, lmax)))
+        wanted = almxfl(cmb, gaussian_beam(cleaner.fwhm_arcmin, lmax))
+        got = alm2cl(clean(alms + added) - clean(alms), wanted)
         modes = 2 * np.arange(lmax + 1) + 1
-        found.append(round(float((modes * got)[2:].sum() / (modes * wanted)[2:].sum()), 5))
+        found.append(round(float((modes * got)[2:].sum() / (modes * alm2cl(wanted))[2:].sum()), 5))
     return found
 
 
