@@ -273,6 +273,18 @@ def test_the_method_runs_and_says_its_error(data):
     assert [row["epoch"] for row in curve] == [1, 2]
 
 
+def test_its_error_is_calibrated_on_valid_where_the_mask_keeps(data):
+    kept = data["mask"].mask.read().values[0] > 0
+    within = []
+    for sim in data.splits["valid"].iter_sims():
+        at = {"split": "valid", "sim": sim}
+        alm = data["cmb"].cmb.at(**at).read().values
+        truth = alm2map(almxfl(alm, gaussian_beam(300.0, 40)), 16)
+        wrong = np.abs(data["gsc_unet"].cleaned.at(**at).read().values - truth)
+        within.append((wrong < data["gsc_unet"].uncertainty.at(**at).read().values)[:, kept])
+    assert np.mean(within) == pytest.approx(0.683, abs=0.005)
+
+
 def test_training_leaves_no_scratch_behind(data):
     assert not any((data.config.root / ".cmbml/scratch").iterdir())
 

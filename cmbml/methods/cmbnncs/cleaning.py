@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from cmbml.methods.cmbnncs.features import feature_planes, sky_of
+from cmbml.methods.cmbnncs.features import cmb_planes, feature_planes, sky_of
 from cmbml.methods.cmbnncs.network import KERNELS, UNet
 from cmbml.methods.nn.checkpoint import load_weights
 from cmbml.methods.nn.training import predict
@@ -38,4 +38,4 @@ def clean_sky(checkpoint: dict[str, Any], maps: Map, device: torch.device) -> Ma
     model = UNet(n_bands * n_stokes, n_stokes, made["channels"], KERNELS[made["name"]])
     planes = torch.as_tensor(feature_planes(maps, scale))
     (said,) = predict(load_weights(model, checkpoint), planes[None], batch=1, device=device)
-    return sky_of(said.numpy(), scale, checkpoint["result"]["lmax"])
+    return sky_of(cmb_planes(said.numpy(), maps, scale), checkpoint["result"]["lmax"])

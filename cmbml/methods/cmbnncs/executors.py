@@ -1,5 +1,6 @@
 """The stages of cmbnncs: scale, preprocess, train, predict, postprocess."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,21 @@ from torch import nn
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, did_you_mean
 from cmbml.core.repository import PARAMS
-from cmbml.methods.cmbnncs.features import feature_planes, robust_scale, sky_of
+from cmbml.methods.cmbnncs.features import (
+    cmb_planes,
+    feature_planes,
+    robust_scale,
+    rows_of,
+    sky_of,
+    target_planes,
+)
 from cmbml.methods.cmbnncs.network import KERNELS, UNet, check_plane
 from cmbml.methods.cmbnncs.params import CmbnncsParams
-from cmbml.methods.cmbnncs.plane import to_plane
 from cmbml.methods.executors import mean
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.samples import target_map
 from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.linear_fit import moments, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.training import Loss, State, predict, seeded
 from cmbml.sky.sht import Map
@@ -25,7 +33,7 @@ from cmbml.sky.skymap import SkyMap
 
 
 class _Features:
-    """The bands that the network sees, in the plane and in units of their scale.
+    """The bands that the network sees.
 
     Parameters
     ----------
@@ -59,38 +67,70 @@ class _Features:
         refs = [self.obs.at(split=split, sim=sim, freq=band) for band in self.bands]
         return np.stack([ref.read(nside=self.nside).values for ref in refs])
 
-    def planes(self, split: str, sim: int, scale: dict[str, Any]) -> NDArray[np.float32]:
-        """Planes of all bands and fields (see `feature_planes`)."""
-        return feature_planes(self.maps(split, sim), scale)
+
+class _Truth:
+    """What it is to find, and where.
+
+    Parameters
+    ----------
+    executor
+        The stage's executor, with the inputs ``cmb`` and ``mask``.
+    cfg
+        Its parameters.
+    """
+
+    def __init__(self, executor: BaseStageExecutor, cfg: StageConfig) -> None:
+        self.cmb: Asset = executor.assets_in["cmb"]
+        self.mask: Asset = executor.assets_in["mask"]
+        self.shape = (cfg.instrument.nside, cfg.cmbnncs.fwhm_arcmin, cfg.instrument.lmax)
+
+    def map(self, split: str, sim: int) -> Map:
+        """RING, ``(n_stokes, npix)``, uK_CMB."""
+        return target_map(self.cmb.at(split=split, sim=sim).read().values, *self.shape)
+
+    def kept(self) -> NDArray[np.bool_]:
+        """Pixels that the mask keeps, ``(npix,)``."""
+        return np.asarray(self.mask.read(nside=self.shape[0]).values[0] > 0)
 
 
 class CmbnncsScaleExecutor(BaseStageExecutor):
-    """Settles the scale of every band and of the target; from train alone."""
+    """Settles the scale of features and target, and the linear fit; from train alone."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="cmbnncs_scale")
         self.out_scale = self.assets_out["scale"]
         self.features = _Features(self.assets_in["obs"], cfg)
+        self.truth = _Truth(self, cfg)
         self.n_stokes = len(cfg.instrument.fields)
         self.settings: CmbnncsParams = cfg.cmbnncs
 
     def execute(self) -> None:
         """Take the declared scale, or measure it."""
         settings, fixed = self.settings, self.settings.feature_scale
+        fit = self._fit() if settings.linear_fit else None
+        n_rows = len(self.features.bands) * self.n_stokes
         self.out_scale.write(
             {
-                "features": self._measured() if fixed is None else self._all(fixed),
+                "features": self._measured(fit) if fixed is None else [fixed] * n_rows,
                 "compression": settings.compression,
                 "target": settings.target_scale,
+                "fit": fit,
             }
         )
 
-    def _all(self, scale: float) -> list[list[float]]:
-        return [[scale] * self.n_stokes] * len(self.features.bands)
+    def _sims(self) -> Iterator[tuple[str, int]]:
+        return ((split.name, sim) for split in self.splits for sim in split.iter_sims())
 
-    def _measured(self) -> list[list[float]]:
-        sims = ((split.name, sim) for split in self.splits for sim in split.iter_sims())
-        return mean(robust_scale(self.features.maps(*sim)) for sim in sims).tolist()
+    def _fit(self) -> dict[str, Any]:
+        kept = np.flatnonzero(self.truth.kept())
+        return statistics_of(mean(self._moments(kept, *sim) for sim in self._sims()), self.n_stokes)
+
+    def _moments(self, kept: NDArray[np.intp], split: str, sim: int) -> NDArray[Any]:
+        maps = self.features.maps(split, sim)[..., kept].astype(np.float64)
+        return moments(maps.reshape(-1, kept.size), self.truth.map(split, sim)[:, kept])
+
+    def _measured(self, fit: dict[str, Any] | None) -> list[float]:
+        return mean(robust_scale(rows_of(self.features.maps(*sim), fit)) for sim in self._sims()).tolist()
 
 
 class CmbnncsSamplesExecutor(BaseStageExecutor):
@@ -100,20 +140,19 @@ class CmbnncsSamplesExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="cmbnncs_samples")
         self.out_sample = self.assets_out["sample"]
         self.in_scale = self.assets_in["scale"]
-        self.in_cmb = self.assets_in["cmb"]
         self.features = _Features(self.assets_in["obs"], cfg)
-        self.lmax = cfg.instrument.lmax
-        self.fwhm = cfg.cmbnncs.fwhm_arcmin
+        self.truth = _Truth(self, cfg)
 
     def setup(self) -> None:
-        """Read the scale."""
+        """Read scale and mask."""
         self.scale = self.in_scale.read()
+        self.kept = self.truth.kept()
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Prepare one simulation: ``(n_bands * n_stokes + n_stokes, 4 nside, 3 nside)``, float32."""
-        truth = target_map(self.in_cmb.read().values, self.features.nside, self.fwhm, self.lmax)
-        target = to_plane(truth / self.scale["target"]).astype(np.float32)
-        self.out_sample.write(np.concatenate([self.features.planes(split.name, sim, self.scale), target]))
+        maps, truth = self.features.maps(split.name, sim), self.truth.map(split.name, sim)
+        target = target_planes(truth, maps, self.kept, self.scale).astype(np.float32)
+        self.out_sample.write(np.concatenate([feature_planes(maps, self.scale), target]))
 
 
 class CmbnncsTrainingExecutor(TrainingExecutor):
@@ -175,31 +214,27 @@ class CmbnncsPredictionExecutor(BaseStageExecutor):
         )
 
     def process_sim(self, split: Split, sim: int) -> None:
-        """Predict one simulation, in units of the target's scale."""
-        planes = torch.as_tensor(self.features.planes(split.name, sim, self.scale))
+        """Predict one simulation, uK_CMB."""
+        maps = self.features.maps(split.name, sim)
+        planes = torch.as_tensor(feature_planes(maps, self.scale))
         with seeded(0, self.threads):
             (said,) = predict(self.model, planes[None], batch=1, device=own_device())
-        self.out_plane.write(said.numpy())
+        self.out_plane.write(cmb_planes(said.numpy(), maps, self.scale).astype(np.float32))
 
 
 class CmbnncsExecutor(BaseStageExecutor):
-    """Brings planes back to the sphere, in uK_CMB, with nothing beyond the band-limit."""
+    """Brings planes back to the sphere, with nothing beyond the band-limit."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="cmbnncs")
         self.out_cleaned = self.assets_out["cleaned"]
         self.in_plane = self.assets_in["plane"]
-        self.in_scale = self.assets_in["scale"]
         self.lmax = cfg.instrument.lmax
         self.fwhm = cfg.cmbnncs.fwhm_arcmin
 
-    def setup(self) -> None:
-        """Read the scale."""
-        self.scale = self.in_scale.read()
-
     def process_sim(self, split: Split, sim: int) -> None:
         """Postprocess one simulation."""
-        sky = sky_of(self.in_plane.read(), self.scale, self.lmax)
+        sky = sky_of(self.in_plane.read().astype(np.float64), self.lmax)
         self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.fwhm, self.lmax, signal_preserving=False))
 
 

@@ -1,4 +1,12 @@
-"""What the network sees of a sky, and what it says of it: planes in units of a scale."""
+"""What the network sees of a sky, and what it says of it: planes in units of a scale.
+
+A scale is a dict of plain values: ``features``, units per row of the features, ``(n_bands * n_stokes,)``;
+``compression``, units beyond which features grow like their logarithm, so that the Galactic plane, thousands
+of times brighter than the rest, stays in sight of a network that learns in few steps, or None for never;
+``target``, uK_CMB per unit of what the network says; and ``fit``, None, or a linear fit of the CMB by the
+bands (see `cmbml.methods.nn.linear_fit.statistics_of`): then the network sees the independent maps of the fit
+and says what the fit leaves.
+"""
 
 from typing import Any
 
@@ -6,36 +14,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.methods.cmbnncs.plane import from_plane, to_plane
+from cmbml.methods.nn.linear_fit import fitted, normalised
 from cmbml.sky.sht import Map, alm2map, map2alm
 
 # The median of |x| times this is the deviation of Gaussian x.
 MEDIAN_TO_DEVIATION = 1.4826
 
 
-def robust_scale(maps: Map) -> NDArray[np.float64]:
-    """Deviation of most of the sky, which the Galactic plane does not set: ``(..., npix)`` to ``(...)``."""
-    return MEDIAN_TO_DEVIATION * np.median(np.abs(maps), axis=-1)
+def robust_scale(planes: NDArray[Any]) -> NDArray[Any]:
+    """Deviation of most of the sky, which the Galactic plane does not set: ``(..., y, x)`` to ``(...)``."""
+    return np.asarray(MEDIAN_TO_DEVIATION * np.median(np.abs(planes), axis=(-2, -1)))
 
 
-def feature_planes(maps: Map, scale: dict[str, Any]) -> NDArray[np.float32]:
-    """Planes of all bands and fields, ``(n_bands * n_stokes, 4 nside, 3 nside)``.
+def rows_of(maps: Map, fit: dict[str, Any] | None) -> NDArray[Any]:
+    """What features are made of, in the plane, ``(n_bands * n_stokes, 4 nside, 3 nside)``.
 
     Parameters
     ----------
     maps
         RING maps of the bands, ``(n_bands, n_stokes, npix)``, uK_CMB.
-    scale
-        ``features``, uK_CMB per unit, ``(n_bands, n_stokes)``; and ``compression``: beyond so many units
-        features grow like their logarithm, so that the Galactic plane, thousands of times brighter than the
-        rest, stays in sight of a network that learns in few steps; None leaves them as they are.
+    fit
+        A linear fit, whose independent maps of unit variance they are; None for the bands, uK_CMB.
     """
-    scaled = maps / np.array(scale["features"])[..., None]
+    planes = _planes(maps)
+    return planes if fit is None else normalised(planes, fit)
+
+
+def feature_planes(maps: Map, scale: dict[str, Any]) -> NDArray[np.float32]:
+    """What the network sees of bands ``(n_bands, n_stokes, npix)``, uK_CMB: in units of the scale."""
+    scaled = rows_of(maps, scale["fit"]) / np.array(scale["features"])[:, None, None]
     bend = scale["compression"]
     seen = scaled if bend is None else bend * np.arcsinh(scaled / bend)
-    return to_plane(seen.reshape(-1, seen.shape[-1])).astype(np.float32)
+    return np.asarray(seen, dtype=np.float32)
 
 
-def sky_of(plane: NDArray[Any], scale: dict[str, Any], lmax: int) -> Map:
-    """RING maps, uK_CMB, with nothing beyond lmax, of the planes that a network said."""
-    sky = from_plane(plane.astype(np.float64)) * scale["target"]
+def target_planes(cmb: Map, maps: Map, kept: NDArray[np.bool_], scale: dict[str, Any]) -> NDArray[Any]:
+    """What the network is to say, ``(n_stokes, 4 nside, 3 nside)``, in units of the scale.
+
+    Parameters
+    ----------
+    cmb
+        RING, ``(n_stokes, npix)``, uK_CMB.
+    maps
+        RING maps of the bands, ``(n_bands, n_stokes, npix)``, uK_CMB.
+    kept
+        Pixels that the mask keeps, ``(npix,)``: elsewhere nothing is said beyond a linear fit, which leaves
+        so much there that the loss would see nothing else.
+    scale
+        The scale.
+    """
+    planes, fit = to_plane(cmb), scale["fit"]
+    wanted = planes if fit is None else (planes - fitted(_planes(maps), fit)) * to_plane(kept)
+    return np.asarray(wanted / scale["target"])
+
+
+def cmb_planes(said: NDArray[Any], maps: Map, scale: dict[str, Any]) -> NDArray[Any]:
+    """The CMB in the plane, uK_CMB, from what the network said of `maps`."""
+    found, fit = said.astype(np.float64) * scale["target"], scale["fit"]
+    return np.asarray(found if fit is None else found + fitted(_planes(maps), fit))
+
+
+def sky_of(planes: NDArray[Any], lmax: int) -> Map:
+    """RING maps of planes, with nothing beyond lmax."""
+    sky = from_plane(planes)
     return alm2map(map2alm(sky, lmax), round(np.sqrt(sky.shape[-1] / 12)))
+
+
+def _planes(maps: Map) -> NDArray[Any]:
+    return to_plane(maps.reshape(-1, maps.shape[-1]))

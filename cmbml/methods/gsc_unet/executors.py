@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import DataError
 from cmbml.methods.executors import BandReader
-from cmbml.methods.gsc_unet.cleaning import NAME, Cleaner, CmbFree, digest, network, open_cleaner
+from cmbml.methods.gsc_unet.cleaning import (
+    NAME,
+    Cleaner,
+    CmbFree,
+    Statistics,
+    digest,
+    network,
+    open_cleaner,
+)
 from cmbml.methods.gsc_unet.covariance import averaged, domains_deg, pair_products
 from cmbml.methods.gsc_unet.network import GscUnet, calibration
 from cmbml.methods.gsc_unet.params import GscUnetParams
@@ -19,13 +27,11 @@ from cmbml.methods.gsc_unet.statistics import regression, steady
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nn.checkpoint import check_checkpoint, load_weights, make_checkpoint
 from cmbml.methods.nn.executors.samples import FileSamples, mean_and_deviation, target_map
-from cmbml.methods.nn.executors.training import TrainingExecutor
+from cmbml.methods.nn.executors.training import TrainingExecutor, naming
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.training import State, seeded
 from cmbml.sky.sht import Alm, Map, map2alm
 from cmbml.sky.skymap import SkyMap
-
-Statistics = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ class GscUnetTrainingExecutor(TrainingExecutor):
         super().__init__(cfg, stage_str="gsc_unet_training")
         self.out_normalisation = self.assets_out["normalisation"]
         self.in_cmb = self.assets_in["cmb"]
+        self.in_mask = self.assets_in["mask"]
         self.skies = _Skies(self, cfg)
         self.free = self.skies.free(self.settings)
         n_all = (len(self.skies.bands.freqs) + 1) * len(self.settings.peaks)
@@ -154,7 +161,8 @@ class GscUnetTrainingExecutor(TrainingExecutor):
         return self.skies.result | {"fwhm_arcmin": base.fwhm_arcmin}
 
     def _calibrations(self, statistics: Statistics, trained: dict[int, State]) -> dict[int, float]:
-        """Of the weights of every kept epoch; each sky is read once."""
+        """Of the weights of every kept epoch, where the mask keeps; each sky is read once."""
+        kept = self.in_mask.read(nside=self.skies.bands.nside).values[0] > 0
         models = {
             epoch: load_weights(self._network(statistics), {"weights": w}) for epoch, w in trained.items()
         }
@@ -166,7 +174,7 @@ class GscUnetTrainingExecutor(TrainingExecutor):
             covariances = self.free.covariances(maps)
             for epoch, model in models.items():
                 said, sigma = self.free.said(model, covariances, maps, own_device())
-                ratios[epoch].append((np.abs(wrong - said) / sigma).astype(np.float32))
+                ratios[epoch].append((np.abs(wrong - said) / sigma)[:, kept].astype(np.float32))
         return {epoch: calibration(torch.as_tensor(np.stack(ratio))) for epoch, ratio in ratios.items()}
 
 
@@ -207,20 +215,12 @@ class _CleaningExecutor(BaseStageExecutor):
         DataError
             Where it is damaged, or belongs to something else.
         """
-        checkpoint = model.read()
-        try:
-            check_checkpoint(checkpoint, **expected)
+        checkpoint, statistics = model.read(), self.in_normalisation.read()
+        with naming(model):
+            check_checkpoint(checkpoint, bands=self.skies.described(), **expected)
             # the beam is that of the base, whatever it is
             result = self.skies.result | {"fwhm_arcmin": checkpoint.get("result", {}).get("fwhm_arcmin")}
-            return open_cleaner(
-                checkpoint,
-                self.in_normalisation.read(),
-                self.threads,
-                bands=self.skies.described(),
-                result=result,
-            )
-        except ValueError as error:
-            raise DataError(f"{model.path}: {error}") from None
+            return open_cleaner(checkpoint, statistics, self.threads, result=result)
 
 
 class GscUnetExecutor(_CleaningExecutor):

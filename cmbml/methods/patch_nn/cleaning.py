@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from cmbml.methods.nn.checkpoint import load_weights
+from cmbml.methods.nn.linear_fit import fitted, left, normalised
 from cmbml.methods.nn.training import predict
 from cmbml.methods.patch_nn.network import UNet
 from cmbml.methods.patch_nn.patches import Index, join_patches, patch_table
-from cmbml.methods.patch_nn.statistics import fitted, left, normalised
 from cmbml.sky.sht import Map, alm2map, map2alm
 
 

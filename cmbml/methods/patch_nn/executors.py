@@ -22,13 +22,13 @@ from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.samples import target_map
 from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.linear_fit import fitted, left, moments, normalised, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.training import State, seeded
 from cmbml.methods.patch_nn.cleaning import clean_patches
 from cmbml.methods.patch_nn.network import UNet, check_side
 from cmbml.methods.patch_nn.params import PatchNnParams
 from cmbml.methods.patch_nn.patches import choose_patches, patch_table
-from cmbml.methods.patch_nn.statistics import fitted, left, moments, normalised, statistics_of
 from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyMap
 
@@ -168,7 +168,7 @@ class PatchSamples(Dataset[Sample]):
     per_file
         Patches in a file.
     statistics
-        Scales and linear fit (see `cmbml.methods.patch_nn.statistics.statistics_of`).
+        Scales and linear fit (see `cmbml.methods.nn.linear_fit.statistics_of`).
     """
 
     names: tuple[str, ...]

@@ -1,7 +1,8 @@
 """Training with its files: states, checkpoints, curves."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -316,9 +317,16 @@ def open_network(build: Callable[[], nn.Module], file: AssetRef, **expected: Any
         Where the file is damaged, or belongs to something else.
     """
     checkpoint = file.read()
-    try:
+    with naming(file):
         check_checkpoint(checkpoint, **expected)
         model = load_weights(build(), checkpoint)
+    return model.eval(), checkpoint
+
+
+@contextmanager
+def naming(file: AssetRef) -> Iterator[None]:
+    """Say of what is wrong with a checkpoint in which file it is."""
+    try:
+        yield
     except ValueError as error:
         raise DataError(f"{file.path}: {error}") from None
-    return model.eval(), checkpoint

@@ -1,4 +1,4 @@
-"""What patch_nn learns from train before any training: the scale of bands and target, and a linear fit.
+"""What a network may learn from train before any training: the scale of bands and target, and a linear fit.
 
 Foregrounds are hundreds of times brighter than what a network is to find, so bands are first combined into
 maps that are independent and of unit variance, and what the network says is added to a linear fit of the CMB
