@@ -160,7 +160,7 @@ def profiles(data: Dataset, split: str, linear: str) -> dict[str, Any]:
 
 
 def response(data: Dataset) -> list[float]:
-    """Share of a second CMB, that of the next test sky, in what is cleaned where it is in the bands."""
+    """Share of a second CMB, that of another test sky, in what is cleaned where it is in the bands."""
     params, split = data.config.params, "test"
     models = data["gsc_unet_training"]
     cleaner = open_cleaner(models.model.at(epoch="best").read(), models.normalisation.at().read(), 1)
@@ -179,10 +179,11 @@ def response(data: Dataset) -> list[float]:
         return map2alm(cleaner.clean(alms[None], beams, *maps, torch.device("cpu"))[0], lmax)[0]
 
     found = []
-    for sim in range(RESPONSES):
+    sims = list(data.splits[split].iter_sims())
+    for sim in sims[:RESPONSES]:
         seen = [data["observations"].obs.at(split=split, sim=sim, freq=f) for f in params.instrument.bands]
         alms = np.stack([map2alm(ref.read().values, lmax)[0] for ref in seen])
-        cmb = resize_alm(data["cmb"].cmb.at(split=split, sim=sim + 1).read().values, lmax)[0]
+        cmb = resize_alm(data["cmb"].cmb.at(split=split, sim=sims[sim - 1]).read().values, lmax)[0]
         added = np.stack([almxfl(cmb, gaussian_beam(beam, lmax)) for beam in beams])
         wanted = almxfl(cmb, gaussian_beam(cleaner.fwhm_arcmin, lmax))
         got = alm2cl(clean(alms + added) - clean(alms), wanted)
