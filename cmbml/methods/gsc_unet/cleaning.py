@@ -92,14 +92,16 @@ class CmbFree:
         return local.reshape(-1, *local.shape[2:])
 
     def said(self, model: GscUnet, covariances: Map, maps: Map, device: torch.device) -> tuple[Map, Map]:
-        """Residual and uncalibrated sigma, RING, ``(n_stokes, npix)`` each, uK_CMB."""
+        """Residual up to the band-limit, and uncalibrated sigma, RING, ``(n_stokes, npix)`` each, uK_CMB."""
         (said,) = predict(model, torch.as_tensor(covariances)[None], batch=1, device=device)
         weights = said[:-1].movedim((2, 0), (0, 2)).numpy()
         residual = np.sum([combine(w, scale) for w, scale in zip(weights, maps, strict=True)], axis=0)
+        alms = map2alm(residual, self.lmax, threads=self.threads)
         sigma = model.cpu().variance(said[None])[0].sqrt().numpy()
         groups = enumerate(field_groups(maps.shape[2]))
         per_field = [sigma[group] for group, fields in groups for _ in range(fields.start, fields.stop)]
-        return residual, spread(np.stack(per_field), self.nside_maps)
+        limited = alm2map(alms, self.nside_maps, threads=self.threads)
+        return limited, spread(np.stack(per_field), self.nside_maps)
 
 
 @dataclass(frozen=True)
@@ -128,14 +130,11 @@ class Cleaner:
     ) -> tuple[Map, Map]:
         """The cleaned sky and its standard deviation, RING, ``(n_stokes, npix)`` each, uK_CMB.
 
-        What is subtracted has nothing beyond the band-limit.  Parameters as for `CmbFree.maps`; `device` is
-        where the network computes.
+        Parameters as for `CmbFree.maps`; `device` is where the network computes.
         """
-        free = self.free
-        maps = free.maps(alms, fwhm_arcmin, base, other)
-        residual, sigma = free.said(self.model, free.covariances(maps), maps, device)
-        removed = map2alm(residual, free.lmax, threads=free.threads)
-        return base - alm2map(removed, free.nside_maps, threads=free.threads), self.calibration * sigma
+        maps = self.free.maps(alms, fwhm_arcmin, base, other)
+        residual, sigma = self.free.said(self.model, self.free.covariances(maps), maps, device)
+        return base - residual, self.calibration * sigma
 
 
 def open_cleaner(checkpoint: State, statistics: Statistics, threads: int, **expected: Any) -> Cleaner:
