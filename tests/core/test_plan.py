@@ -20,8 +20,10 @@ METHODS = {
     if stage.file not in ("pipeline/simulation.yaml", "pipeline/analysis.yaml")
 } - TABLE
 GSC_UNET = {key for key in METHODS if key.startswith("gsc_unet")}
-# The mask chooses the patches to learn from.
-PATCHES = {"patch_nn_statistics", "patch_nn_samples", "patch_nn_training", "patch_nn"}
+CMBNNCS = {key for key in METHODS if key.startswith("cmbnncs")}
+PATCH_NN = {key for key in METHODS if key.startswith("patch_nn")}
+# The mask says where networks learn, and where errors are calibrated.
+MASKED = {"gsc_unet_training", "gsc_unet"} | CMBNNCS | PATCH_NN
 LEARNED = {key for key in METHODS if set(SHIPPED.stages[key].splits) <= {"train", "valid"}}
 SKY = {"observations"} | METHODS | SCORES
 FROM_CMB = {"cmb", "noise_floor", "perfect_estimate"} | SKY
@@ -60,7 +62,7 @@ def changed(real_config, **overrides):
         (
             "mask__latitude_deg",
             25.0,
-            {"mask", "mask_coupling", "wiener_window", "wiener"} | PATCHES | SCORES,
+            {"mask", "mask_coupling", "wiener_window", "wiener"} | MASKED | SCORES,
         ),
         ("foregrounds__model", "layered", {"draws", "draw_table", "leakage", "noise_floor"} | SKY),
         ("instrument__bands__100__depth_uk_arcmin", 50.0, {"noise_floor"} | SKY),
