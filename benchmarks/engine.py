@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from cmbml.core.yamlio import dump_yaml, read_yaml
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = Path(__file__).parent / "results" / "engine.json"

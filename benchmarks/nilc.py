@@ -28,17 +28,17 @@ import yaml
 from numpy.typing import NDArray
 
 from cmbml.core.handlers import get_handler
+from cmbml.interfaces.pyilc.config import OUTPUT_NAME, Channel, failure, nilc_config
 from cmbml.methods.hilc.hilc import HilcOptions, hilc
 from cmbml.methods.hilc.hilc import nuisance_covariance as binned_covariance
 from cmbml.methods.nilc.nilc import NeedletPrior, NilcOptions, nilc, nuisance_covariance
-from cmbml.methods.pyilc.config import OUTPUT_NAME, Channel, failure, nilc_config
 from cmbml.sky.cosmology import fixed, theory_spectra
 from cmbml.sky.distributions import Distribution, Normal, Uniform
 from cmbml.sky.foregrounds import draw_foregrounds
-from cmbml.sky.galaxy import galaxy_alm
-from cmbml.sky.galaxy_family import FAMILIES
-from cmbml.sky.noise import draw_white_noise
-from cmbml.sky.pysm import pysm_alm
+from cmbml.sky.galaxy.family import FAMILIES
+from cmbml.sky.galaxy.model import galaxy_alm
+from cmbml.sky.noise.draws import draw_white_noise
+from cmbml.sky.pysm.model import pysm_alm
 from cmbml.sky.sht import Alm, alm2map, almxfl, draw_alm, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
 

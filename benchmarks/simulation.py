@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from cmbml.sky.cmb import draw_lensed_cmb
 from cmbml.sky.cosmology import fixed, theory_spectra
 from cmbml.sky.foregrounds import ForegroundDraw
-from cmbml.sky.galaxy import galaxy_alm
+from cmbml.sky.galaxy.model import galaxy_alm
 from cmbml.sky.lensing import lensing_lmax
-from cmbml.sky.noise import draw_white_noise
+from cmbml.sky.noise.draws import draw_white_noise
 from cmbml.sky.observe import combine_alm
-from cmbml.sky.pysm import pysm_alm
-from cmbml.sky.pysm_templates import template_files
+from cmbml.sky.pysm.model import pysm_alm
+from cmbml.sky.pysm.templates import template_files
 from cmbml.sky.sht import alm2cl, alm2map, alm_size, map2alm, resize_alm
 
 THREADS = 2

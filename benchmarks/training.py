@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmbml.core.dataset import Dataset
 from cmbml.core.handlers import get_handler
-from cmbml.core.yamlio import read_yaml
+from cmbml.core.spec.yamlio import read_yaml
+from cmbml.core.views.dataset import Dataset
 from cmbml.methods.gsc_unet.cleaning import open_cleaner
 from cmbml.methods.hilc.configured import configured_hilc
 from cmbml.methods.nilc.configured import configured_nilc
-from cmbml.methods.nn.executors.samples import target_map
+from cmbml.methods.nn.samples import target_map
 from cmbml.sky.sht import Alm, alm2cl, alm2map, almxfl, gaussian_beam, map2alm, resize_alm
 
 ROOT = Path(__file__).parent.parent

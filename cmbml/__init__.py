@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cmbml.core.dataset import Dataset
-    from cmbml.methods.nn.executors.samples import SkyDataset
+    from cmbml.core.views.dataset import Dataset
+    from cmbml.methods.nn.samples import SkyDataset
 
 __all__ = ["open", "torch_dataset"]
 
@@ -18,7 +18,7 @@ def open(root: Path | str | None = None) -> "Dataset":  # noqa: A001
     root
         The repository; by default the nearest folder upwards that holds dvc.yaml.
     """
-    from cmbml.core.dataset import Dataset
+    from cmbml.core.views.dataset import Dataset
 
     return Dataset.open(root)
 
@@ -33,6 +33,6 @@ def torch_dataset(split: str, root: Path | str | None = None) -> "SkyDataset":
     root
         The repository; by default the nearest folder upwards that holds dvc.yaml.
     """
-    from cmbml.methods.nn.executors.samples import sky_dataset
+    from cmbml.methods.nn.samples import sky_dataset
 
     return sky_dataset(split, root)

@@ -11,8 +11,8 @@ from typing import Any
 
 import cmbml
 from cmbml.authoring.schemas import schemas
-from cmbml.cli import _parser
-from cmbml.core.config import Config, load_config
+from cmbml.cli.entry import _parser
+from cmbml.core.spec.config import Config, load_config
 
 ROOT = Path(__file__).parent.parent
 Schema = dict[str, Any]

@@ -4,7 +4,7 @@ Importing this package reads the configuration of the repository around the work
 in it ends the program with one line for each problem.
 """
 
-from cmbml.core.console import one_line_errors
+from cmbml.core.engine.console import one_line_errors
 from tasks.family import build_family
 
 with one_line_errors():

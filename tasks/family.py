@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 import luigi
 
-from cmbml.core.check import check_dvc, check_plan
-from cmbml.core.config import load_config
-from cmbml.core.console import Progress, open_log
-from cmbml.core.engine import Engine
+from cmbml.core.engine.check import check_dvc, check_plan
+from cmbml.core.engine.console import Progress, open_log
+from cmbml.core.engine.make import Engine
 from cmbml.core.errors import PipelineError, SkippedError
-from cmbml.core.locks import die_with_parent
-from cmbml.core.pipeline import Stage
-from cmbml.core.plan import Plan
-from cmbml.core.repository import expect_own_code
-from cmbml.core.units import Portion, Unit
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.record.locks import die_with_parent
+from cmbml.core.spec.config import load_config
+from cmbml.core.spec.pipeline import Stage
+from cmbml.core.spec.repository import expect_own_code
 
 # Luigi's scheduler takes quadratic time; up to about this many tasks it takes none.
 MAX_TASKS = 500

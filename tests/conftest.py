@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cmbml.core.code import code_of
-from cmbml.core.config import Config, load_config
+from cmbml.core.plan.code import code_of
+from cmbml.core.spec.config import Config, load_config
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -219,7 +219,7 @@ class ToyRepository:
 
 def forget_toy_modules() -> None:
     """Forget what was imported and parsed of the toy modules."""
-    from cmbml.core import code
+    from cmbml.core.plan import code
 
     for cached in (
         code_of,

@@ -6,9 +6,9 @@ from pathlib import Path
 from string import Template
 
 from cmbml.core.errors import ConfigError
-from cmbml.core.pipeline import load_pipeline
-from cmbml.core.profile import BASE, PROFILES
-from cmbml.core.repository import PARAMS, PIPELINE
+from cmbml.core.spec.pipeline import load_pipeline
+from cmbml.core.spec.profile import BASE, PROFILES
+from cmbml.core.spec.repository import PARAMS, PIPELINE
 
 TEMPLATES = Path(__file__).parent / "templates/method"
 DEMO = "demo.yaml"

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cmbml.core.config import params_model
 from cmbml.core.handlers import known_handlers
-from cmbml.core.pipeline import Pipeline, Stage
+from cmbml.core.spec.config import params_model
+from cmbml.core.spec.pipeline import Pipeline, Stage
 from cmbml.exchange.catalogue import Catalogue
 
 FOLDER = "schema"

@@ -9,11 +9,11 @@ from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import temporary_path
-from cmbml.core.plan import Plan
-from cmbml.core.repository import MANIFEST
-from cmbml.core.trace import Folder
-from cmbml.core.units import Portion
-from cmbml.core.yamlio import dump_yaml
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.plan.pieces import Portion
+from cmbml.core.spec.repository import MANIFEST
+from cmbml.core.spec.yamlio import dump_yaml
+from cmbml.core.views.trace import Folder
 from cmbml.exchange.catalogue import Source, load_catalogue
 
 CARDS = "cards"

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cmbml.core.errors import ConfigError, PipelineError, ProblemsError, did_you_mean
-from cmbml.core.repository import PIPELINE, RAW
-from cmbml.core.yamlio import read_yaml
+from cmbml.core.spec.repository import PIPELINE, RAW
+from cmbml.core.spec.yamlio import read_yaml
 
 CATALOGUE = f"{PIPELINE}/raw.yaml"
 _MD5 = r"^[0-9a-f]{32}$"

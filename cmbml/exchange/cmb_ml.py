@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cmbml.core.errors import DataError
-from cmbml.core.raw import md5_of
-from cmbml.core.repository import RAW
-from cmbml.core.yamlio import dump_yaml
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.spec.repository import RAW
+from cmbml.core.spec.yamlio import dump_yaml
 from cmbml.exchange.records import write_record
 from cmbml.exchange.unpack import checked_members
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import DataError
+from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
-from cmbml.core.raw import md5_of
 from cmbml.exchange.cmb_ml import TRUTH, archive_of
 from cmbml.exchange.unpack import unpack_tar
 from cmbml.sky.cosmology import fixed, theory_spectra

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.core.dataset import Dataset
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.core.handlers.base import temporary_path
-from cmbml.core.namer import sim_tag
-from cmbml.core.plan import Plan
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.namer import sim_tag
+from cmbml.core.views.dataset import Dataset
 from cmbml.sky.sht import Map, alm2map
 
 SHARD = "{split}-{number:06d}.tar"
@@ -204,7 +204,7 @@ def _add_sample(tar: tarfile.TarFile, exporter: Exporter, split: str, sim: int) 
 
 
 def _facts(exporter: Exporter, split: str, sim: int) -> dict[str, Any]:
-    from cmbml.core.raw import md5_of
+    from cmbml.core.files.checksums import md5_of
 
     instrument = exporter.config.params.instrument
     return {

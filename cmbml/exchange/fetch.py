@@ -13,10 +13,10 @@ import requests
 from tqdm import tqdm
 
 from cmbml.core.errors import CmbmlError, DataError, ProblemsError, StorageError
-from cmbml.core.pipeline import Stage
-from cmbml.core.plan import Plan
-from cmbml.core.raw import md5_of
-from cmbml.core.repository import RAW
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.pipeline import Stage
+from cmbml.core.spec.repository import RAW
 from cmbml.exchange.catalogue import Catalogue, RemoteFile, unpacked
 from cmbml.exchange.records import LOCK, LockFile, write_record
 from cmbml.exchange.transfer import Patience, Transfer, Wanted
@@ -194,7 +194,7 @@ def _raw_keys(plan: Plan, stage: Stage) -> Iterator[str]:
 
 def _presets(plan: Plan) -> Iterator[str]:
     """PySM presets that the foregrounds of any population are made of."""
-    from cmbml.sky.pysm_templates import presets_of
+    from cmbml.sky.pysm.templates import presets_of
 
     params = plan.config.params
     for population in params.populations.values():

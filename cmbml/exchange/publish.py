@@ -8,11 +8,11 @@ from pathlib import Path
 import yaml
 
 from cmbml.core.errors import ConfigError, DataError, PipelineError, did_you_mean
-from cmbml.core.namer import sim_tag
-from cmbml.core.plan import Plan
-from cmbml.core.repository import DVC_LOCK, DVC_YAML, MANIFEST
-from cmbml.core.units import Portion
-from cmbml.core.yamlio import read_yaml
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.plan.pieces import Portion
+from cmbml.core.spec.namer import sim_tag
+from cmbml.core.spec.repository import DVC_LOCK, DVC_YAML, MANIFEST
+from cmbml.core.spec.yamlio import read_yaml
 
 # Here for as long as DVC runs; a second command in the same repository waits for DVC's lock anyway.
 GATHERED = "cmbml-transfer.dvc"

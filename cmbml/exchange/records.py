@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cmbml.core.repository import LOCAL, PIPELINE
-from cmbml.core.yamlio import dump_yaml, read_yaml
+from cmbml.core.spec.repository import LOCAL, PIPELINE
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 
 LOCK = f"{PIPELINE}/raw.lock"
 _HEADER = "# Length and md5 of science assets as first fetched: `cmbml fetch` learns and enforces them.\n"

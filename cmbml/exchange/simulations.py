@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cmbml.core.errors import DataError
-from cmbml.core.raw import md5_of
+from cmbml.core.files.checksums import md5_of
 
 # Files at a time: most are small, and the wait for each is longer than its transfer.
 JOBS = 8

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from cmbml.sky.foregrounds import FOREGROUND_KEYS
-from cmbml.sky.pysm_templates import PROCEDURAL
+from cmbml.sky.pysm.templates import PROCEDURAL
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cmbml.sky.bandpass import Band, as_bandpass
 from cmbml.sky.grid import GaussGrid
+from cmbml.sky.passbands import Band, as_bandpass
 from cmbml.sky.sht import Alm, Map
 from cmbml.sky.units import GHZ_PER_KELVIN, power_law
 

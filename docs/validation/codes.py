@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cmbml.sky.cmb import draw_cmb, draw_lensed_cmb
 from cmbml.sky.cosmology import fixed, theory_spectra
 from cmbml.sky.foregrounds import ForegroundDraw
-from cmbml.sky.pysm import pysm_component_maps
+from cmbml.sky.pysm.model import pysm_component_maps
 from cmbml.sky.sht import Alm, alm2cl
 
 Array = NDArray[np.floating[Any]]

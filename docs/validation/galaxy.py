@@ -15,10 +15,10 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
 from cmbml.sky.foregrounds import ForegroundDraw
-from cmbml.sky.galaxy import REFERENCE_GHZ, galaxy_component_maps
+from cmbml.sky.galaxy.model import REFERENCE_GHZ, galaxy_component_maps
 from cmbml.sky.grid import HealpixGrid
 from cmbml.sky.mask import apodise, galactic_mask
-from cmbml.sky.pysm import pysm_component_maps
+from cmbml.sky.pysm.model import pysm_component_maps
 from cmbml.sky.sht import alm2cl, map2alm
 from cmbml.sky.units import rj_to_cmb
 

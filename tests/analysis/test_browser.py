@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from cmbml.analysis.map_images import map_picture
-from cmbml.analysis.report import Flip, Page, ReportContext, Table, chart_picture, render, render_page
-from cmbml.analysis.score_charts import bars_chart
+from cmbml.analysis.charts.scores import bars_chart
 from cmbml.analysis.statistics import Interval
+from cmbml.report.html import Flip, Page, ReportContext, Table, chart_picture, render, render_page
+from cmbml.report.maps.images import map_picture
 
 from .chromium import Chromium
 

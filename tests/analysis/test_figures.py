@@ -6,9 +6,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from cmbml.analysis import figures
-from cmbml.analysis.colours import PLANCK
-from cmbml.analysis.gnomonic import gnomonic
+from cmbml.report.maps import mollweide as figures
+from cmbml.report.maps.colours import PLANCK
+from cmbml.report.maps.gnomonic import gnomonic
 
 NSIDE = 16
 VECTORS = np.array(hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2)))

@@ -4,8 +4,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from cmbml.analysis.colours import COLOUR_MAPS, PLANCK, indexed_png, palette, palette_chunk
-from cmbml.analysis.map_images import map_picture, zoom_picture
+from cmbml.report.maps.colours import COLOUR_MAPS, PLANCK, indexed_png, palette, palette_chunk
+from cmbml.report.maps.images import map_picture, zoom_picture
 
 NPIX = 12 * 16**2
 

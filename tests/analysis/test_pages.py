@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from cmbml.analysis.pages import SplitResults, median_sim, method_page
-from cmbml.analysis.report import Picture, ReportContext, render_page
 from cmbml.analysis.spectra.comparison import Comparison
 from cmbml.analysis.statistics import summarise
+from cmbml.report.html import Picture, ReportContext, render_page
+from cmbml.report.page import SplitResults, median_sim, method_page
 
 N_SIMS = 12
 

@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cmbml.analysis.report import (
+from cmbml.analysis.statistics import Interval
+from cmbml.report.html import (
     Flip,
     Page,
     Picture,
@@ -14,7 +15,6 @@ from cmbml.analysis.report import (
     render_page,
     require_one_page_each,
 )
-from cmbml.analysis.statistics import Interval
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

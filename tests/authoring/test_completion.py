@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cmbml.cli import _parser, main
+from cmbml.cli.entry import _parser, main
 from tests.conftest import ROOT
 
 

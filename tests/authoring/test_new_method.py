@@ -7,7 +7,7 @@ import pytest
 
 from cmbml.authoring.new_method import new_method
 from cmbml.core.errors import ConfigError
-from cmbml.core.yamlio import read_yaml
+from cmbml.core.spec.yamlio import read_yaml
 from tests.conftest import ROOT, copy_repository
 
 NAME = "dull_ilc"

@@ -5,8 +5,8 @@ import jsonschema
 import pytest
 
 from cmbml.authoring.schemas import schemas
-from cmbml.core.profile import SCHEMA_LINE
-from cmbml.core.yamlio import read_yaml
+from cmbml.core.spec.profile import SCHEMA_LINE
+from cmbml.core.spec.yamlio import read_yaml
 from tests.conftest import ROOT
 
 FILES = {

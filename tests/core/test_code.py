@@ -1,7 +1,7 @@
 import pytest
 
-from cmbml.core.code import code_of
 from cmbml.core.errors import PipelineError
+from cmbml.core.plan.code import code_of
 
 
 def hashes(name):
@@ -97,8 +97,8 @@ def test_loop_and_code_follow_a_base_class_from_elsewhere(toy):
 
 def test_a_function_has_code_too():
     """The report is as old as the code that builds it."""
-    code = code_of("cmbml.analysis.reporting.executors.builder.leaderboard")
-    assert "cmbml.analysis.report" in code.modules
+    code = code_of("cmbml.report.build.leaderboard")
+    assert "cmbml.report.html" in code.modules
 
 
 def test_a_missing_class_is_named(toy):
@@ -113,7 +113,7 @@ def test_nothing_is_imported():
     import sys
 
     program = (
-        "import sys; from cmbml.core.code import code_of; code_of('cmbml.sky.executors.observations.ObservationsExecutor');"
+        "import sys; from cmbml.core.plan.code import code_of; code_of('cmbml.sky.executors.observations.ObservationsExecutor');"
         "print(sorted({'healpy', 'pysm3', 'camb', 'torch', 'ducc0'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -9,12 +9,12 @@ import time
 import pytest
 
 from cmbml.core import CmbmlError
-from cmbml.core.context import run_stage
-from cmbml.core.engine import Engine, Reporter
+from cmbml.core.engine.context import run_stage
+from cmbml.core.engine.make import Engine, Reporter
 from cmbml.core.errors import DataError, StageError, StorageError
-from cmbml.core.ledger import Ledger
-from cmbml.core.plan import Plan
-from cmbml.core.units import Portion, Unit
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.record.ledger import Ledger
 
 TRAIN = Portion("number", None, "train")
 

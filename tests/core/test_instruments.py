@@ -2,9 +2,9 @@
 
 import pytest
 
-from cmbml.core.config import load_config
 from cmbml.core.errors import ConfigError
-from cmbml.core.instruments import SHIPPED, read_bands, table_path
+from cmbml.core.spec.config import load_config
+from cmbml.core.spec.instruments import SHIPPED, read_bands, table_path
 from tests.conftest import ROOT
 
 HEADER = """\

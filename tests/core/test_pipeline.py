@@ -2,10 +2,10 @@ import pytest
 import yaml
 
 from cmbml.core import CmbmlError, load_config
-from cmbml.core.check import check_dvc, check_executors, check_plan
-from cmbml.core.dvcfile import dvc_yaml
-from cmbml.core.plan import Plan
-from cmbml.core.yamlio import read_yaml
+from cmbml.core.engine.check import check_dvc, check_executors, check_plan
+from cmbml.core.engine.dvc import dvc_yaml
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.yamlio import read_yaml
 from tests.conftest import ROOT
 
 

@@ -2,11 +2,12 @@
 
 import pytest
 
-from cmbml.core import load_config, raw
+from cmbml.core import load_config
 from cmbml.core.errors import PipelineError
-from cmbml.core.plan import Plan
-from cmbml.core.raw import md5_of
-from cmbml.core.units import Portion, Unit
+from cmbml.core.files import checksums as raw
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.plan.pieces import Portion, Unit
 from tests.conftest import ROOT
 
 SHIPPED = Plan(load_config(ROOT))

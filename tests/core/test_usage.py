@@ -1,7 +1,7 @@
 import json
 
-from cmbml.core.plan import Plan
-from cmbml.core.usage import usage
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.record.cost import usage
 
 
 def test_every_stage_is_measured_and_only_as_it_now_is(toy):

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 import cmbml
-from cmbml.cli import main
-from cmbml.core.config import load_config
-from cmbml.core.context import run_stage
-from cmbml.core.engine import Engine
+from cmbml.cli.entry import main
+from cmbml.core.engine.context import run_stage
+from cmbml.core.engine.make import Engine
 from cmbml.core.errors import ConfigError
 from cmbml.core.handlers import get_handler
-from cmbml.core.plan import Plan
-from cmbml.core.profile import overlay
-from cmbml.core.yamlio import dump_yaml, read_yaml
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.config import load_config
+from cmbml.core.spec.profile import overlay
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 from cmbml.exchange.export import Exporter, Selection, export_fits, export_shards
 from cmbml.sky.sht import alm2map
 from tests.conftest import ROOT

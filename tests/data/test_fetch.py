@@ -12,9 +12,9 @@ import pytest
 import requests
 import yaml
 
-from cmbml.cli import main
+from cmbml.cli.entry import main
 from cmbml.core.errors import ConfigError, DataError, LockedError, ProblemsError, StorageError
-from cmbml.core.raw import raw_digests
+from cmbml.core.files.checksums import raw_digests
 from cmbml.exchange.catalogue import Catalogue, load_catalogue
 from cmbml.exchange.fetch import Fetcher, FetchOptions, list_lines, needed
 from cmbml.exchange.part import PART, Part
@@ -357,7 +357,7 @@ def test_no_two_files_share_a_place(shipped):
 
 def test_presets_are_as_pysm_has_them(shipped):
     pytest.importorskip("pysm3")
-    from cmbml.sky.pysm_templates import template_files
+    from cmbml.sky.pysm.templates import template_files
 
     for name, asset in shipped.science_assets.items():
         if name.startswith("pysm_"):
@@ -373,8 +373,8 @@ def test_listing(shipped, tmp_path):
 
 
 def test_what_the_pipeline_needs_is_known(shipped, real_config):
-    from cmbml.core.config import load_config
-    from cmbml.core.plan import Plan
+    from cmbml.core.plan.fingerprints import Plan
+    from cmbml.core.spec.config import load_config
 
     assert needed(Plan(real_config), shipped) == []
     config = load_config(ROOT, overrides={"cosmology.source": "wmap9_lcdm"})

@@ -12,14 +12,14 @@ import pytest
 from astropy.io import fits
 
 import cmbml
-from cmbml.cli import main
-from cmbml.core.config import load_config
-from cmbml.core.context import run_stage
-from cmbml.core.engine import Engine
+from cmbml.cli.entry import main
+from cmbml.core.engine.context import run_stage
+from cmbml.core.engine.make import Engine
 from cmbml.core.errors import DataError
-from cmbml.core.plan import Plan
-from cmbml.core.profile import apply_profile
-from cmbml.core.yamlio import dump_yaml, read_yaml
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.config import load_config
+from cmbml.core.spec.profile import apply_profile
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 from cmbml.exchange.cmb_ml import index_archives
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 from tests.conftest import ROOT

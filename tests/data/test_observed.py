@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import cmbml
-from cmbml.core.config import load_config
-from cmbml.core.context import run_stage
-from cmbml.core.engine import Engine
+from cmbml.core.engine.context import run_stage
+from cmbml.core.engine.make import Engine
 from cmbml.core.errors import ConfigError, DataError, ProblemsError
-from cmbml.core.plan import Plan
-from cmbml.core.profile import overlay
-from cmbml.core.yamlio import dump_yaml, read_yaml
-from cmbml.sky.observed import bring_to_instrument
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.config import load_config
+from cmbml.core.spec.profile import overlay
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml
+from cmbml.sky.observed.maps import bring_to_instrument
 from cmbml.sky.pixwin import pixel_window
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 from cmbml.sky.units import mjysr_per_kelvin

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from cmbml.core.errors import ConfigError, DataError, PipelineError
-from cmbml.core.raw import md5_of
-from cmbml.core.yamlio import read_yaml
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.spec.yamlio import read_yaml
 from cmbml.exchange.card import card_lines, write_card
 from cmbml.exchange.publish import GATHERED, gathered, targets
 from cmbml.exchange.records import write_record

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cmbml.cli import _parser, main
+from cmbml.cli.entry import _parser, main
 from cmbml.core import load_config
 from cmbml.core.errors import ProblemsError
 from cmbml.core.handlers import known_handlers
-from cmbml.core.namer import TAGS
-from cmbml.core.pipeline import AssetIn, AssetOut, Stage
-from cmbml.core.yamlio import read_yaml
+from cmbml.core.spec.namer import TAGS
+from cmbml.core.spec.pipeline import AssetIn, AssetOut, Stage
+from cmbml.core.spec.yamlio import read_yaml
 from tests.conftest import ROOT
 
 GENERATED = (ROOT / "docs/_build", ROOT / "docs/reference")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cmbml.core.config import load_config
-from cmbml.core.context import run_stage
-from cmbml.core.dvcfile import dvc_yaml
-from cmbml.core.engine import Engine
-from cmbml.core.plan import Plan
-from cmbml.core.raw import md5_of
+from cmbml.core.engine.context import run_stage
+from cmbml.core.engine.dvc import dvc_yaml
+from cmbml.core.engine.make import Engine
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.config import load_config
 from tests.conftest import ROOT, git
 
 COUNTED = '''\

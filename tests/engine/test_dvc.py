@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cmbml import cli
+from cmbml.cli import entry as cli
 
 
 def test_two_runs_of_dvc_at_once_corrupt_nothing(counted, monkeypatch):

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from cmbml.core import ledger
-from cmbml.core.raw import md5_of
-from cmbml.core.status import cost_lines, status_lines
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.record import ledger
+from cmbml.core.views.status import cost_lines, status_lines
 
 FILE = "data/toy/number/test/sim0001/number.yaml"
 

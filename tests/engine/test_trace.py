@@ -2,9 +2,9 @@
 
 import shutil
 
-from cmbml.core.dvcfile import dvc_yaml
-from cmbml.core.raw import md5_of
-from cmbml.core.trace import diff_lines, trace_lines
+from cmbml.core.engine.dvc import dvc_yaml
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.views.trace import diff_lines, trace_lines
 from tests.conftest import git
 
 FILE = "data/toy/double/test/sim0001/double.yaml"

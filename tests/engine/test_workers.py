@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cmbml.core.results import UnlockedResults
+from tasks.luigi_queue import UnlockedResults
 from tests.conftest import ROOT
 
 RUN_ALL = ("luigi", "--module", "tasks", "RunAll")

@@ -12,7 +12,7 @@ import yaml
 from astropy.io import fits
 from test_pyilc_run import checkout
 
-from cmbml.cli import main
+from cmbml.cli.entry import main
 from cmbml.core.handlers import get_handler
 from cmbml.methods.nilc.nilc import nuisance_covariance
 from cmbml.methods.nilc.seds import mixing_columns
@@ -341,7 +341,7 @@ def test_a_narrow_beam_is_a_warning_within_what_pixels_carry(folder, sky, capsys
 
 def test_the_command_imports_no_more_than_it_needs():
     """Seconds of imports would be a good part of the whole call."""
-    code = "import sys, cmbml.cli, cmbml.methods.cleaning.executors.cleaning; print(*sys.modules)"
+    code = "import sys, cmbml.cli.entry, cmbml.clean.linear; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cmbml.methods.pyilc.config import Channel, by_beam, failure, last_lines, nilc_config
-from cmbml.methods.pyilc.params import PyilcParams
+from cmbml.interfaces.pyilc.config import Channel, by_beam, failure, last_lines, nilc_config
+from cmbml.interfaces.pyilc.params import PyilcParams
 
 CHANNELS = [
     Channel("c/100.fits", 100.89, 43.0),

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from test_stages import UPSTREAM, repository, run
 
-from cmbml.core.check import check_executors
+from cmbml.core.engine.check import check_executors
 from cmbml.core.errors import CmbmlError, ConfigError, StageError
-from cmbml.core.plan import Plan
-from cmbml.methods.pyilc.executors import find_checkout, run_pyilc
-from cmbml.methods.pyilc.params import PyilcParams
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
+from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 from cmbml.sky.skymap import SkyMap
 

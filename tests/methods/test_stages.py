@@ -5,12 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from cmbml.core.config import load_config
-from cmbml.core.context import run_stage
-from cmbml.core.dataset import Dataset
-from cmbml.core.engine import Engine
+from cmbml.core.engine.context import run_stage
+from cmbml.core.engine.make import Engine
 from cmbml.core.errors import CmbmlError, ConfigError
-from cmbml.core.plan import Plan
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.config import load_config
+from cmbml.core.views.dataset import Dataset
 from cmbml.methods.hilc.hilc import HilcOptions, hilc
 from cmbml.sky.sht import alm2cl, alm2map, almxfl, gaussian_beam, map2alm
 from tests.conftest import ROOT

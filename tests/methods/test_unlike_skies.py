@@ -6,11 +6,11 @@ import pytest
 from cmbml.methods.nilc.nilc import NeedletPrior, NilcOptions, nilc, nuisance_covariance
 from cmbml.sky.distributions import Normal
 from cmbml.sky.foregrounds import draw_foregrounds
-from cmbml.sky.galaxy import galaxy_alm
-from cmbml.sky.galaxy_family import GALAXY, LAYERED
+from cmbml.sky.galaxy.family import GALAXY, LAYERED
+from cmbml.sky.galaxy.model import galaxy_alm
 from cmbml.sky.mask import galactic_mask
-from cmbml.sky.noise import draw_white_noise
-from cmbml.sky.pysm import pysm_alm
+from cmbml.sky.noise.draws import draw_white_noise
+from cmbml.sky.pysm.model import pysm_alm
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 
 LMAX, NSIDE, FWHM_OUT, DOMAIN_DEG = 80, 32, 160.0, 24.0

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from cmbml.core.check import check_executors, check_plan
-from cmbml.core.config import load_config
-from cmbml.core.engine import Engine
+from cmbml.clean.linear import clean
+from cmbml.clean.request import Order
+from cmbml.core.engine.check import check_executors, check_plan
+from cmbml.core.engine.make import Engine
 from cmbml.core.errors import CmbmlError, ConfigError, DataError, ProblemsError
 from cmbml.core.handlers import get_handler
-from cmbml.core.plan import Plan
-from cmbml.methods.cleaning.executors.cleaning import clean
-from cmbml.methods.cleaning.executors.order import Order
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.config import load_config
 from cmbml.methods.gsc_unet.covariance import (
     combine,
     domains_deg,
@@ -413,7 +413,7 @@ def test_a_sky_that_is_no_number_is_named(data, tmp_path):
 
 def interrupted(data, scratch, monkeypatch, last):
     """Train until the state of an epoch is written, then fail as a kill would; what was written."""
-    from cmbml.methods.nn.executors import training
+    from cmbml.methods.nn import executors as training
 
     executor = Engine(Plan(data.config)).make_executor("gsc_unet_training", None)
     executor.scratch = scratch

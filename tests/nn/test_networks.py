@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from cmbml.core.engine import Engine
+from cmbml.clean.linear import clean
+from cmbml.clean.request import Order
+from cmbml.core.engine.make import Engine
 from cmbml.core.errors import CmbmlError, ConfigError, DataError
 from cmbml.core.handlers import get_handler
-from cmbml.core.plan import Plan
-from cmbml.methods.cleaning.executors.cleaning import clean
-from cmbml.methods.cleaning.executors.order import Order
+from cmbml.core.plan.fingerprints import Plan
 from cmbml.methods.cmbnncs.features import (
     cmb_planes,
     feature_planes,

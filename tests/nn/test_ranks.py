@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from cmbml.core.engine import Engine
+from cmbml.core.engine.make import Engine
 from cmbml.core.handlers import get_handler
-from cmbml.core.plan import Plan
-from cmbml.methods.nn.executors import training
-from cmbml.methods.nn.executors.training import Training, check_devices
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.methods.nn import executors as training
+from cmbml.methods.nn.executors import Training, check_devices
 from cmbml.methods.nn.params import TrainingParams
 from cmbml.methods.nn.ranks import RankError
 from cmbml.methods.nn.training import Schedule, TrainingError, seeded

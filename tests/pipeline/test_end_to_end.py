@@ -13,14 +13,14 @@ import pytest
 
 import cmbml
 from cmbml.analysis.reference import combine, noise_floor_weights
-from cmbml.core.config import load_config
-from cmbml.core.context import run_stage
-from cmbml.core.dataset import Dataset
-from cmbml.core.engine import Engine
+from cmbml.core.engine.context import run_stage
+from cmbml.core.engine.make import Engine
 from cmbml.core.handlers import get_handler
-from cmbml.core.plan import Plan
-from cmbml.core.profile import apply_profile
-from cmbml.core.yamlio import dump_yaml, read_yaml
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.config import load_config
+from cmbml.core.spec.profile import apply_profile
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml
+from cmbml.core.views.dataset import Dataset
 from cmbml.sky.instrument import white_noise_cl
 from cmbml.sky.sht import alm2map, map2alm
 from cmbml.sky.skymap import SkyMap

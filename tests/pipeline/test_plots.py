@@ -12,7 +12,7 @@ class ChartExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="chart")
 
     def execute(self):
-        from cmbml.analysis.charts import Chart, Panel, Series, style, svg
+        from cmbml.analysis.charts.svg import Chart, Panel, Series, style, svg
 
         series = Series("all", [1, 2], [FIRST, 3.0], style(0))
         self.assets_out["plot"].write(svg(Chart([[Panel([series], "x", "y")]])))

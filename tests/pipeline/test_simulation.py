@@ -7,18 +7,18 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from cmbml.core.check import check_executors, check_plan
-from cmbml.core.config import load_config
-from cmbml.core.context import run_stage
-from cmbml.core.dataset import Dataset
-from cmbml.core.dvcfile import dvc_yaml
-from cmbml.core.engine import Engine
+from cmbml.core.engine.check import check_executors, check_plan
+from cmbml.core.engine.context import run_stage
+from cmbml.core.engine.dvc import dvc_yaml
+from cmbml.core.engine.make import Engine
+from cmbml.core.engine.regenerate import regenerate
 from cmbml.core.errors import CmbmlError, DataError
 from cmbml.core.handlers import get_handler
-from cmbml.core.plan import Plan
-from cmbml.core.profile import apply_profile
-from cmbml.core.regenerate import regenerate
-from cmbml.core.units import Portion, Unit
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.spec.config import load_config
+from cmbml.core.spec.profile import apply_profile
+from cmbml.core.views.dataset import Dataset
 from cmbml.sky.executors import cmb, cosmology, draws, noise, observations
 from cmbml.sky.sht import alm2cl, map2alm
 from cmbml.sky.skymap import SkyMap

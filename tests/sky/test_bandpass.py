@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pysm3.utils import bandpass_unit_conversion
 
-from cmbml.sky.bandpass import as_bandpass, tabulated, top_hat
+from cmbml.sky.passbands import as_bandpass, tabulated, top_hat
 from cmbml.sky.units import modified_blackbody, power_law, rj_to_cmb, spinning_dust
 
 from .conftest import SHARED

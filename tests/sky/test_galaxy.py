@@ -4,19 +4,19 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from cmbml.sky.bandpass import top_hat
 from cmbml.sky.foregrounds import ForegroundDraw
-from cmbml.sky.galaxy import (
+from cmbml.sky.galaxy.family import DISCS, FAMILIES, LAYERED
+from cmbml.sky.galaxy.fields import gaussian_field, lognormal, unit_spectrum
+from cmbml.sky.galaxy.model import (
     galaxy_alm,
     galaxy_component_alm,
     galaxy_component_maps,
     galaxy_maps,
 )
-from cmbml.sky.galaxy_family import DISCS, FAMILIES, LAYERED
-from cmbml.sky.galaxy_fields import gaussian_field, lognormal, unit_spectrum
-from cmbml.sky.galaxy_structure import brightness
+from cmbml.sky.galaxy.structure import brightness
 from cmbml.sky.grid import GaussGrid, HealpixGrid
-from cmbml.sky.pysm_templates import PROCEDURAL
+from cmbml.sky.passbands import top_hat
+from cmbml.sky.pysm.templates import PROCEDURAL
 from cmbml.sky.sht import alm2cl, alm2map, map2alm, resize_alm
 from cmbml.sky.units import rj_to_cmb
 

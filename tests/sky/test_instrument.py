@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cmbml.sky.instrument import beam_warnings, pixel_size_arcmin, white_noise_cl
-from cmbml.sky.noise import draw_white_noise
+from cmbml.sky.noise.draws import draw_white_noise
 from cmbml.sky.observe import combine_alm
 from cmbml.sky.sht import alm2cl, alm_size, gaussian_beam, resize_alm, unit_alm
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cmbml.sky.instrument import white_noise_cl
-from cmbml.sky.noise import (
+from cmbml.sky.noise.draws import (
     Knee,
     depth_from_hits,
     depth_from_variance,
@@ -12,7 +12,7 @@ from cmbml.sky.noise import (
     draw_white_noise,
     scanning_hits,
 )
-from cmbml.sky.noise_model import _components, draw_noise_model, fit_noise_model, masked_spectrum
+from cmbml.sky.noise.learned import _components, draw_noise_model, fit_noise_model, masked_spectrum
 from cmbml.sky.sht import alm2cl, alm2map, alm_size, draw_alm
 
 MODES = 2 * np.arange(101) + 1

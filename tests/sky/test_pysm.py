@@ -5,11 +5,11 @@ import pysm3.units as u
 import pytest
 from pysm3.utils import bandpass_unit_conversion
 
-from cmbml.sky.bandpass import tabulated
 from cmbml.sky.foregrounds import ForegroundDraw
-from cmbml.sky.pysm import pysm_alm, pysm_component_alm, pysm_component_maps, pysm_maps
-from cmbml.sky.pysm_models import load_model, native_nside
-from cmbml.sky.pysm_templates import (
+from cmbml.sky.passbands import tabulated
+from cmbml.sky.pysm.components import load_model, native_nside
+from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm, pysm_component_maps, pysm_maps
+from cmbml.sky.pysm.templates import (
     DATA_URL,
     SHARED_FOLDERS,
     locate,

@@ -7,7 +7,7 @@ from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
-from cmbml.core.yamlio import dump_yaml, read_yaml
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 
 
 class Text(AssetHandler):

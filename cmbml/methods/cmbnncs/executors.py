@@ -10,7 +10,7 @@ from torch import nn
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, did_you_mean
-from cmbml.core.repository import PARAMS
+from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.cmbnncs.features import (
     cmb_planes,
     feature_planes,
@@ -23,10 +23,10 @@ from cmbml.methods.cmbnncs.network import KERNELS, UNet, check_plane
 from cmbml.methods.cmbnncs.params import CmbnncsParams
 from cmbml.methods.executors import mean
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors.samples import target_map
-from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.executors import TrainingExecutor, described_result, open_network
 from cmbml.methods.nn.linear_fit import moments, statistics_of
 from cmbml.methods.nn.ranks import own_device
+from cmbml.methods.nn.samples import target_map
 from cmbml.methods.nn.training import Loss, State, predict, seeded
 from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyMap

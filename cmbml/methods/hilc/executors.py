@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError
-from cmbml.core.repository import PARAMS
+from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor
 from cmbml.methods.hilc.configured import configured_hilc
 from cmbml.methods.hilc.hilc import bin_edges, nuisance_covariance

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError
-from cmbml.core.repository import PARAMS
+from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nilc.configured import check_nilc, configured_nilc

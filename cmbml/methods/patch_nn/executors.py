@@ -17,13 +17,13 @@ from torch.utils.data import Dataset
 
 from cmbml.core import AssetRef, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, StageError
-from cmbml.core.repository import PARAMS
+from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors.samples import target_map
-from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.executors import TrainingExecutor, described_result, open_network
 from cmbml.methods.nn.linear_fit import fitted, left, moments, normalised, statistics_of
 from cmbml.methods.nn.ranks import own_device
+from cmbml.methods.nn.samples import target_map
 from cmbml.methods.nn.training import State, seeded
 from cmbml.methods.patch_nn.cleaning import clean_patches
 from cmbml.methods.patch_nn.network import UNet, check_side

@@ -7,7 +7,7 @@ from cmbml.core.errors import DataError
 from cmbml.sky.audit import Drawn, paired_splits, shared_foregrounds
 from cmbml.sky.distributions import distribution
 from cmbml.sky.foregrounds import FOREGROUND_KEYS, draw_foregrounds
-from cmbml.sky.pysm_templates import PYSM
+from cmbml.sky.pysm.templates import PYSM
 
 
 class DrawsExecutor(BaseStageExecutor):

@@ -7,10 +7,10 @@ import numpy as np
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
-from cmbml.sky.band_noise import BandNoise
 from cmbml.sky.emission import squeeze
 from cmbml.sky.mask import galactic_mask
-from cmbml.sky.noise import (
+from cmbml.sky.noise.band import BandNoise
+from cmbml.sky.noise.draws import (
     Knee,
     depth_from_hits,
     depth_from_variance,
@@ -18,7 +18,7 @@ from cmbml.sky.noise import (
     scanning_hits,
     stokes_depths,
 )
-from cmbml.sky.noise_model import NoiseModel, fit_noise_model, masked_spectrum
+from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
 from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
 from cmbml.sky.skymap import SkyAlm
 

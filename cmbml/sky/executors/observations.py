@@ -7,14 +7,14 @@ import numpy as np
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
-from cmbml.sky.bandpass import Band, tabulated, top_hat
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.foregrounds import ForegroundDraw
-from cmbml.sky.galaxy import galaxy_alm, galaxy_component_alm
-from cmbml.sky.galaxy_family import FAMILIES
+from cmbml.sky.galaxy.family import FAMILIES
+from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.instrument import beam_warnings
 from cmbml.sky.observe import combine_alm
-from cmbml.sky.pysm import pysm_alm, pysm_component_alm
+from cmbml.sky.passbands import Band, tabulated, top_hat
+from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm
 from cmbml.sky.sht import Alm, alm2map, alm_size, almxfl, gaussian_beam
 from cmbml.sky.skymap import SkyMap
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
-from cmbml.sky.observed import bring_to_instrument
+from cmbml.sky.observed.maps import bring_to_instrument
 from cmbml.sky.skymap import SkyMap
 
 

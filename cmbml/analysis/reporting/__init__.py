@@ -1,1 +1,0 @@
-"""The report and the scores of maps made elsewhere: what is read, and where it goes."""

@@ -1,1 +1,0 @@
-"""Maps that were made elsewhere."""

@@ -1,0 +1,1 @@
+"""`cmbml clean`: maps of any instrument through one method, without the pipeline."""

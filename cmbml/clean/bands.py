@@ -1,0 +1,136 @@
+"""Reads the maps of the bands, and brings them to harmonic space: holes filled, pixel window taken out."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.clean.request import Order
+from cmbml.core.errors import DataError
+from cmbml.core.files.bandfiles import BandFile, find_bands, read_band
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.handlers import get_handler
+from cmbml.sky.inpaint import inpaint
+from cmbml.sky.pixwin import pixel_window, polarisation_window
+from cmbml.sky.sht import Alm, Map, almxfl, map2alm
+from cmbml.sky.skymap import MISSING, SkyMap
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A band that was read, and the pixels that were filled."""
+
+    band: BandFile
+    nside: int
+    holes: NDArray[np.bool_]
+
+    def facts(self) -> dict[str, Any]:
+        """What the provenance says of it."""
+        return {
+            "band": self.band.name,
+            "file": str(self.band.path),
+            "md5": md5_of(self.band.path),
+            "nside": self.nside,
+            "fwhm_arcmin": self.band.fwhm_arcmin,
+            "freq_ghz": self.band.freq_ghz,
+            "inpainted_pixels": int(self.holes.sum()),
+        }
+
+
+@dataclass(frozen=True)
+class Filled(Seen):
+    """Its map without holes, ``(n_stokes, npix)``."""
+
+    values: Map
+
+
+@dataclass(frozen=True)
+class Observed(Seen):
+    """Its harmonic coefficients: T, or T, E and B."""
+
+    alm: Alm
+
+
+class MapReader:
+    """Reads what an order names.
+
+    Parameters
+    ----------
+    order
+        What is to be done.
+    folder
+        What relative paths start from.
+    table
+        Rows of the instrument's bands that are used, by name.
+    """
+
+    def __init__(self, order: Order, folder: Path, table: dict[str, dict[str, float]]) -> None:
+        self.order = order
+        self.folder = folder
+        self.table = table
+
+    def observe(self, pattern: str) -> list[Observed]:
+        """Read and analyse all bands: as many at a time as there are threads, since maps may be large."""
+        bands = find_bands(pattern, self.table, self.folder)
+        threads = self.order.threads
+        observed: list[Observed] = []
+        with ThreadPoolExecutor(threads) as pool:
+            for first in range(0, len(bands), threads):
+                some = [(band, self._read(band)) for band in bands[first : first + threads]]
+                observed += pool.map(lambda read: self._analyse(*read), some)
+        return observed
+
+    def fill(self, pattern: str) -> list[Filled]:
+        """Read all bands and fill their holes."""
+        bands = find_bands(pattern, self.table, self.folder)
+        return [self._fill(band, self._read(band)) for band in bands]
+
+    def _read(self, band: BandFile) -> SkyMap:
+        lmax = self.order.lmax
+        sky = read_band(band, 0 if self.order.fields == "T" else "TQU", self.order.unit)
+        support = min(3 * sky.nside - 1, sky.lmax or lmax)
+        if lmax > support:
+            raise DataError(
+                f"{band.path}: ends at l = {support}: lower --lmax {lmax}, or leave band {band.name} out"
+            )
+        return sky
+
+    def _fill(self, band: BandFile, sky: SkyMap) -> Filled:
+        holes = (sky.values < MISSING) | self._masked(sky.nside)
+        try:
+            filled = np.array([inpaint(row, hole) for row, hole in zip(sky.values, holes, strict=True)])
+        except ValueError as error:
+            raise DataError(f"{band.path}: {error}") from None
+        return Filled(band, sky.nside, holes.any(axis=0), filled)
+
+    def _analyse(self, band: BandFile, sky: SkyMap) -> Observed:
+        """Fill the holes of one band, and analyse it on one thread."""
+        lmax, filled = self.order.lmax, self._fill(band, sky)
+        alm = map2alm(filled.values, lmax)
+        if self.order.pixwin or sky.pixwin:
+            windows = [
+                pixel_window(sky.nside, lmax),
+                *[polarisation_window(sky.nside, lmax)] * (len(alm) - 1),
+            ]
+            alm = np.array([almxfl(row, 1 / window) for row, window in zip(alm, windows, strict=True)])
+        return Observed(band, sky.nside, filled.holes, alm)
+
+    @cached_property
+    def _mask(self) -> NDArray[Any] | None:
+        if self.order.mask is None:
+            return None
+        path = self.folder / self.order.mask
+        weights = get_handler("HealpyMap").read(path, field=0, unit="1", allow_unseen=True).values[0]
+        return np.where(weights < MISSING, 0.0, weights)
+
+    def _masked(self, nside: int) -> Any:
+        """Pixels of a resolution that the mask leaves out."""
+        if self._mask is None:
+            return False
+        from cmbml.sky.mask import threshold_mask  # imports healpy and scipy
+
+        return threshold_mask(self._mask, nside, 0.5) == 0

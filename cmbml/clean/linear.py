@@ -1,0 +1,293 @@
+"""Cleans maps of any instrument with one method, with mask, inpainting and provenance."""
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import ValidationError
+
+from cmbml.clean.bands import MapReader, Observed
+from cmbml.clean.networks import NETWORKS
+from cmbml.clean.request import Order
+from cmbml.core.errors import ConfigError, DataError, did_you_mean
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.handlers import get_handler
+from cmbml.core.record.git import commit
+from cmbml.core.spec.instruments import read_bands, table_path
+from cmbml.interfaces.pyilc.params import PyilcParams
+from cmbml.methods import registry as pure
+from cmbml.methods.registry import Channels, Cleaned, Method, settings_of
+from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings
+from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, map2alm
+from cmbml.sky.skymap import SkyMap
+
+WIENER = "wiener"
+FIELDS = {"T": ("T",), "TQU": ("T", "E", "B")}
+PACKAGES = ("cmbml", "numpy", "ducc0")
+
+
+def _clean_pyilc(channels: Channels, settings: PyilcParams, lmax: int, _: Any, threads: int) -> Cleaned:
+    from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
+
+    checkout = find_checkout(settings.checkout)
+    maps = alm2map(channels.alms[:, None], nside_for(lmax), threads=threads)
+    sky = run_pyilc(
+        checkout,
+        [SkyMap(row, "uK_CMB", fwhm, lmax) for row, fwhm in zip(maps, channels.fwhm_arcmin, strict=True)],
+        settings,
+        freq_ghz=channels.freq_ghz,
+        lmax=lmax,
+        threads=threads,
+    )
+
+    def apply(_: Alm) -> Alm:
+        raise ConfigError("--component: pyilc does not hand out its weights: use nilc")
+
+    return Cleaned(map2alm(sky.values[0], lmax, threads=threads), apply, [])
+
+
+METHODS = pure.METHODS | {"pyilc": Method(PyilcParams, _clean_pyilc, {"ilc_bias": 0.001})}
+
+
+def nside_for(lmax: int) -> int:
+    """Resolution that carries a band-limit."""
+    return int(2 ** np.ceil(np.log2(lmax / PIXEL_LMAX)))
+
+
+def clean(order: Order, folder: Path) -> tuple[list[Path], list[str]]:
+    """Clean maps; return the paths that were written, the cleaned map first, and warnings.
+
+    Parameters
+    ----------
+    order
+        What is to be done.
+    folder
+        What relative paths start from.
+
+    Raises
+    ------
+    CmbmlError
+        Where the order cannot be carried out: one line.
+    """
+    if order.method == WIENER:
+        return [_filter(order, folder)], []
+    if order.method in NETWORKS:
+        return NETWORKS[order.method](order, folder, instrument_of(order, folder)).run(), []
+    cleaning = Cleaning(order, folder)
+    return cleaning.run(), cleaning.warnings
+
+
+def instrument_of(order: Order, folder: Path) -> dict[str, dict[str, float]]:
+    """Rows of the bands that are used, by name.
+
+    Raises
+    ------
+    ConfigError
+        Where the instrument has no such band.
+    """
+    table = read_bands(table_path(folder, order.instrument))
+    for name in order.bands:
+        if name not in table:
+            raise ConfigError(f"--bands: {order.instrument} has no '{name}': {did_you_mean(name, table)}")
+    return {name: row for name, row in table.items() if name in (order.bands or table)}
+
+
+def _filter(order: Order, folder: Path) -> Path:
+    """Filter one cleaned map with the window that the stage has learned."""
+    if order.model is None:
+        raise ConfigError(
+            "wiener needs --model: the window.txt that its stage learned where the CMB is known"
+        )
+    sky = get_handler("HealpyMap").read(folder / order.maps, unit=order.unit)
+    windows = list(get_handler("PowerSpectrum").read(folder / order.model).values())
+    try:
+        alms = map2alm(sky.to("uK_CMB").values, order.lmax, threads=order.threads)
+        rows = [almxfl(alm, window) for alm, window in zip(alms, windows, strict=True)]
+        filtered = alm2map(np.stack(rows), sky.nside, threads=order.threads)
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{order.model}: does not fit {order.maps} at lmax {order.lmax}: {error}") from None
+    result = SkyMap(filtered, "uK_CMB", order.fwhm_arcmin, order.lmax, signal_preserving=False)
+    get_handler("HealpyMap").write(folder / order.out, result)
+    return folder / order.out
+
+
+class Cleaning:
+    """One call of `cmbml clean`.
+
+    Parameters
+    ----------
+    order
+        What is to be done.
+    folder
+        What relative paths start from.
+
+    Attributes
+    ----------
+    warnings
+        What the user should know, one line each.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Where the order cannot be carried out: one line.
+    """
+
+    def __init__(self, order: Order, folder: Path) -> None:
+        self.order = order
+        self.folder = folder
+        self.warnings: list[str] = []
+        if order.method not in METHODS:
+            hint = did_you_mean(order.method, [*METHODS, WIENER, *NETWORKS])
+            raise ConfigError(f"clean: no method '{order.method}': {hint}")
+        if order.lmax < 2 or order.fwhm_arcmin <= 0:
+            raise ConfigError("clean: --lmax must be 2 or more, and --fwhm above 0")
+        self.method = METHODS[order.method]
+        self.table = instrument_of(order, folder)
+        self.maps = MapReader(order, folder, self.table)
+        self.learned_with = self._learned_with()
+        self.settings = self._settings()
+
+    def _learned_with(self) -> dict[str, Any]:
+        """Settings that the model was made with; empty where the method learns nothing."""
+        name, model = self.order.method, self.order.model
+        if not self.method.learned:
+            if model is not None:
+                raise ConfigError(f"--model: {name} learns nothing from other skies: leave it out")
+            return {}
+        if model is None:
+            raise ConfigError(
+                f"{name} needs --model: the covariance.npy that its stage learned on train skies"
+            )
+        return dict(get_handler("Config").read(self.folder / model.parent / "settings.yaml"))
+
+    def _settings(self) -> Any:
+        chosen = {name: yaml.safe_load(text) for name, text in self.order.settings.items()}
+        fwhm, lmax = self.order.fwhm_arcmin, self.order.lmax
+        # fwhm_arcmin of the settings is that of the result, of the model that of its bands
+        learned = {key: value for key, value in self.learned_with.items() if key != "fwhm_arcmin"}
+        try:
+            settings = settings_of(self.method, fwhm_arcmin=fwhm, lmax=lmax, learned=learned, chosen=chosen)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            raise ConfigError(f"--set {'.'.join(map(str, detail['loc']))}: {detail['msg']}") from None
+        here = settings.model_dump(mode="json") | {
+            "fwhm_out": fwhm,
+            "lmax": lmax,
+            **{key: [row[key] for row in self.table.values()] for key in ("freq_ghz", "fwhm_arcmin")},
+        }
+        for key, value in self.learned_with.items():
+            if here[key] != value:
+                raise ConfigError(
+                    f"--model: learned with {key} {value}, and here it is {here[key]}: learn it anew"
+                )
+        return settings
+
+    def run(self) -> list[Path]:
+        """Clean, and write all files: their paths, the cleaned map first."""
+        observed = self.maps.observe(self.order.maps)
+        self._check_beams(observed)
+        try:
+            cleaned = list(self._clean(observed))
+        except ValueError as error:
+            raise DataError(f"{self.order.method}: {error}") from None
+        return list(self._write(observed, cleaned))
+
+    def _check_beams(self, observed: list[Observed]) -> None:
+        for entry in observed:
+            beam = {entry.band.name: entry.band.fwhm_arcmin}
+            try:
+                self.warnings += beam_warnings(beam, entry.nside, self.order.lmax)
+            except ValueError as error:
+                raise DataError(f"{entry.band.path}: {error}") from None
+
+    def _channels(self, observed: list[Observed], number: int) -> Channels:
+        """One field of all bands that have it."""
+        having = [entry for entry in observed if len(entry.alm) > number]
+        return Channels(
+            np.array([entry.alm[number] for entry in having]),
+            [entry.band.name for entry in having],
+            [entry.band.freq_ghz for entry in having],
+            [entry.band.fwhm_arcmin for entry in having],
+        )
+
+    def _clean(self, observed: list[Observed]) -> Iterator[Cleaned]:
+        learned: Any = [None] * len(FIELDS[self.order.fields])
+        if self.order.model is not None:
+            learned = get_handler("NumpyMap").read(self.folder / self.order.model)
+        for number in range(len(FIELDS[self.order.fields])):
+            channels = self._channels(observed, number)
+            if not len(channels.alms):
+                raise ValueError("no band has Q and U: clean --fields T")
+            if number >= len(learned):
+                raise ValueError(
+                    f"--model holds {len(learned)} fields: clean --fields T, or learn it on T, Q, U"
+                )
+            yield self.method.clean(
+                channels, self.settings, self.order.lmax, learned[number], self.order.threads
+            )
+
+    def _path(self, name: str) -> Path:
+        return self.order.beside(self.folder, name)
+
+    def _sky(self, alms: Sequence[Alm]) -> SkyMap:
+        sky = alm2map(np.stack(alms), nside_for(self.order.lmax), threads=self.order.threads)
+        return SkyMap(sky, "uK_CMB", self.order.fwhm_arcmin, self.order.lmax)
+
+    def _write(self, observed: list[Observed], cleaned: list[Cleaned]) -> Iterator[Path]:
+        path = self.folder / self.order.out
+        get_handler("HealpyMap").write(path, self._sky([one.alm for one in cleaned]))
+        yield path
+        for name, pattern in self.order.components.items():
+            parts = self.maps.observe(pattern)
+            alms = [one.apply(self._channels(parts, k).alms) for k, one in enumerate(cleaned)]
+            get_handler("HealpyMap").write(self._path(f"{name}.fits"), self._sky(alms))
+            yield self._path(f"{name}.fits")
+        if any(entry.holes.any() for entry in observed):
+            get_handler("HealpyMap").write(self._path("mask.fits"), self._coverage(observed))
+            yield self._path("mask.fits")
+        fields = FIELDS[self.order.fields]
+        rows = [{"field": f} | row for f, one in zip(fields, cleaned, strict=True) for row in one.weights]
+        if rows:
+            get_handler("Csv").write(self._path("weights.csv"), rows)
+            yield self._path("weights.csv")
+        beam = gaussian_beam(self.order.fwhm_arcmin, self.order.lmax)
+        get_handler("PowerSpectrum").write(self._path("beam.txt"), {"B": beam})
+        yield self._path("beam.txt")
+        get_handler("Config").write(self._path("provenance.yaml"), self._provenance(observed))
+        yield self._path("provenance.yaml")
+
+    def _coverage(self, observed: list[Observed]) -> SkyMap:
+        """1 where every band was measured and the mask keeps."""
+        from cmbml.sky.mask import threshold_mask  # imports healpy and scipy
+
+        kept = [
+            threshold_mask((~entry.holes).astype(float), nside_for(self.order.lmax), 1.0)
+            for entry in observed
+            if entry.holes.any()
+        ]
+        return SkyMap(np.prod(kept, axis=0)[None], "1")
+
+    def _provenance(self, observed: list[Observed]) -> dict[str, Any]:
+        order = self.order
+        files = {"model": order.model, "mask": order.mask}
+        return {
+            "method": order.method,
+            "settings": self.settings.model_dump(mode="json"),
+            "signal_preserving": True,
+            "fwhm_arcmin": order.fwhm_arcmin,
+            "lmax": order.lmax,
+            "fields": order.fields,
+            "pixel_window_removed": order.pixwin,
+            "instrument": order.instrument,
+            "maps": [entry.facts() for entry in observed],
+            **{
+                name: {"file": str(path), "md5": md5_of(self.folder / path)}
+                for name, path in files.items()
+                if path is not None
+            },
+            "packages": {name: version(name) for name in PACKAGES},
+            "commit": commit(Path(__file__).parent),
+        }

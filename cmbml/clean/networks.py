@@ -1,0 +1,193 @@
+"""`cmbml clean` with a trained network: its checkpoint says which bands, beams and resolution it takes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmbml.clean.bands import MapReader, Seen
+from cmbml.clean.request import Order
+from cmbml.core.errors import ConfigError, DataError
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.handlers import get_handler
+from cmbml.core.record.git import commit
+from cmbml.sky.sht import alm2map, map2alm
+from cmbml.sky.skymap import SkyMap
+
+
+class NetworkCleaning:
+    """One call of `cmbml clean` with a network.
+
+    Parameters
+    ----------
+    order
+        What is to be done.
+    folder
+        What relative paths start from.
+    table
+        Rows of the instrument's bands, by name.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Where the order cannot be carried out: one line.
+    """
+
+    def __init__(self, order: Order, folder: Path, table: dict[str, dict[str, float]]) -> None:
+        from cmbml.methods.nn.checkpoint import check_checkpoint  # imports PyTorch
+
+        if order.model is None:
+            raise ConfigError(f"{order.method} needs --model: the model_best.pt that its stage has trained")
+        self.order, self.folder, self.model = order, folder, order.model
+        self.checkpoint: dict[str, Any] = get_handler("PyTorchModel").read(folder / order.model)
+        with self._blamed_on_checkpoint():
+            check_checkpoint(self.checkpoint)
+            self.table = self._same_bands(table)
+            self._check_options()
+
+    @contextmanager
+    def _blamed_on_checkpoint(self) -> Iterator[None]:
+        """Say in one line what a checkpoint lacks, or what in it does not fit."""
+        try:
+            yield
+        except ValueError as error:
+            raise DataError(f"{self.model}: {error}") from None
+        except KeyError as error:
+            raise DataError(
+                f"{self.model}: is no checkpoint of {self.order.method}: no {error} in it"
+            ) from None
+
+    def _same_bands(self, table: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        """The rows of its bands, in its order."""
+        from cmbml.methods.nn.checkpoint import check_checkpoint
+
+        names = self.checkpoint["bands"]["names"]
+        rows = {name: table[name] for name in names if name in table}
+        here = {key: [row[key] for row in rows.values()] for key in ("freq_ghz", "fwhm_arcmin")}
+        check_checkpoint(self.checkpoint, bands={"names": list(rows), **here})
+        return rows
+
+    def _check_options(self) -> None:
+        order, result = self.order, self.checkpoint["result"]
+        for option, given, said in (
+            ("--fwhm", order.fwhm_arcmin, result["fwhm_arcmin"]),
+            ("--lmax", order.lmax, result["lmax"]),
+            ("--fields", order.fields, result["fields"]),
+        ):
+            if given != said:
+                raise ConfigError(f"{option} {given}: this network says the CMB at {said}: {option} {said}")
+        for option, value in self._unfit().items():
+            if value:
+                raise ConfigError(f"{option}: not for {order.method}, which takes maps as it was trained on")
+
+    def _unfit(self) -> dict[str, Any]:
+        """Options of `cmbml clean` that it has no use for."""
+        order = self.order
+        return {"--set": order.settings, "--component": order.components, "--pixwin": order.pixwin}
+
+    def run(self) -> list[Path]:
+        """Clean, and write all files: their paths, the cleaned map first."""
+        bands, skies = self._clean()
+        paths = [self.folder / self.order.out if name == "cleaned" else self._path(name) for name in skies]
+        for path, sky in zip(paths, skies.values(), strict=True):
+            get_handler("HealpyMap").write(path, sky)
+        provenance = self.order.beside(self.folder, "provenance.yaml")
+        get_handler("Config").write(provenance, self._provenance(bands, skies["cleaned"]))
+        return [*paths, provenance]
+
+    def _path(self, name: str) -> Path:
+        return self.order.beside(self.folder, f"{name}.fits")
+
+    def _clean(self) -> tuple[Sequence[Seen], dict[str, SkyMap]]:
+        """The bands that were read, and the maps to write by name, ``cleaned`` first."""
+        from cmbml.methods.nn.ranks import own_device
+        from cmbml.methods.nn.training import seeded
+
+        order, nside = self.order, self.checkpoint["result"]["nside"]
+        bands = MapReader(order, self.folder, self.table).fill(order.maps)
+        for band in bands:
+            if band.nside != nside:
+                raise DataError(
+                    f"{band.band.path}: has nside {band.nside}, the network was trained at "
+                    f"{nside}: train it on maps like these"
+                )
+        maps = np.stack([band.values for band in bands])
+        with seeded(0, order.threads), self._blamed_on_checkpoint():
+            values = clean_sky_of(order.method)(self.checkpoint, maps, own_device())
+        sky = SkyMap(values, "uK_CMB", order.fwhm_arcmin, order.lmax, signal_preserving=False)
+        return bands, {"cleaned": sky}
+
+    def _provenance(self, bands: Sequence[Seen], cleaned: SkyMap) -> dict[str, Any]:
+        parts = ("architecture", "bands", "result", "epoch")
+        return {
+            "method": self.order.method,
+            "signal_preserving": cleaned.signal_preserving,
+            "model": {"file": str(self.model), "md5": md5_of(self.folder / self.model)},
+            "trained": {name: self.checkpoint[name] for name in parts},
+            "instrument": self.order.instrument,
+            "maps": [band.facts() for band in bands],
+            "commit": commit(Path(__file__).parent),
+        }
+
+
+class GscUnetCleaning(NetworkCleaning):
+    """One call of `cmbml clean gsc_unet`, which needs what `nilc_regularised` and `hilc` have cleaned."""
+
+    def _unfit(self) -> dict[str, Any]:
+        estimates = ("base", "other")
+        missing = [name for name in estimates if name not in self.order.settings]
+        if missing:
+            raise ConfigError(
+                f"gsc_unet needs --set {missing[0]}=FILE: base is what `cmbml clean` made of the same maps "
+                "with nilc_regularised, other with hilc"
+            )
+        more = [name for name in self.order.settings if name not in estimates]
+        return {"--component": self.order.components, **{f"--set {name}": True for name in more}}
+
+    def _clean(self) -> tuple[Sequence[Seen], dict[str, SkyMap]]:
+        from cmbml.methods.gsc_unet.cleaning import open_cleaner
+        from cmbml.methods.nn.ranks import own_device
+        from cmbml.methods.nn.training import seeded
+
+        statistics = get_handler("PyTorchModel").read(self.folder / self.model.with_name("normalisation.pt"))
+        with self._blamed_on_checkpoint():
+            cleaner = open_cleaner(self.checkpoint, statistics, self.order.threads)
+        bands = MapReader(self.order, self.folder, self.table).observe(self.order.maps)
+        base, other = self._estimate("base"), self._estimate("other")
+        alms = np.stack([band.alm for band in bands], axis=1)
+        fwhm = [band.band.fwhm_arcmin for band in bands]
+        with seeded(0, self.order.threads):
+            cleaned, sigma = cleaner.clean(alms, fwhm, base.values, other.values, own_device())
+        return bands, {"cleaned": replace(base, values=cleaned), "uncertainty": replace(base, values=sigma)}
+
+    def _estimate(self, name: str) -> SkyMap:
+        """A map that was cleaned before, at the resolution of the network."""
+        order, nside = self.order, self.checkpoint["result"]["nside"]
+        path = self.folder / order.settings[name]
+        sky: SkyMap = get_handler("HealpyMap").read(path)
+        facts = (sky.fwhm_arcmin, sky.lmax, len(sky.values))
+        wanted = (order.fwhm_arcmin, order.lmax, len(order.fields))
+        if facts != wanted:
+            raise DataError(
+                f"{path}: has beam, lmax and number of fields {facts}, the network takes {wanted}: "
+                "clean to that"
+            )
+        if sky.nside == nside:
+            return sky
+        return replace(sky, values=alm2map(map2alm(sky.values, order.lmax, threads=order.threads), nside))
+
+
+# Methods that are networks, and what carries out an order for each.
+NETWORKS = {"gsc_unet": GscUnetCleaning, "cmbnncs": NetworkCleaning, "patch_nn": NetworkCleaning}
+
+
+def clean_sky_of(method: str) -> Callable[..., Any]:
+    """The function of a network that takes a checkpoint, maps and a device."""
+    if method == "cmbnncs":
+        from cmbml.methods.cmbnncs.cleaning import clean_sky
+    else:
+        from cmbml.methods.patch_nn.cleaning import clean_sky
+    return clean_sky

@@ -1,0 +1,115 @@
+"""dvc.yaml, derived from the pipeline and from the names of splits and methods."""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cmbml.core.errors import PipelineError
+from cmbml.core.handlers import get_handler
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.instruments import table_path
+from cmbml.core.spec.pipeline import Stage
+from cmbml.core.spec.repository import DVC_YAML
+from cmbml.core.spec.yamlio import dump_yaml
+
+_HEADER = "# Written by `cmbml dvc` from pipeline/ and params.yaml; edit those and run it again.\n"
+# DVC takes minutes to plan some hundred stages; these many it plans in seconds.
+MAX_STAGES = 40
+_CHARTS, _TABLES = ".svg", ".csv"
+
+
+def dvc_yaml(plan: Plan) -> str:
+    """Text of dvc.yaml: one stage for each stage of the pipeline, one out for each portion."""
+    if len(plan.stages) > MAX_STAGES:
+        raise PipelineError(
+            f"{len(plan.stages)} stages are more than DVC plans quickly: at most {MAX_STAGES}"
+        )
+    described = {
+        "stages": {key: _stage(plan, stage) for key, stage in plan.stages.items()},
+        "plots": [plot for stage in plan.stages.values() for plot in _plots(stage)],
+    }
+    return _HEADER + dump_yaml({key: value for key, value in described.items() if value})
+
+
+def is_current(plan: Plan) -> bool:
+    """Whether dvc.yaml says what the pipeline and the parameters say."""
+    path = plan.config.root / DVC_YAML
+    return path.is_file() and path.read_text(encoding="utf-8") == dvc_yaml(plan)
+
+
+def _stage(plan: Plan, stage: Stage) -> dict[str, Any]:
+    outside = [a.path_template for a in stage.assets_out.values() if not a.path_template.startswith("{root}")]
+    described: dict[str, Any] = {
+        "cmd": f"python -m luigi --module tasks {stage.class_name} --alone",
+        "deps": sorted({*_code(plan, stage), *_handlers(plan, stage), *_inputs(plan, stage)}),
+        "params": [*_params(plan, stage), {stage.file: [f"stages.{stage.key}"]}],
+        "outs": [
+            *({_relative(plan, plan.folder(p)): {"persist": True}} for p in plan.portions(stage)),
+            *({path: {"cache": False, "persist": True}} for path in outside if path.endswith(_TABLES)),
+        ],
+        "metrics": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(".json")],
+        # what has columns to choose from is described outside of the stage
+        "plots": [{path: {"cache": False, "persist": True}} for path in outside if path.endswith(_CHARTS)],
+    }
+    return {key: value for key, value in described.items() if value}
+
+
+def _plots(stage: Stage) -> Iterator[dict[str, Any]]:
+    for asset in stage.assets_out.values():
+        if asset.plot is not None:
+            yield {asset.path_template: {"title": stage.key, **asset.plot.model_dump(mode="json")}}
+
+
+def _relative(plan: Plan, path: Path) -> str:
+    return path.relative_to(plan.config.root).as_posix()
+
+
+def _code(plan: Plan, stage: Stage) -> Iterator[str]:
+    for file in plan.code(stage).files:
+        if file.is_relative_to(plan.config.root):
+            yield _relative(plan, file)
+
+
+def _handlers(plan: Plan, stage: Stage) -> Iterator[str]:
+    """Files of the handlers, of whose `format_version` DVC would not hear otherwise."""
+    for asset in stage.assets_out.values():
+        file = Path(inspect.getfile(type(get_handler(asset.handler))))
+        if file.is_relative_to(plan.config.root):
+            yield _relative(plan, file)
+
+
+def _inputs(plan: Plan, stage: Stage) -> Iterator[str]:
+    for portion in plan.portions(stage):
+        for source in plan.sources(portion):
+            yield _relative(plan, plan.folder(source))
+    table = plan.config.params.instrument.table
+    if table and any(key.startswith("instrument") for key in stage.params):
+        path = table_path(plan.config.root, table)
+        yield from [_relative(plan, path)] if path.is_relative_to(plan.config.root) else []
+    for name in plan.config.inputs(stage):
+        # What is located has no path that would be the same on another machine.
+        yield from plan.raw_files(stage, name, located=False)
+
+
+def _params(plan: Plan, stage: Stage) -> list[str]:
+    """Keys of params.yaml that a stage's results or their number depend on."""
+    keys = {"populations" if key.startswith("populations.") else key for key in stage.params}
+    if stage.per_split or stage.splits != "all" or stage.assets_in:
+        keys |= {"splits"} if stage.splits == "all" else {f"splits.{name}" for name in stage.splits}
+    if stage.for_each:
+        keys.add("methods")
+    keys = {found for key in keys if (found := _written(plan.config.written, key))}
+    # DVC refuses a key beside one that contains it.
+    return sorted(key for key in keys if not any(key.startswith(f"{other}.") for other in keys))
+
+
+def _written(values: Any, key: str) -> str:
+    """The longest beginning of a key that params.yaml has: DVC wants to find what it depends on."""
+    found: list[str] = []
+    for part in key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            break
+        values = values[part]
+        found.append(part)
+    return ".".join(found)

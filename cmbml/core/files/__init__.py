@@ -1,0 +1,1 @@
+"""Assets and the checksums of files."""

@@ -1,0 +1,1 @@
+"""What has been made: manifests, journals, locks, cost, and the commit it belongs to."""

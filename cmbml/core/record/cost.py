@@ -1,0 +1,117 @@
+"""What making results costs, in time and memory: kept on this machine, in no versioned file."""
+
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.record.journal import read_lines
+from cmbml.core.spec.repository import LOCAL
+
+_RESET_PEAK = "5"  # what Linux wants to hear, in proc(5)
+
+
+@dataclass
+class Usage:
+    """What the units of one stage that were made as they now are have cost.
+
+    Attributes
+    ----------
+    n_units
+        Number of units that were measured.
+    wall_s, cpu_s
+        Time by the clock, and of all cores, for all of them together.
+    peak_mb
+        Largest memory of a process that made any of them.
+    """
+
+    n_units: int = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_mb: float = 0.0
+
+
+@contextmanager
+def measured(plan: Plan, portion: Portion) -> Iterator[list[Unit]]:
+    """Measure the making of units, which the caller adds to the list as they are done."""
+    made: list[Unit] = []
+    _forget_peak()
+    wall, cpu, children = time.perf_counter(), _cpu(), _children_kb()
+    try:
+        yield made
+    finally:
+        if made:
+            cost = {
+                "wall_s": time.perf_counter() - wall,
+                "cpu_s": _cpu() - cpu,
+                "peak_mb": _peak_mb(children),
+            }
+            line = {
+                "stage": portion.stage,
+                "recipe": plan.recipe(portion).digest,
+                "n_units": len(made),
+                **cost,
+            }
+            path = _file(plan)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # One write of one line: those of other processes stay whole.
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def usage(plan: Plan, *, ever: bool = False) -> dict[str, Usage]:
+    """What was measured, by stage, of units made with the present code and parameters, or `ever`."""
+    recipes = {
+        (stage.key, plan.recipe(portion).digest)
+        for stage in plan.stages.values()
+        for portion in plan.portions(stage)
+    }
+    found: dict[str, Usage] = {}
+    for line in read_lines(_file(plan)):
+        if ever or (line["stage"], line["recipe"]) in recipes:
+            one = found.setdefault(line["stage"], Usage())
+            one.n_units += line["n_units"]
+            one.wall_s += line["wall_s"]
+            one.cpu_s += line["cpu_s"]
+            one.peak_mb = max(one.peak_mb, line["peak_mb"])
+    return found
+
+
+def _file(plan: Plan) -> Path:
+    return plan.config.root / LOCAL / "usage" / f"{plan.config.dataset}.jsonl"
+
+
+def _cpu() -> float:
+    """Seconds of processor time of this process and of children that have ended."""
+    return sum(os.times()[:4])
+
+
+def _forget_peak() -> None:
+    """Let the peak of memory start anew, where the system can: one process may make many stages."""
+    try:
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+    except OSError:
+        return
+
+
+def _children_kb() -> int:
+    """Largest memory of any child that has ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
+def _peak_mb(children_before: int) -> float:
+    """Largest memory of this process since `_forget_peak`, or of a larger child than any before, MB."""
+    children = _children_kb()
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    else:
+        own = int(status.partition("VmHWM:")[2].split()[0])
+    return max(own, children if children > children_before else 0) * 1024 / 1e6

@@ -1,0 +1,1 @@
+"""What describes a dataset: parameters, pipeline, splits, names of files."""

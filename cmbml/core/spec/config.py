@@ -1,0 +1,239 @@
+"""Parameters and pipeline, read and validated together."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError, create_model
+
+from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
+from cmbml.core.spec.coverage import split_names
+from cmbml.core.spec.instruments import read_bands, table_path
+from cmbml.core.spec.params import Params
+from cmbml.core.spec.pipeline import AssetIn, Pipeline, Stage, load_pipeline
+from cmbml.core.spec.repository import PARAMS, PIPELINE, find_root
+from cmbml.core.spec.split import Split
+from cmbml.core.spec.yamlio import read_yaml
+
+# DVC takes keys of these names for its own and then misses their changes (treeverse/dvc issue 10296).
+RESERVED = ("size", "nfiles")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that describes a dataset: the validated parameters and the pipeline.
+
+    Attributes
+    ----------
+    root
+        The repository.
+    params
+        Validated content of params.yaml, with a block for every method.
+    pipeline
+        The stages of ``pipeline/*.yaml``.
+    written
+        What params.yaml says itself, without defaults.
+    """
+
+    root: Path
+    params: Params
+    pipeline: Pipeline
+    written: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return self.params.dataset
+
+    @cached_property
+    def every_split(self) -> dict[str, Split]:
+        """All splits by name, those without a truth among them."""
+        return {
+            name: Split(name, split.n_sims, split.population or "", split.stream or name)
+            for name, split in self.params.splits.items()
+        }
+
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name that have a truth: all but the observed ones."""
+        known = self.params.splits
+        return {name: split for name, split in self.every_split.items() if known[name].source != "observed"}
+
+    @cached_property
+    def estimates(self) -> tuple[str, ...]:
+        """What analysis stages loop over: the methods, then the reference rows."""
+        stages = self.pipeline.stages.values()
+        references = (stage.key for stage in stages if stage.reference and split_names(self, stage))
+        return (*self.params.methods, *references)
+
+    def inputs(self, stage: Stage) -> dict[str, AssetIn]:
+        """Inputs of a stage that the parameters switch on, by name."""
+        return {name: asset for name, asset in stage.assets_in.items() if self.holds(asset.when)}
+
+    def holds(self, when: Mapping[str, Any]) -> bool:
+        """Whether parameters have the values of a condition `when`."""
+        return all(self.value(key) == wanted for key, wanted in when.items())
+
+    def value(self, key: str) -> Any:
+        """Look up the parameter with the dotted name `key`.
+
+        Below ``populations``, a name is that of a parameter: its values in all populations, by population.
+
+        Raises
+        ------
+        ConfigError
+            Where there is none.
+        """
+        first, _, rest = key.partition(".")
+        if first == "populations" and rest:
+            return {name: self._value(each, rest, key) for name, each in self.params.populations.items()}
+        return self._value(self.params, key, key)
+
+    def _value(self, node: Any, path: str, key: str) -> Any:
+        for part in path.split("."):
+            options = _children(node)
+            if part not in options:
+                raise ConfigError(f"{PARAMS}: no parameter '{key}': {did_you_mean(part, options)}")
+            node = options[part]
+        return node
+
+
+def _children(node: Any) -> Mapping[str, Any]:
+    if isinstance(node, BaseModel):
+        return {name: getattr(node, name) for name in type(node).model_fields}
+    return node if isinstance(node, Mapping) else {}
+
+
+def load_config(root: Path | str | None = None, *, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read params.yaml and ``pipeline/*.yaml``.
+
+    Parameters
+    ----------
+    root
+        The repository; by default the nearest folder upwards that holds dvc.yaml.
+    overrides
+        Values by dotted key that replace those of params.yaml, for scripts and notebooks.
+
+    Raises
+    ------
+    ConfigError, PipelineError, ProblemsError
+        Where a key or value is wrong; every problem stands on a line of its own.
+    """
+    root = Path(root).resolve() if root is not None else find_root()
+    pipeline = load_pipeline(root / PIPELINE)
+    values = read_yaml(root / PARAMS)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{PARAMS}: expected keys and values at the top level")
+    for key, value in (overrides or {}).items():
+        _override(values, key, value)
+    return Config(root, validate_params(_with_bands(root, values), pipeline), pipeline, values)
+
+
+def _with_bands(root: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Take the bands from the table that `instrument.table` names."""
+    instrument = values.get("instrument")
+    name = instrument.get("table") if isinstance(instrument, dict) else None
+    if not isinstance(instrument, dict) or not name:
+        return values
+    if instrument.get("bands"):
+        raise ConfigError(f"{PARAMS}: instrument: has a table and bands: leave out one (bands: null)")
+    bands = read_bands(table_path(root, str(name)))
+    return {**values, "instrument": {**instrument, "bands": bands}}
+
+
+def _override(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    node: Any = values
+    for part in parents:
+        if not isinstance(node, dict) or not isinstance(node.get(part), dict):
+            options = node if isinstance(node, dict) else ()
+            raise ConfigError(f"override '{key}': no block '{part}': {did_you_mean(part, map(str, options))}")
+        node = node[part]
+    node[last] = value
+
+
+def validate_params(values: dict[str, Any], pipeline: Pipeline) -> Params:
+    """Validate the content of params.yaml against the schema and the pipeline's own blocks."""
+    problems: list[CmbmlError] = [
+        ConfigError(
+            f"{PARAMS}: {key}: DVC would miss changes of a key named '{key.split('.')[-1]}': rename it"
+        )
+        for key in _keys(values)
+        if key.split(".")[-1] in RESERVED
+    ]
+    model = params_model(pipeline)
+    try:
+        params = model.model_validate(values)
+    except ValidationError as error:
+        problems += [_explain(model, detail) for detail in error.errors()]
+    if problems:
+        raise ProblemsError(problems)
+    _check_methods(params, pipeline)
+    return params
+
+
+def _keys(values: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def params_model(pipeline: Pipeline) -> type[Params]:
+    """Extend the schema by the blocks that the pipeline files name."""
+    blocks: dict[str, Any] = {
+        name: (resolve(path, f"parameters: {name}"), ...) for name, path in pipeline.parameters.items()
+    }
+    return create_model("Params", __base__=Params, **blocks)
+
+
+def resolve(path: str, where: str) -> Any:
+    """Import the object with a dotted path.
+
+    Raises
+    ------
+    PipelineError
+        Where there is none; `where` names the line that asked for it.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PipelineError(f"{where}: cannot import '{path}': {error}") from None
+
+
+def _explain(model: type[BaseModel], detail: Any) -> ConfigError:
+    """Turn one of pydantic's findings into one line."""
+    location = [str(part) for part in detail["loc"]]
+    key = ".".join(location)
+    kind, given = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        text = f"unknown key: {did_you_mean(location[-1], _fields_at(model, location[:-1]))}"
+    elif kind == "missing":
+        text = "missing: add it"
+    else:
+        text = detail["msg"].removeprefix("Value error, ")
+        text += "" if isinstance(given, dict) else f" (it is {given!r})"
+    return ConfigError(f"{PARAMS}: {key + ': ' if key else ''}{text}")
+
+
+def _fields_at(model: Any, location: Iterable[str]) -> Iterable[str]:
+    """Names of the keys that the schema allows at a place."""
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        annotation = field.annotation if field else model
+        # A mapping's values all follow one model, whatever their key.
+        model = getattr(annotation, "__args__", (annotation,))[-1] if field else model
+    return getattr(model, "model_fields", {})
+
+
+def _check_methods(params: Params, pipeline: Pipeline) -> None:
+    for method in params.methods:
+        stage = pipeline.stages.get(method)
+        if stage is None or "cleaned" not in stage.assets_out:
+            known = [key for key, stage in pipeline.stages.items() if "cleaned" in stage.assets_out]
+            hint = did_you_mean(method, known)
+            raise ConfigError(f"{PARAMS}: methods: no stage '{method}' with an output 'cleaned': {hint}")

@@ -1,0 +1,310 @@
+"""What params.yaml may say: every key with its meaning, unit and allowed values.
+
+The blocks of methods are described by the methods themselves (see `cmbml.core.spec.config`).
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+# The keys of these mappings become folder and file names.
+Name = Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Block(BaseModel):
+    """A frozen block of parameters in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitParams(Block):
+    """One split of the dataset."""
+
+    n_sims: int = Field(ge=1, description="number of simulations")
+    population: str | None = Field(
+        default=None, description="name of the population that the simulations are drawn from"
+    )
+    source: Literal["simulated", "imported", "observed"] = Field(
+        default="simulated",
+        description="simulated: drawn here; imported: others' skies and truth; observed: real, without truth",
+    )
+    stream: str | None = Field(
+        default=None,
+        description="name of the random stream; splits that share one are paired (default: the split's name)",
+    )
+
+
+class Scatter(Block):
+    """Distribution of one drawn number: `mean` and `sd`, or `low` and `high`.
+
+    With mean and sd it is normal, or log-normal for factors, which stay positive; else uniform in a range.
+    """
+
+    mean: float | None = Field(default=None, description="centre of the distribution")
+    sd: float | None = Field(default=None, ge=0, description="standard deviation")
+    low: float | None = Field(default=None, description="lower end of the range")
+    high: float | None = Field(default=None, description="upper end of the range")
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The two numbers that were given, by name."""
+        return {key: value for key, value in self.model_dump().items() if value is not None}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if set(self.values) not in ({"mean", "sd"}, {"low", "high"}):
+            raise ValueError("needs mean and sd, or low and high")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"the range from {self.low:g} to {self.high:g} is empty: swap its ends")
+        return self
+
+
+class CosmologyRegion(Block):
+    """How the cosmologies of a population differ from the block `cosmology`."""
+
+    per_split: bool = Field(default=False, description="one cosmology and one spectrum for a whole split")
+    scatter: bool | None = Field(default=None, description="in place of cosmology.scatter")
+    H0: Scatter | None = Field(default=None, description="Hubble constant, km/s/Mpc")
+    ombh2: Scatter | None = Field(default=None, description="physical density of baryons")
+    omch2: Scatter | None = Field(default=None, description="physical density of cold dark matter")
+    mnu: Scatter | None = Field(default=None, description="sum of the neutrino masses, eV")
+    tau: Scatter | None = Field(default=None, description="optical depth of reionisation")
+    As: Scatter | None = Field(default=None, description="amplitude of primordial fluctuations")
+    ns: Scatter | None = Field(default=None, description="tilt of primordial fluctuations")
+
+    @property
+    def drawn(self) -> dict[str, Scatter]:
+        """Parameters with a distribution of their own."""
+        return {name: value for name, value in self if isinstance(value, Scatter)}
+
+
+ForegroundModel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(\+[a-z]+[0-9]+)*$")]
+
+
+class PopulationParams(Block):
+    """A named region of the space of skies; `like` names another whose values hold where none is given."""
+
+    like: str | None = Field(default=None, description="population that the missing values come from")
+    cosmology: CosmologyRegion = Field(
+        default=CosmologyRegion(), description="how its cosmologies differ from the block cosmology"
+    )
+    models: tuple[ForegroundModel, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="foreground models, one of which each simulation draws (default: foregrounds.model)",
+    )
+    dust_amplitude: Scatter = Field(description="factor on thermal dust")
+    sync_amplitude: Scatter = Field(description="factor on synchrotron")
+    freefree_amplitude: Scatter = Field(description="factor on free-free")
+    ame_amplitude: Scatter = Field(description="factor on spinning dust")
+    dust_beta: Scatter = Field(description="offset of the dust spectral index")
+    dust_temp: Scatter = Field(description="offset of the dust temperature, K")
+    sync_beta: Scatter = Field(description="offset of the synchrotron spectral index")
+    ame_peak: Scatter = Field(description="offset of the spinning-dust peak, GHz")
+    small_scale: Scatter = Field(description="factor on the log-normal small scales")
+    noise_level: Scatter = Field(description="factor on the noise depth")
+
+
+class CosmologyParams(Block):
+    """Where the cosmological parameters of a simulation come from."""
+
+    source: Literal["planck2018", "wmap9", "wmap9_lcdm", "wmap9_lcdm_mnu"] = Field(
+        description="published constraint, or one of the WMAP9 chains below data/raw/chains"
+    )
+    scatter: bool = Field(description="draw every simulation's parameters; false: the published means")
+
+    @model_validator(mode="after")
+    def _has_means(self) -> Self:
+        if not self.scatter and self.source.startswith("wmap9_"):
+            raise ValueError(f"scatter: {self.source} is a chain, which has no means: set true, or wmap9")
+        return self
+
+
+class CmbParams(Block):
+    """How a CMB sky is drawn from its spectra."""
+
+    kind: Literal["gaussian", "lensed"] = Field(
+        description="gaussian: drawn from lensed spectra; lensed: an unlensed sky, remapped once"
+    )
+
+
+class ForegroundParams(Block):
+    """The model of the Galaxy."""
+
+    model: ForegroundModel = Field(
+        description="galaxy or layered: embedded procedural galaxies; pysm3: its presets; or such as d10+s5"
+    )
+    presets: tuple[str, ...] = Field(min_length=1, description="PySM 3 presets, used by model pysm3")
+
+
+class Band(Block):
+    """One frequency band."""
+
+    freq_ghz: float = Field(gt=0, description="centre frequency, GHz")
+    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam, arcmin")
+    depth_uk_arcmin: float = Field(ge=0, description="white-noise depth in temperature, uK_CMB arcmin")
+    depth_p_uk_arcmin: float | None = Field(
+        default=None, ge=0, description="the same in polarisation (default: sqrt(2) of temperature's)"
+    )
+    bandwidth_ghz: float | None = Field(default=None, gt=0, description="full width of a top hat, GHz")
+
+
+class InstrumentParams(Block):
+    """The telescope: resolution of its maps and its bands."""
+
+    nside: int = Field(ge=1, description="HEALPix resolution of the maps, a power of two")
+    lmax: int = Field(ge=2, description="band-limit of the maps, at most 3 nside - 1")
+    fields: Literal["T", "TQU"] = Field(
+        description="Stokes fields of the maps: T alone, or T, Q, U in one file a band"
+    )
+    bandpass: Literal["delta", "top_hat", "file"] = Field(
+        default="delta",
+        description="delta: at the centre; top_hat: over bandwidth_ghz; file: data/raw/bandpasses/BAND.txt",
+    )
+    table: str | None = Field(
+        default=None, description="in place of bands: planck, cmbml, litebird, mini, or an ECSV table"
+    )
+    bands: dict[Name, Band] = Field(min_length=1, description="bands by name, in order of frequency")
+
+    @property
+    def n_stokes(self) -> int:
+        """Number of Stokes fields: 1 or 3."""
+        return len(self.fields)
+
+    @property
+    def freqs(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return tuple(self.bands)
+
+    @property
+    def freq_ghz(self) -> list[float]:
+        """Centre frequencies in the order of the bands, GHz."""
+        return [band.freq_ghz for band in self.bands.values()]
+
+    @property
+    def fwhm_arcmin(self) -> list[float]:
+        """Beams in the order of the bands, arcmin."""
+        return [band.fwhm_arcmin for band in self.bands.values()]
+
+    @property
+    def depth_uk_arcmin(self) -> list[float]:
+        """White-noise depths in the order of the bands, uK_CMB arcmin."""
+        return [band.depth_uk_arcmin for band in self.bands.values()]
+
+    @model_validator(mode="after")
+    def _supported(self) -> Self:
+        if self.nside & (self.nside - 1):
+            raise ValueError(f"nside {self.nside} is not a power of two")
+        if self.lmax >= 3 * self.nside:
+            raise ValueError(
+                f"lmax {self.lmax} is above what nside {self.nside} supports: at most {3 * self.nside - 1}"
+            )
+        if sorted(self.freq_ghz) != self.freq_ghz or len(set(self.freq_ghz)) < len(self.freq_ghz):
+            raise ValueError("bands must be in order of frequency, each frequency once")
+        self._check_bandwidths()
+        return self
+
+    def _check_bandwidths(self) -> None:
+        for name, band in self.bands.items() if self.bandpass == "top_hat" else ():
+            if band.bandwidth_ghz is None or band.bandwidth_ghz >= 2 * band.freq_ghz:
+                raise ValueError(f"bands.{name}.bandwidth_ghz: a top hat needs it, below twice the centre")
+
+
+class NoiseParams(Block):
+    """The model of the detector noise."""
+
+    kind: Literal["white", "hits", "variance", "model"] = Field(
+        description="white: the same everywhere; hits: after a scanning satellite's hits; variance: after "
+        "data/raw/noise/variance_BAND.fits; model: learnt from noise simulations"
+    )
+    knee_l: float = Field(default=0.0, ge=0, description="multipole below which noise is correlated; 0: none")
+    knee_slope: float = Field(default=1.0, gt=0, description="steepness of the spectrum below the knee")
+    n_components: int = Field(default=10, ge=0, description="principal components of the learnt model")
+
+
+class MaskParams(Block):
+    """The mask inside which scores are taken."""
+
+    kind: Literal["latitude", "fsky", "map"] = Field(
+        default="latitude",
+        description="latitude: a Galactic strip; fsky: the share of the sky farthest from the plane; map: "
+        "data/raw/mask/mask.fits",
+    )
+    latitude_deg: float = Field(ge=0, lt=90, description="half-width of the masked Galactic strip, deg")
+    fsky: float = Field(default=0.7, gt=0, le=1, description="share of the sky that is kept")
+    column: int = Field(default=0, ge=0, description="column of the map")
+    threshold: float = Field(default=0.9, gt=0, description="least value of the map that is kept")
+    apodisation: Literal["none", "C1", "C2", "gaussian"] = Field(
+        default="none", description="taper towards the border"
+    )
+    apodisation_arcmin: float = Field(default=120.0, gt=0, description="width of the taper, arcmin")
+
+
+class ComponentParams(Block):
+    """Maps of the single components, for studies of residuals."""
+
+    write: bool = Field(default=False, description="write CMB, foregrounds and noise of every band")
+
+
+class AnalysisParams(Block):
+    """The common ground on which truth and estimates are compared."""
+
+    fwhm_arcmin: float = Field(gt=0, description="common Gaussian beam, arcmin")
+    lmax: int = Field(ge=2, description="common band-limit")
+    band_width: int = Field(ge=1, description="width of the bands of power spectra, in multipoles")
+    n_bootstrap: int = Field(ge=100, description="resamples of a bootstrap interval")
+
+
+def _filled(name: str, populations: Mapping[str, Any], seen: tuple[str, ...]) -> Any:
+    """Values of a population with those of the ones that it is like."""
+    own = populations[name]
+    other = own.get("like") if isinstance(own, dict) else None
+    if other is None:
+        return own
+    if other not in populations or other in (*seen, name):
+        raise ValueError(f"populations.{name}.like: '{other}' is no other population: name one")
+    return {**_filled(other, populations, (*seen, name)), **own}
+
+
+class Params(Block):
+    """Top level of params.yaml; the blocks of methods are added by the pipeline files."""
+
+    dataset: Name = Field(description="name of the dataset: its folder below data/")
+    seed: int = Field(ge=0, description="root of all random numbers")
+    splits: dict[Name, SplitParams] = Field(min_length=1, description="the splits by name")
+    populations: dict[Name, PopulationParams] = Field(description="the populations by name")
+    methods: tuple[Name, ...] = Field(description="methods that are switched on")
+    cosmology: CosmologyParams
+    cmb: CmbParams
+    foregrounds: ForegroundParams
+    instrument: InstrumentParams
+    noise: NoiseParams
+    mask: MaskParams
+    components: ComponentParams = ComponentParams()
+    analysis: AnalysisParams
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit(cls, values: Any) -> Any:
+        """Fill populations from those that they are like."""
+        populations = values.get("populations") if isinstance(values, dict) else None
+        if not isinstance(populations, dict):
+            return values
+        return {**values, "populations": {name: _filled(name, populations, ()) for name in populations}}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name, split in self.splits.items():
+            if split.source == "simulated" and split.population not in self.populations:
+                known = ", ".join(self.populations)
+                raise ValueError(f"splits.{name}.population: '{split.population}' is none of {known}")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError("methods: one is named twice")
+        if self.noise.kind == "model" and self.instrument.fields == "TQU":
+            raise ValueError("noise.kind: model is learnt for temperature: choose another, or fields: T")
+        if self.analysis.lmax > self.instrument.lmax:
+            raise ValueError(
+                f"analysis.lmax {self.analysis.lmax} is above instrument.lmax {self.instrument.lmax}"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Executors, and the sealed view of the parameters that they get."""

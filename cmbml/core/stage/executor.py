@@ -1,0 +1,175 @@
+"""The base of all executors: a stage as a function from data and parameters to other data."""
+
+from typing import Any
+
+from cmbml.core.errors import UndeclaredError, did_you_mean
+from cmbml.core.files.asset import Asset, Reach, Writer, write_now
+from cmbml.core.spec.config import Config
+from cmbml.core.spec.coverage import split_names
+from cmbml.core.spec.namer import Namer, tags_in
+from cmbml.core.spec.pipeline import THE_METHOD, AssetIn, Stage
+from cmbml.core.spec.repository import LOCAL
+from cmbml.core.spec.split import Split
+from cmbml.core.stage.sealed import Access, StageConfig
+
+
+class _Assets(dict[str, Asset]):
+    """Assets by name; a missing one says what to add where."""
+
+    def __init__(self, stage: Stage, kind: str) -> None:
+        super().__init__()
+        self._stage = stage
+        self._kind = kind
+
+    def __missing__(self, name: str) -> Asset:
+        raise UndeclaredError(
+            f"stage '{self._stage.key}' has no asset '{name}' in '{self._kind}': {did_you_mean(name, self)}; "
+            f"add '{name}' to '{self._kind}' of stage '{self._stage.key}' in {self._stage.file}"
+        )
+
+
+class _Sealing(type):
+    """Gives an executor a view of the parameters and closes it when the executor is made."""
+
+    def __call__(cls, cfg: Config | StageConfig, *args: Any, **kwargs: Any) -> Any:
+        view = StageConfig(Access(cfg)) if isinstance(cfg, Config) else cfg
+        executor = super().__call__(view, *args, **kwargs)
+        view.stage_access.sealed = True
+        return executor
+
+
+class BaseStageExecutor(metaclass=_Sealing):
+    """Ties pure functions to the assets of a stage.
+
+    Override `process_sim` and the engine calls it for every simulation, in blocks with one `setup` each;
+    override `process_split` and it is called once for every split; override `execute` and it is called once.
+
+    Parameters
+    ----------
+    cfg
+        The configuration; only declared parameters can be read, and only in ``__init__``.
+    stage_str
+        Key of the stage in ``pipeline/*.yaml``.
+    """
+
+    def __init__(self, cfg: StageConfig, stage_str: str) -> None:
+        access = cfg.stage_access
+        self.parameters_read = access.used
+        self._config: Config = access.config
+        self.stage = access.stage = access.config.pipeline.stage(stage_str)
+        access.population_in_hand = self._population_in_hand
+        self.method = access.method
+        self.threads = self.stage.threads
+        self.epochs = self.stage.epochs
+        # Where a long piece of work may save its progress; the engine gives every unit a folder of its own.
+        self.scratch = access.config.root / LOCAL / "scratch" / stage_str
+        self.writer: Writer = write_now
+        self.warnings: list[str] = []
+        self._only_split: str | None = None
+        self.name_tracker = Namer(access.config.root, self._context())
+        self.assets_out = self._make_assets_out()
+        self.assets_in = self._make_assets_in()
+
+    @property
+    def splits(self) -> list[Split]:
+        """The splits that the stage declares; the one in hand, where the engine goes split by split."""
+        names = (self._only_split,) if self._only_split else split_names(self._config, self.stage)
+        return [self._config.every_split[name] for name in names]
+
+    def restrict_to(self, split: str) -> None:
+        """Work on one of the declared splits only."""
+        self._only_split = split
+
+    @property
+    def estimates(self) -> tuple[str, ...]:
+        """Names of the methods that are switched on, then of the reference rows."""
+        return self._config.estimates
+
+    def estimates_of(self, split: str) -> list[str]:
+        """Those of the estimates that there are for a split."""
+        stages = self._config.pipeline.stages
+        return [key for key in self.estimates if split in split_names(self._config, stages[key])]
+
+    def setup(self) -> None:
+        """Prepare what all simulations of a block share: masks, templates, models."""
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Make the outputs of one simulation; the contexts split and sim are set."""
+        raise NotImplementedError
+
+    def process_split(self, split: Split) -> None:
+        """Make the outputs of one split: by default, simulation by simulation."""
+        for sim in split.iter_sims():
+            with self.name_tracker.set_context("sim", sim):
+                self.process_sim(split, sim)
+
+    def default_execute(self) -> None:
+        """Walk over the declared splits."""
+        for split in self.splits:
+            with self.name_tracker.set_context("split", split.name):
+                self.process_split(split)
+
+    def execute(self) -> None:
+        """Make all outputs: by default, split by split."""
+        self.setup()
+        self.default_execute()
+
+    def _population_in_hand(self) -> str | None:
+        split = self.name_tracker.context.get("split")
+        return self._config.every_split[split].population if split else None
+
+    def _context(self) -> dict[str, Any]:
+        context = {
+            "dataset": self._config.dataset,
+            "stage": self.stage.dir_name,
+            "working": self.stage.working,
+            "method": self.method,
+        }
+        return {tag: value for tag, value in context.items() if value is not None}
+
+    def _write(self, *call: Any) -> None:
+        self.writer(*call)
+
+    def _make_assets_out(self) -> _Assets:
+        assets = _Assets(self.stage, "assets_out")
+        for name, asset in self.stage.assets_out.items():
+            assets[name] = Asset(
+                name,
+                asset.path_template,
+                asset.handler,
+                "out",
+                self.name_tracker,
+                fields=asset.fields,
+                writer=self._write,
+            )
+        return assets
+
+    def _make_assets_in(self) -> _Assets:
+        assets = _Assets(self.stage, "assets_in")
+        for name, asset in self._config.inputs(self.stage).items():
+            assets[name] = self._make_asset_in(name, asset)
+        return assets
+
+    def _make_asset_in(self, name: str, asset: AssetIn) -> Asset:
+        key = (self.method or self.estimates[0]) if asset.stage == THE_METHOD else asset.stage
+        producer = self._config.pipeline.stage(key)
+        origin = producer.assets_out[asset.orig_name or name]
+        tags = {"stage": producer.dir_name, "working": producer.working, "split": asset.split}
+        return Asset(
+            name,
+            origin.path_template,
+            origin.handler,
+            "in",
+            self.name_tracker,
+            tags={tag: value for tag, value in tags.items() if value is not None},
+            fields=origin.fields,
+            reach=self._reach(asset, origin.path_template),
+        )
+
+    def _reach(self, asset: AssetIn, template: str) -> Reach:
+        declared = (asset.split,) if asset.split else split_names(self._config, self.stage)
+        return Reach(
+            splits=declared if "split" in tags_in(template) else (),
+            remedy=f"add the split to 'splits' of stage '{self.stage.key}' in {self.stage.file}",
+            pinned=asset.split,
+        )

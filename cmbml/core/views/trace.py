@@ -1,0 +1,236 @@
+"""Where a file comes from, read from the manifests that travel with the data; and why two files differ."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cmbml.core.errors import DataError
+from cmbml.core.files.checksums import md5_of
+from cmbml.core.record.git import commit, introduced
+from cmbml.core.record.journal import Entry, read_lines
+from cmbml.core.spec.repository import DATA, LOCAL, MANIFEST, find_root
+
+_KINDS = ("params", "code", "packages", "handlers", "settings")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An out directory, as its manifest describes it.
+
+    Attributes
+    ----------
+    root
+        The repository.
+    name
+        Path of the directory below it.
+    """
+
+    root: Path
+    name: str
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        return list(read_lines(self.root / self.name / MANIFEST))
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """Stage, parameters, code, packages, and the places that the stage reads from."""
+        return self._records[0]
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """Units that were made."""
+        return [Entry(**record) for record in self._records if "sim" in record]
+
+    def dvc_md5(self) -> str:
+        """Hash by which DVC knows the directory, from the manifest alone."""
+        files = {path: md5 for entry in self.entries for path, (_, md5) in entry.files.items()}
+        inside = {
+            path.removeprefix(f"{self.name}/"): md5
+            for path, md5 in files.items()
+            if path.startswith(f"{self.name}/")
+        }
+        inside[MANIFEST] = md5_of(self.root / self.name / MANIFEST)
+        listing = [{"md5": md5, "relpath": path} for path, md5 in sorted(inside.items())]
+        return hashlib.md5(json.dumps(listing).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A unit that was made, in its directory; `whole` where it stands for all that were made there."""
+
+    folder: Folder
+    entry: Entry
+    whole: bool = False
+
+    def __str__(self) -> str:
+        if self.whole:
+            return f"{self.folder.name}, all {len(self.folder.entries)} units"
+        sim = "" if self.entry.sim is None else f", simulation {self.entry.sim}"
+        return f"{self.folder.name}{sim}"
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What the unit shares with all of its directory."""
+        return self.folder.header
+
+    def sources(self) -> Iterator[tuple[str, str, "Origin | None"]]:
+        """Name and place of every input, and the unit behind it where it is a single one."""
+        for name, places in self.header["reads"].items():
+            for place in places:
+                folder = Folder(self.folder.root, place)
+                yield name, place, _behind(folder, self.entry.inputs[name])
+
+
+def _behind(folder: Folder, fingerprint: str) -> Origin | None:
+    if not (folder.root / folder.name / MANIFEST).is_file():
+        return None
+    for entry in folder.entries:
+        if entry.fingerprint == fingerprint:
+            return Origin(folder, entry)
+    return Origin(folder, folder.entries[0], whole=True)
+
+
+def find_origin(file: Path) -> Origin:
+    """Find the unit that made a file.
+
+    Raises
+    ------
+    DataError
+        Where no manifest knows it.
+    """
+    root = find_root(file.resolve().parent)
+    name = file.resolve().relative_to(root).as_posix()
+    beside = [folder / MANIFEST for folder in file.resolve().parents if folder.is_relative_to(root / DATA)]
+    for manifest in beside or (root / DATA).rglob(MANIFEST):
+        folder = Folder(root, manifest.parent.relative_to(root).as_posix())
+        if manifest.is_file():
+            for entry in folder.entries:
+                if name in entry.files:
+                    return Origin(folder, entry)
+    raise DataError(f"{name}: no manifest knows this file: was it made by the pipeline, to the end?")
+
+
+def trace_lines(file: Path) -> Iterator[str]:
+    """Say all that is known about the making of a file."""
+    origin = find_origin(file)
+    folder, entry = origin.folder, origin.entry
+    name = file.resolve().relative_to(folder.root).as_posix()
+    size, md5 = entry.files[name]
+    method, split, stream, sim = entry.identity
+    yield f"{name}: {size} bytes, md5 {md5}, {_state(file, md5)}"
+    yield f"stage: {folder.header['stage']}"
+    yield f"unit: method {method}, split {split}, simulation {sim}"
+    yield f"random numbers: seed {_seed(origin)}, stream {stream}, simulation {sim}"
+    yield f"fingerprint: {entry.fingerprint}"
+    yield f"commit: {_commit(folder)}"
+    yield from _last_run(folder)
+    for kind in _KINDS:
+        yield f"{kind}:"
+        yield from (f"  {key}: {value}" for key, value in _flat(folder.header[kind]))
+    yield "made from:"
+    yield from _tree(origin, "  ", set())
+
+
+def _state(file: Path, md5: str) -> str:
+    if not file.is_file():
+        return "not here: run `dvc pull`"
+    return "as it was made" if md5_of(file) == md5 else "CHANGED since it was made"
+
+
+def _seed(origin: Origin, seen: frozenset[str] = frozenset()) -> Any:
+    """The seed, from the stage itself or the nearest that it reads from."""
+    if "seed" in origin.header["params"]:
+        return origin.header["params"]["seed"]
+    for _, place, source in origin.sources():
+        if source is not None and place not in seen:
+            seed = _seed(source, seen | {place})
+            if seed is not None:
+                return seed
+    return None
+
+
+def _commit(folder: Folder) -> str:
+    found = introduced(folder.root, folder.dvc_md5(), "dvc.lock")
+    if found:
+        return f"{found} (its dvc.lock records exactly this data)"
+    now = commit(folder.root)
+    return f"in no commit's dvc.lock yet; the tree is at {now}" if now else "not under git"
+
+
+def _last_run(folder: Folder) -> Iterator[str]:
+    """Say which run of this machine made something of the stage last, and whether the tree was clean then."""
+    for path in sorted((folder.root / LOCAL / "runs").glob("*.json"), reverse=True):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if folder.header["stage"] in run.get("made", {}):
+            at = run["commit"] or "none"
+            yield f"last run here: {path.stem}, at commit {at}: {' '.join(run['command'])}"
+            return
+
+
+def _tree(origin: Origin, indent: str, seen: set[str]) -> Iterator[str]:
+    for name, place, source in origin.sources():
+        if source is None:
+            yield f"{indent}{name}: {place}, science asset, {_raw_state(origin, name, place)}"
+            continue
+        stage = source.header["stage"]
+        again = str(source) in seen
+        yield f"{indent}{name}: {source} (stage {stage}){', as above' if again else ''}"
+        seen.add(str(source))
+        if not again:
+            yield from _tree(source, f"{indent}  ", seen)
+
+
+def _raw_state(origin: Origin, name: str, place: str) -> str:
+    path = origin.folder.root / place
+    if path.is_file():
+        return f"md5 {md5_of(path)}"
+    return f"not in this repository, hash of the whole input {origin.entry.inputs[name]}"
+
+
+def diff_lines(one: Path, two: Path) -> Iterator[str]:
+    """Say why two files differ: down to the parameters, code and science assets that are not the same."""
+    first, second = find_origin(one), find_origin(two)
+    prints = [_file_md5(origin, file) for origin, file in ((first, one), (second, two))]
+    yield "the same bytes" if prints[0] == prints[1] else "different bytes"
+    lines = list(_differences(first, second, "", set()))
+    yield from lines or ["made alike: same code, parameters, inputs and simulation"]
+
+
+def _file_md5(origin: Origin, file: Path) -> str:
+    return str(origin.entry.files[file.resolve().relative_to(origin.folder.root).as_posix()][1])
+
+
+def _differences(one: Origin, two: Origin, indent: str, seen: set[str]) -> Iterator[str]:
+    units = len(one.folder.entries), len(two.folder.entries)
+    if one.whole and units[0] != units[1]:
+        yield f"{indent}units: {units[0]} and {units[1]}"
+    if one.entry.fingerprint == two.entry.fingerprint or str(one) in seen:
+        return
+    seen.add(str(one))
+    labels = ("method", "split", "random stream", "simulation")
+    pairs = [("stage", one.header["stage"], two.header["stage"])]
+    pairs += zip(labels, one.entry.identity, two.entry.identity, strict=True)
+    for kind in _KINDS:
+        old, new = dict(_flat(one.header[kind])), dict(_flat(two.header[kind]))
+        pairs += [(f"{kind} {key}", old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
+    yield from (f"{indent}{what}: {old} and {new}" for what, old, new in pairs if old != new)
+    others = {name: (place, source) for name, place, source in two.sources()}
+    for name, place, source in one.sources():
+        if name in others and one.entry.inputs[name] != two.entry.inputs.get(name):
+            yield f"{indent}input {name}: {place} and {others[name][0]}:"
+            other = others[name][1]
+            if source is not None and other is not None:
+                yield from _differences(source, other, f"{indent}  ", seen)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

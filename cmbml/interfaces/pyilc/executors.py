@@ -1,0 +1,153 @@
+"""The stage that cleans with a user's own pyilc, each simulation in a process and a folder of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core.errors import ConfigError, StageError
+from cmbml.core.handlers import get_handler
+from cmbml.interfaces.pyilc.config import OUTPUT_NAME, Channel, failure, last_lines, nilc_config
+from cmbml.interfaces.pyilc.params import PyilcParams
+from cmbml.methods.ilc import known_beams
+from cmbml.sky.skymap import SkyMap
+
+VARIABLE = "PYILC_PATH"
+PROGRAM = Path("pyilc", "main.py")
+
+
+class PyilcExecutor(BaseStageExecutor):
+    """Cleans the temperature of every simulation with pyilc."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="pyilc")
+        self.out_cleaned = self.assets_out["cleaned"]
+        self.in_obs = self.assets_in["obs"]
+        self.nside = cfg.instrument.nside
+        self.lmax = cfg.instrument.lmax
+        self.freq_ghz = {name: band.freq_ghz for name, band in cfg.instrument.bands.items()}
+        self.settings = cfg.pyilc
+        self.checkout = find_checkout(self.settings.checkout)
+        if cfg.instrument.fields != "T":
+            raise ConfigError(
+                "methods: pyilc cleans temperature only: switch it off, or set instrument.fields to T"
+            )
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Clean one simulation."""
+        maps = [
+            self.in_obs.at(freq=freq, split=split.name, sim=sim).read(nside=self.nside)
+            for freq in self.freq_ghz
+        ]
+        cleaned = run_pyilc(
+            self.checkout,
+            maps,
+            self.settings,
+            freq_ghz=list(self.freq_ghz.values()),
+            lmax=self.lmax,
+            threads=self.threads,
+        )
+        self.out_cleaned.write(cleaned)
+
+
+def find_checkout(setting: str) -> Path:
+    """Folder of the checkout that a parameter names, or else the environment.
+
+    Raises
+    ------
+    ConfigError
+        Where there is none, with how to get one.
+    """
+    named = setting or os.environ.get(VARIABLE, "")
+    if named and (Path(named) / PROGRAM).is_file():
+        return Path(named).resolve()
+    problem = f"no {PROGRAM} in {named}" if named else f"neither pyilc.checkout nor {VARIABLE} is set"
+    raise ConfigError(
+        f"pyilc: {problem}: run `git clone https://github.com/jcolinhill/pyilc` and set {VARIABLE} to that "
+        "folder, or take pyilc out of 'methods'"
+    )
+
+
+def run_pyilc(
+    checkout: Path,
+    maps: Sequence[SkyMap],
+    settings: PyilcParams,
+    *,
+    freq_ghz: Sequence[float],
+    lmax: int,
+    threads: int = 1,
+) -> SkyMap:
+    """Clean maps with pyilc in a private folder, which is removed afterwards.
+
+    Parameters
+    ----------
+    checkout
+        Folder of the checkout.
+    maps
+        Temperature of each band at its own beam, all of one nside, in a thermodynamic unit.
+    settings
+        Needlets, tolerated bias, beam of the output.
+    freq_ghz
+        Centre of each band, GHz.
+    lmax
+        Band-limit.
+    threads
+        Number of OpenMP threads of the program.
+
+    Returns
+    -------
+    SkyMap
+        Cleaned temperature in uK_CMB with its beam.
+
+    Raises
+    ------
+    StageError
+        Where the program fails or leaves no map, with its last lines.
+    """
+    beams = known_beams([sky.fwhm_arcmin for sky in maps], len(maps))
+    with TemporaryDirectory(prefix="cmbml-pyilc-") as name:
+        folder = Path(name)
+        channels = [
+            Channel(_write_band(folder / f"band_{index}.fits", sky), freq, fwhm)
+            for index, (sky, freq, fwhm) in enumerate(zip(maps, freq_ghz, beams, strict=True))
+        ]
+        config = nilc_config(
+            channels,
+            output_folder=name,
+            nside=maps[0].nside,
+            lmax=lmax,
+            peaks=settings.peaks,
+            ilc_bias=settings.ilc_bias,
+            fwhm_out=settings.fwhm_arcmin,
+        )
+        get_handler("Config").write(folder / "config.yml", config)
+        _call(checkout, folder, threads)
+        values = get_handler("HealpyMap").read(folder / OUTPUT_NAME, unit="uK_CMB", field=0).values
+    return SkyMap(values, "uK_CMB", settings.fwhm_arcmin, lmax)
+
+
+def _write_band(path: Path, sky: SkyMap) -> str:
+    # pyilc tells K from uK by the header; K_CMB is the unit of Planck's own files
+    kelvin = sky.to("K_CMB")
+    get_handler("HealpyMap").write(path, SkyMap(kelvin.values[:1], kelvin.unit, sky.fwhm_arcmin, sky.lmax))
+    return str(path)
+
+
+def _call(checkout: Path, folder: Path, threads: int) -> None:
+    done = subprocess.run(
+        [sys.executable, PROGRAM.name, str(folder / "config.yml")],
+        cwd=checkout / PROGRAM.parent,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "MPLBACKEND": "Agg"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise StageError(failure(done.stdout, done.returncode))
+    if not (folder / OUTPUT_NAME).is_file():
+        said = " | ".join(last_lines(done.stdout)) or "it printed nothing"
+        raise StageError(f"pyilc ended well and left no {OUTPUT_NAME}: {said}")

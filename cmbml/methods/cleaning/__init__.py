@@ -1,1 +1,0 @@
-"""Any maps through any method, without the pipeline."""

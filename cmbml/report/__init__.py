@@ -1,0 +1,1 @@
+"""The report: self-contained pages from finished data."""

@@ -1,0 +1,34 @@
+"""Whether the report is that of the data at hand, told without importing what draws it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from cmbml.core.plan.code import code_of
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.record.git import commit
+from cmbml.core.spec.repository import LOCAL
+
+REPORT = "reports/index.html"
+TEMPLATES = Path(__file__).parent / "templates"
+BUILDER = "cmbml.report.build.ReportBuilder"
+
+
+def submission_folder(plan: Plan) -> Path:
+    """Where the scores of maps made elsewhere are kept."""
+    return plan.config.root / LOCAL / "submissions" / plan.config.dataset
+
+
+def report_mark(plan: Plan) -> str:
+    """Last line of a report: a hash of all that it is made from."""
+    units = [unit for stage in plan.stages.values() for p in plan.portions(stage) for unit in plan.units(p)]
+    files = [*sorted(submission_folder(plan).glob("*.json")), *sorted(TEMPLATES.iterdir())]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    facts = [[plan.fingerprint(unit) for unit in units], code_of(BUILDER).modules, commit(plan.config.root)]
+    return f"<!-- {hashlib.sha256(json.dumps([facts, texts]).encode()).hexdigest()} -->\n"
+
+
+def report_is_fresh(plan: Plan) -> bool:
+    """Whether reports/index.html is that of the data, code and commit at hand."""
+    path = plan.config.root / REPORT
+    return path.is_file() and path.read_text(encoding="utf-8").endswith(report_mark(plan))

@@ -1,0 +1,95 @@
+"""All numbers of a report: of our methods, and of maps made elsewhere."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbml.analysis.charts.scores import (
+    spectra_of,
+)
+from cmbml.analysis.gathering import Found, by_metric, profiles, table_rows
+from cmbml.analysis.scoring import Rows
+from cmbml.analysis.statistics import Scores, summarise
+from cmbml.analysis.tables import from_dict
+from cmbml.core import Split, generator
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.namer import sim_tag
+from cmbml.report.page import SplitResults
+from cmbml.report.submissions import (
+    Scorer,
+    submissions,
+)
+
+HOME = "test"
+"""The split whose skies are like those that methods learn from; else the first one stands for it."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """All numbers of a report: of our methods and of maps made elsewhere."""
+
+    plan: Plan
+    scores: Scores
+    results: Mapping[str, SplitResults]
+    latitude: Rows
+    guests: frozenset[str]
+    notes: tuple[str, ...]
+
+    @property
+    def home(self) -> str:
+        """The split that the others are compared with."""
+        return next(iter(self.results))
+
+    def rng(self, name: str) -> np.random.Generator:
+        """Generator of the resamples for a name."""
+        return rng_of(self.plan.config.params.seed)(name)
+
+
+def read_numbers(plan: Plan) -> Numbers:
+    """Read the tables of the last stage, and add what was made elsewhere."""
+    config = plan.config
+    data = Scorer(plan).data
+    tables = data["scores"]
+    kept, notes = submissions(plan)
+    guests: Found = {(one.split, one.name): one.scores for one in kept}
+    more_latitude, more_bands = profiles(guests)
+    rows = [*tables.simulations.at().read(), *table_rows(guests)]
+    bands = [*tables.bands.at().read(), *more_bands]
+    values = by_metric(rows)
+    results = {}
+    for name, split in _home_first(config.splits).items():
+        draws = data["draw_table"].table.at(split=name).read()
+        found = spectra_of(bands, name)
+        results[name] = SplitResults(
+            split=name,
+            sims=[sim_tag(sim) for sim in split.iter_sims()],
+            values=values[name],
+            draws={key: [row[key] for row in draws] for key in draws[0] if key != "sim"},
+            spectra={spectrum: methods for spectrum, (methods, _) in found.items()},
+            sigma={spectrum: sigma for spectrum, (_, sigma) in found.items()},
+        )
+    theirs = summarise(
+        by_metric(table_rows(guests)),
+        rng_of(config.params.seed),
+        n_resamples=config.params.analysis.n_bootstrap,
+    )
+    ours = from_dict(json.loads(tables.scores.at().read()))
+    return Numbers(
+        plan,
+        {split: {**ours[split], **theirs.get(split, {})} for split in results},
+        results,
+        [*tables.latitude.at().read(), *more_latitude],
+        frozenset(one.name for one in kept),
+        tuple(notes),
+    )
+
+
+def rng_of(seed: int) -> Callable[[str], np.random.Generator]:
+    """Generators of the resamples, by name."""
+    return lambda name: generator(seed, name, 0, "bootstrap")
+
+
+def _home_first(splits: Mapping[str, Split]) -> dict[str, Split]:
+    return dict(sorted(splits.items(), key=lambda item: item[0] != HOME))

@@ -1,0 +1,235 @@
+"""Scores maps that were made elsewhere, and keeps the scores for the report."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from cmbml.analysis.scoring import Ground, Score, score
+from cmbml.analysis.spectra.master import Master
+from cmbml.core.errors import ConfigError, DataError, did_you_mean
+from cmbml.core.handlers import get_handler
+from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.plan.pieces import Portion
+from cmbml.core.record.ledger import Ledger
+from cmbml.core.views.dataset import Dataset
+from cmbml.report.freshness import submission_folder
+from cmbml.report.page import median_sim
+from cmbml.sky.sht import Cl, Map
+from cmbml.sky.skymap import SkyMap
+
+COMPARISON, PERFECT = "comparison", "perfect_estimate"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Maps that were made elsewhere.
+
+    Attributes
+    ----------
+    name
+        Name of the row in the tables.
+    pattern
+        Path of the maps, with {sim} for the simulation.
+    split
+        Split whose truth they estimate.
+    fwhm_arcmin
+        FWHM of the Gaussian beam in them; where None, the headers must say it.
+    lmax
+        Band-limit, where the headers do not say.
+    unit
+        Unit, where the headers do not say.
+    """
+
+    name: str
+    pattern: str
+    split: str
+    fwhm_arcmin: float | None
+    lmax: int | None
+    unit: str | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The scores of a submission.
+
+    Attributes
+    ----------
+    name, split
+        Its row, and the split.
+    ground
+        What it was scored against: see `ground_mark`.
+    scores
+        One for each simulation.
+    """
+
+    name: str
+    split: str
+    ground: list[str]
+    scores: list[Score]
+
+
+class Scorer:
+    """Scores estimates of a finished dataset as its own stages do.
+
+    Parameters
+    ----------
+    plan
+        The dataset's plan.
+
+    Raises
+    ------
+    DataError
+        Where the truth, the mask or its coupling are not complete.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        for key in ("theory", "cmb", "mask", "mask_coupling"):
+            expect_complete(plan, key)
+        self.data = Dataset(plan.config)
+        params = plan.config.params
+        common, nside = params.analysis, params.instrument.nside
+        mask: Map = self.data["mask"].mask.at().read().values[0]
+        self.ground = Ground(common.fwhm_arcmin, common.lmax, nside, mask)
+        self._width, self._polarised = common.band_width, params.instrument.n_stokes == 3
+
+    def truth(self, split: str, sim: int) -> Map:
+        """The truth of a simulation on common ground: ``(n_stokes, npix)``, uK_CMB."""
+        return self.ground.truth(self.data["cmb"].cmb.at(split=split, sim=sim).read())
+
+    def estimate(self, method: str, split: str, sim: int) -> Map:
+        """A method's estimate on common ground: ``(n_stokes, npix)``, uK_CMB."""
+        return self.ground.estimate(self.data[method].cleaned.at(split=split, sim=sim).read())
+
+    def decoupling(self) -> Master:
+        """Decoupling of spectra under the mask."""
+        statistics = self.data["mask_coupling"].statistics.at().read()
+        return self.ground.decoupling(statistics, self._width, polarised=self._polarised)
+
+    def theory(self, split: str, sim: int) -> Mapping[str, Cl]:
+        """Spectra of a simulation's cosmology, uK_CMB^2."""
+        spectra: Mapping[str, Cl] = self.data["theory"].spectra.at(split=split, sim=sim).read()
+        return spectra
+
+
+def expect_complete(plan: Plan, stage: str) -> None:
+    """Raise DataError where a stage is not complete."""
+    for portion in plan.portions(plan.stages[stage]):
+        if not Ledger(plan, portion).complete():
+            raise DataError(f"{portion} is not complete: finish the run first, with `dvc repro`")
+
+
+def ground_mark(plan: Plan, split: str) -> list[str]:
+    """Fingerprints of all that the score of a map depends on but the map: truths, mask, convention, code."""
+    return [plan.fingerprint(unit) for unit in plan.units(Portion(COMPARISON, PERFECT, split))]
+
+
+def score_submission(plan: Plan, submission: Submission, folder: Path) -> None:
+    """Score maps and keep the scores for the report.
+
+    Parameters
+    ----------
+    plan
+        The dataset's plan; its truths must be finished.
+    submission
+        Where the maps are.
+    folder
+        What relative paths start from.
+
+    Raises
+    ------
+    ConfigError
+        Where the name is taken or the split is unknown.
+    DataError
+        Where a map or a truth is missing, or a map cannot be brought to common ground.
+    """
+    _check(plan, submission)
+    scorer = Scorer(plan)
+    master = scorer.decoupling()
+    split = submission.split
+    scores = []
+    for sim in plan.config.splits[split].iter_sims():
+        sky = _read(submission, folder, sim)
+        try:
+            estimate = scorer.ground.estimate(sky)
+        except ValueError as error:
+            raise DataError(f"{_path(submission, folder, sim)}: {error}") from None
+        truth = scorer.truth(split, sim)
+        scores.append(score(estimate, truth, scorer.ground.mask, master, scorer.theory(split, sim)))
+    shown = median_sim([one.metrics["rmse"] for one in scores])
+    kept = Kept(submission.name, split, ground_mark(plan, split), scores)
+    path = _file(plan, submission.name, split)
+    get_handler("HealpyMap").write(path.with_suffix(".fits"), _read(submission, folder, shown))
+    get_handler("Text").write(path, json.dumps(asdict(kept)))
+
+
+def submissions(plan: Plan) -> tuple[list[Kept], list[str]]:
+    """Scores of all maps that were made elsewhere, and notes about those that no longer hold.
+
+    A score holds as long as the truths, the mask, the convention and the code of the scoring are the same.
+    """
+    kept: list[Kept] = []
+    notes: list[str] = []
+    for path in sorted(submission_folder(plan).glob("*.json")):
+        found = json.loads(get_handler("Text").read(path))
+        one = Kept(**found | {"scores": [Score(**row) for row in found["scores"]]})
+        if one.name in plan.config.estimates:
+            notes.append(f"{one.name}: maps from elsewhere have the name of a method; left out: rename them.")
+        elif one.split not in plan.config.splits or one.ground != ground_mark(plan, one.split):
+            notes.append(
+                f"{one.name}, split {one.split}: scored against other truths or by other rules than these; "
+                "left out: score it again."
+            )
+        else:
+            kept.append(one)
+    return kept, notes
+
+
+def submitted_sky(plan: Plan, name: str, split: str) -> SkyMap:
+    """The map of a submission with the median score."""
+    sky: SkyMap = get_handler("HealpyMap").read(_file(plan, name, split).with_suffix(".fits"))
+    return sky
+
+
+def _check(plan: Plan, submission: Submission) -> None:
+    config = plan.config
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", submission.name):
+        raise ConfigError(f"--name {submission.name}: use letters, digits, - and _ only")
+    if submission.name in config.estimates:
+        raise ConfigError(f"--name {submission.name}: is one of our own rows: choose another")
+    if submission.split not in config.splits:
+        hint = did_you_mean(submission.split, config.splits)
+        raise ConfigError(f"--split {submission.split}: no such split: {hint}")
+    if "{sim}" not in submission.pattern:
+        raise ConfigError(
+            f"--maps {submission.pattern}: lacks {{sim}}, which stands for the number of the simulation"
+        )
+
+
+def _path(submission: Submission, folder: Path, sim: int) -> Path:
+    path = folder / submission.pattern.replace("{sim}", str(sim))
+    return path if path.is_file() else folder / submission.pattern.replace("{sim}", f"{sim:04d}")
+
+
+def _read(submission: Submission, folder: Path, sim: int) -> SkyMap:
+    path = _path(submission, folder, sim)
+    sky: SkyMap = get_handler("HealpyMap").read(path, unit=submission.unit)
+    try:
+        known = sky.to("uK_CMB")
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    fwhm = _agreed(path, "--fwhm", sky.fwhm_arcmin, submission.fwhm_arcmin)
+    lmax = _agreed(path, "--lmax", sky.lmax, submission.lmax)
+    return replace(known, fwhm_arcmin=fwhm, lmax=None if lmax is None else int(lmax))
+
+
+def _agreed(path: Path, option: str, header: float | None, given: float | None) -> float | None:
+    """What header and option say together."""
+    if header is not None and given is not None and header != given:
+        raise DataError(f"{path}: the header says {header:g}, {option} says {given:g}: mend one of them")
+    return header if given is None else given
+
+
+def _file(plan: Plan, name: str, split: str) -> Path:
+    return submission_folder(plan) / f"{name}--{split}.json"

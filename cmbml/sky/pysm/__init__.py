@@ -1,0 +1,1 @@
+"""Foregrounds from the templates of PySM 3."""
