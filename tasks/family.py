@@ -14,7 +14,7 @@ from cmbml.core.engine.console import Progress, open_log
 from cmbml.core.engine.make import Engine
 from cmbml.core.errors import PipelineError, SkippedError
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.locks import die_with_parent
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.pipeline import Stage
@@ -55,11 +55,11 @@ class Workshop:
         return max(1, min(wanted, MAX_TASKS // len(self.plan.stages)))
 
     def blocks(self, portion: Portion) -> Iterator[tuple[int, int]]:
-        """First unit and number of units of every block of a portion."""
+        """First piece and number of pieces of every block of a portion."""
         portions = self.plan.portions(self.plan.stages[portion.stage])
-        size = -(-sum(len(self.plan.units(other)) for other in portions) // self._blocks_per_stage)
-        units = len(self.plan.units(portion))
-        return ((first, min(size, units - first)) for first in range(0, units, size))
+        size = -(-sum(len(self.plan.pieces(other)) for other in portions) // self._blocks_per_stage)
+        pieces = len(self.plan.pieces(portion))
+        return ((first, min(size, pieces - first)) for first in range(0, pieces, size))
 
 
 def _check_resources(plan: Plan) -> None:
@@ -77,14 +77,14 @@ def _check_resources(plan: Plan) -> None:
 class AssetTarget(luigi.LocalTarget):
     """One file of an asset: it exists when the file is there with the wanted fingerprint."""
 
-    def __init__(self, path: str, workshop: Workshop, unit: Unit) -> None:
+    def __init__(self, path: str, workshop: Workshop, piece: Piece) -> None:
         super().__init__(path)
         self._workshop = workshop
-        self._unit = unit
+        self._piece = piece
 
     def exists(self) -> bool:
-        """Whether the unit that makes the file is complete."""
-        return self._workshop.engine.ledger(self._unit.portion).stale(self._unit) is None
+        """Whether the piece that makes the file is complete."""
+        return self._workshop.engine.ledger(self._piece.portion).stale(self._piece) is None
 
 
 class _PortionTask(luigi.Task):
@@ -114,8 +114,8 @@ class Block(_PortionTask):
     count = luigi.IntParameter()
 
     @property
-    def units(self) -> list[Unit]:
-        return self.workshop.plan.units(self.portion)[self.first : self.first + self.count]
+    def pieces(self) -> list[Piece]:
+        return self.workshop.plan.pieces(self.portion)[self.first : self.first + self.count]
 
     @property
     def resources(self) -> dict[str, int]:
@@ -127,14 +127,14 @@ class Block(_PortionTask):
                 yield finalise_task(self.workshop, source, self.place)
 
     def output(self) -> list[AssetTarget]:
-        files = ((path, unit) for unit in self.units for path in self.workshop.plan.files(unit))
+        files = ((path, piece) for piece in self.pieces for path in self.workshop.plan.files(piece))
         root = self.workshop.plan.config.root
-        return [AssetTarget(str(root / path), self.workshop, unit) for path, unit in files]
+        return [AssetTarget(str(root / path), self.workshop, piece) for path, piece in files]
 
     def complete(self) -> bool:
         ledger = self.workshop.engine.ledger(self.portion)
         entries = ledger.entries
-        stale = [unit for unit in self.units if ledger.stale(unit, entries)]
+        stale = [piece for piece in self.pieces if ledger.stale(piece, entries)]
         self.workshop.progress.expect(stale)
         return not stale
 
@@ -149,7 +149,7 @@ class Block(_PortionTask):
         die_with_parent()
         self.workshop.progress.start(self.stage.key)
         try:
-            self.workshop.engine.run_block(self.units)
+            self.workshop.engine.run_block(self.pieces)
         except BaseException:
             failed.value = 1
             raise

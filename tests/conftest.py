@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cmbml.core.plan.code import code_of
+from cmbml.core.plan.code import forget
 from cmbml.core.spec.config import Config, load_config
 
 ROOT = Path(__file__).parent.parent
@@ -219,17 +219,7 @@ class ToyRepository:
 
 def forget_toy_modules() -> None:
     """Forget what was imported and parsed of the toy modules."""
-    from cmbml.core.plan import code
-
-    for cached in (
-        code_of,
-        code._module_file,
-        code._is_beside,
-        code._parse,
-        code._module_digest,
-        code._imports_in,
-    ):
-        cached.cache_clear()
+    forget()
     for name in ("toy", "toy_math"):
         sys.modules.pop(name, None)
 

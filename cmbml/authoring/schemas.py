@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cmbml.core.handlers import known_handlers
+from cmbml.core.spec.catalogue import Catalogue
 from cmbml.core.spec.config import params_model
+from cmbml.core.spec.formats import BUILT_IN
 from cmbml.core.spec.pipeline import Pipeline, Stage
-from cmbml.exchange.catalogue import Catalogue
 
 FOLDER = "schema"
 # Keys that load_config fills where they are missing: from `like`, and from a table of bands.
@@ -70,7 +70,7 @@ def pipeline_schema() -> Schema:
     stage["required"] = ["assets_out"]
     blocks = stage.pop("$defs")
     out = blocks["AssetOut"]["properties"]
-    out["handler"] |= {"anyOf": [{"enum": list(known_handlers())}, {"pattern": r"\."}]}
+    out["handler"] |= {"anyOf": [{"enum": list(BUILT_IN)}, {"pattern": r"\."}]}
     out["fields"] = {
         "anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "string"}}],
         "description": out["fields"]["description"],

@@ -18,8 +18,8 @@ from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.core.spec.instruments import read_bands, table_path
 from cmbml.interfaces.pyilc.params import PyilcParams
-from cmbml.methods import registry as pure
-from cmbml.methods.registry import Channels, Cleaned, Method, settings_of
+from cmbml.methods import linear as pure
+from cmbml.methods.linear import Channels, Cleaned, Method, settings_of
 from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings
 from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cmbml.core.engine.console import Add
+from cmbml.core.engine.dvc import run_dvc
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.repository import find_root
 
-Dvc = Callable[..., None]
 
-
-def add_commands(add: Add, plan: Callable[[], Plan], dvc: Dvc) -> None:
+def add_commands(add: Add, plan: Callable[[], Plan]) -> None:
     """Add the commands to the command line.
 
     Parameters
@@ -20,14 +19,12 @@ def add_commands(add: Add, plan: Callable[[], Plan], dvc: Dvc) -> None:
         Makes a subparser from name, function and description.
     plan
         Gives the plan of the repository at hand.
-    dvc
-        Calls DVC in the repository of a plan.
     """
     _add_fetch(add("fetch", lambda options: _fetch(options, plan), "bring science assets, verified"))
     sending = "publish the dataset, or parts of it, with `dvc push`"
-    _add_parts(add("push", lambda options: _exchange(options, plan(), dvc, "push"), sending))
+    _add_parts(add("push", lambda options: _exchange(options, plan(), "push"), sending))
     getting = "get the dataset, or parts of it, with `dvc pull`"
-    _add_parts(add("pull", lambda options: _exchange(options, plan(), dvc, "pull"), getting))
+    _add_parts(add("pull", lambda options: _exchange(options, plan(), "pull"), getting))
     _add_export(add("export", lambda options: _export(options, plan()), "write a dataset for use elsewhere"))
     _add_import(add("import", _import, "register a dataset of others, to be cleaned and scored here"))
     add("card", lambda _: _card(plan()), "write the card of the dataset: what, how, terms, sizes, limits")
@@ -47,7 +44,7 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
 
 
 def _fetch(options: argparse.Namespace, plan: Callable[[], Plan]) -> None:
-    from cmbml.exchange.catalogue import load_catalogue
+    from cmbml.core.spec.catalogue import load_catalogue
     from cmbml.exchange.fetch import Fetcher, FetchOptions, list_lines, needed
 
     root = find_root()
@@ -72,7 +69,7 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="transfers at a time")
 
 
-def _exchange(options: argparse.Namespace, plan: Plan, dvc: Dvc, verb: str) -> None:
+def _exchange(options: argparse.Namespace, plan: Plan, verb: str) -> None:
     from cmbml.exchange.publish import gathered, targets
     from cmbml.exchange.simulations import pull_files
 
@@ -84,7 +81,7 @@ def _exchange(options: argparse.Namespace, plan: Plan, dvc: Dvc, verb: str) -> N
         return
     extra = [f"--{name}={value}" for name in ("remote", "jobs") if (value := getattr(options, name))]
     with gathered(root, wanted) as arguments:
-        dvc(plan, verb, *extra, *arguments)
+        run_dvc(root, verb, *extra, *arguments)
 
 
 def _card(plan: Plan) -> None:

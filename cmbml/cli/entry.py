@@ -2,7 +2,6 @@
 
 import argparse
 import pdb  # noqa: T100
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -14,12 +13,12 @@ from cmbml.cli.maps import add_map_commands
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan
 from cmbml.core.engine.console import Progress, open_log
 from cmbml.core.engine.context import run_stage
-from cmbml.core.engine.dvc import dvc_yaml
+from cmbml.core.engine.dvc import dvc_yaml, run_dvc
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.regenerate import regenerate
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_mean
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.ledger import Ledger
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.pipeline import Stage
@@ -85,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "repro", repro, "check, then `dvc repro`, then the report: what `make run` does")
     _add(commands, "report", report, "build reports/index.html")
     add_map_commands(lambda *described: _add(commands, *described), _plan)
-    add_commands(lambda *described: _add(commands, *described), _plan, _dvc)
+    add_commands(lambda *described: _add(commands, *described), _plan)
     add_authoring(lambda *described: _add(commands, *described), _plan, find_root, parser)
     return parser
 
@@ -143,11 +142,13 @@ def stages(_: argparse.Namespace) -> None:
     """Print a line for every stage."""
     plan = _plan()
     for stage in plan.stages.values():
-        units = [unit for portion in plan.portions(stage) for unit in plan.units(portion)]
-        files = sum(len(plan.files(unit)) for unit in units)
+        pieces = [piece for portion in plan.portions(stage) for piece in plan.pieces(portion)]
+        files = sum(len(plan.files(piece)) for piece in pieces)
         splits = [portion.split for portion in plan.portions(stage) if portion.split]
         where = ", ".join(dict.fromkeys(splits)) or "-"
-        print(f"{stage.key:<18} {plan.code(stage).loop:<14} {len(units):>6} units {files:>7} files  {where}")
+        print(
+            f"{stage.key:<18} {plan.code(stage).loop:<14} {len(pieces):>6} pieces {files:>7} files  {where}"
+        )
 
 
 def graph(_: argparse.Namespace) -> None:
@@ -229,26 +230,26 @@ def _run_chosen(engine: Engine, stage: Stage, progress: Progress, options: argpa
     progress.start(stage.key)
     if options.sim is None:
         for portion in portions:
-            progress.expect(u for u in engine.plan.units(portion) if engine.ledger(portion).stale(u))
+            progress.expect(u for u in engine.plan.pieces(portion) if engine.ledger(portion).stale(u))
         run_stage(engine, stage, portions)
         return
     for portion in portions:
-        units = [unit for unit in engine.plan.units(portion) if unit.sim == options.sim]
-        _repeat(engine, portion, units, progress)
+        pieces = [piece for piece in engine.plan.pieces(portion) if piece.sim == options.sim]
+        _repeat(engine, portion, pieces, progress)
 
 
 def _chosen(portion: Portion, options: argparse.Namespace) -> bool:
     return options.split in (None, portion.split) and options.method in (None, portion.method)
 
 
-def _repeat(engine: Engine, portion: Portion, units: list[Unit], progress: Progress) -> None:
-    if not units:
-        raise ConfigError(f"{portion}: no such simulation: it has {len(engine.plan.units(portion))}")
-    progress.expect(units)
+def _repeat(engine: Engine, portion: Portion, pieces: list[Piece], progress: Progress) -> None:
+    if not pieces:
+        raise ConfigError(f"{portion}: no such simulation: it has {len(engine.plan.pieces(portion))}")
+    progress.expect(pieces)
     engine.require_inputs(portion)
-    engine.run_block(units, force=True)
+    engine.run_block(pieces, force=True)
     ledger = engine.ledger(portion)
-    if not any(ledger.stale(unit) for unit in engine.plan.units(portion)):
+    if not any(ledger.stale(piece) for piece in engine.plan.pieces(portion)):
         engine.finalise(portion)
 
 
@@ -284,15 +285,9 @@ def repro(_: argparse.Namespace) -> None:
 def _dvc_repro(plan: Plan, unfinished: list[Stage]) -> None:
     """Let DVC run; then tell it of what it cannot see, such as another version of a package."""
     # Where all is complete, science assets need not be here: their records say what they were.
-    _dvc(plan, "repro", *([] if unfinished else ["--allow-missing"]))
+    run_dvc(plan.config.root, "repro", *([] if unfinished else ["--allow-missing"]))
     if unfinished and (unseen := [stage.key for stage in _unfinished(plan)]):
-        _dvc(plan, "repro", "--force", "--single-item", *unseen)
-
-
-def _dvc(plan: Plan, *command: str) -> None:
-    done = subprocess.run(["dvc", *command], cwd=plan.config.root, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+        run_dvc(plan.config.root, "repro", "--force", "--single-item", *unseen)
 
 
 def report(_: argparse.Namespace) -> None:

@@ -11,10 +11,10 @@ from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import temporary_path
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
+from cmbml.core.spec.catalogue import Source, load_catalogue
 from cmbml.core.spec.repository import MANIFEST
 from cmbml.core.spec.yamlio import dump_yaml
 from cmbml.core.views.trace import Folder
-from cmbml.exchange.catalogue import Source, load_catalogue
 
 CARDS = "cards"
 _SHOWN = ("cosmology", "cmb", "foregrounds", "noise", "mask", "populations")

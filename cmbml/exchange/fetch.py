@@ -15,9 +15,9 @@ from tqdm import tqdm
 from cmbml.core.errors import CmbmlError, DataError, ProblemsError, StorageError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.catalogue import Catalogue, RemoteFile, unpacked
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import RAW
-from cmbml.exchange.catalogue import Catalogue, RemoteFile, unpacked
 from cmbml.exchange.records import LOCK, LockFile, write_record
 from cmbml.exchange.transfer import Patience, Transfer, Wanted
 from cmbml.exchange.unpack import unpack_tar

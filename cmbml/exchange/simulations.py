@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from cmbml.core.engine.dvc import published_files
 from cmbml.core.errors import DataError
 from cmbml.core.files.checksums import md5_of
 
@@ -18,8 +19,7 @@ def pull_files(
 ) -> int:
     """Bring files below the given paths that are not here yet.
 
-    `dvc pull` reads its lock file anew for every path; DVC's file system reads it once.  It does not fill
-    DVC's cache: what comes is for reading.
+    DVC's cache is not filled: what comes is for reading.
 
     Parameters
     ----------
@@ -42,9 +42,7 @@ def pull_files(
     DataError
         Where DVC has no record of a path, or a file is not in the remote or has another checksum there.
     """
-    from dvc.api import DVCFileSystem
-
-    published = DVCFileSystem(str(root), remote=remote)
+    published = published_files(root, remote)
     missing = [file for path in wanted for file in _files(published, path) if not (root / file).exists()]
     with ThreadPoolExecutor(jobs or JOBS) as pool:
         list(pool.map(lambda file: _bring(published, file, root / file), missing))

@@ -21,10 +21,16 @@ def submission_folder(plan: Plan) -> Path:
 
 def report_mark(plan: Plan) -> str:
     """Last line of a report: a hash of all that it is made from."""
-    units = [unit for stage in plan.stages.values() for p in plan.portions(stage) for unit in plan.units(p)]
+    pieces = [
+        piece for stage in plan.stages.values() for p in plan.portions(stage) for piece in plan.pieces(p)
+    ]
     files = [*sorted(submission_folder(plan).glob("*.json")), *sorted(TEMPLATES.iterdir())]
     texts = [path.read_text(encoding="utf-8") for path in files]
-    facts = [[plan.fingerprint(unit) for unit in units], code_of(BUILDER).modules, commit(plan.config.root)]
+    facts = [
+        [plan.fingerprint(piece) for piece in pieces],
+        code_of(BUILDER).modules,
+        commit(plan.config.root),
+    ]
     return f"<!-- {hashlib.sha256(json.dumps([facts, texts]).encode()).hexdigest()} -->\n"
 
 

@@ -17,7 +17,7 @@ from cmbml.analysis.subcategories import generalisation_gap
 from cmbml.analysis.tables import all_latex, all_markdown, to_csv
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
-from cmbml.core.record.cost import usage
+from cmbml.core.record.cost import costs_of
 from cmbml.core.record.git import commit
 from cmbml.core.record.ledger import Ledger
 from cmbml.core.spec.namer import sim_tag
@@ -122,7 +122,7 @@ def _name(plan: Plan, file: Path) -> str:
 
 def _stage_table(plan: Plan) -> Table:
     """Size, time and memory of every stage."""
-    costs = usage(plan)
+    costs = costs_of(plan)
     rows = []
     for stage in plan.stages.values():
         entries = [
@@ -134,10 +134,10 @@ def _stage_table(plan: Plan) -> Table:
         if cost is None:
             row += ["-", "-", "-"]
         else:
-            each = cost.wall_s / cost.n_units
+            each = cost.wall_s / cost.n_pieces
             row += [f"{each:.3g}", f"{each * len(entries):.3g}", f"{cost.peak_mb:.0f}"]
         rows.append(row)
-    header = ["Stage", "Units", "Files", "Size [MB]", "Time per unit [s]", "Time of all [s]", "Memory [MB]"]
+    header = ["Stage", "Pieces", "Files", "Size [MB]", "Time per piece [s]", "Time of all [s]", "Memory [MB]"]
     return Table("Size, time and memory of every stage, as measured on this machine", header, rows)
 
 

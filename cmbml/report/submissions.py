@@ -122,7 +122,7 @@ def expect_complete(plan: Plan, stage: str) -> None:
 
 def ground_mark(plan: Plan, split: str) -> list[str]:
     """Fingerprints of all that the score of a map depends on but the map: truths, mask, convention, code."""
-    return [plan.fingerprint(unit) for unit in plan.units(Portion(COMPARISON, PERFECT, split))]
+    return [plan.fingerprint(piece) for piece in plan.pieces(Portion(COMPARISON, PERFECT, split))]
 
 
 def score_submission(plan: Plan, submission: Submission, folder: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmbml.analysis.charts import scores as score_charts
 from cmbml.analysis.charts.axes import Axis, linear_ticks, make_axis
 from cmbml.analysis.charts.svg import Chart, Panel, Series, style, svg, text_width
-from cmbml.analysis.charts import scores as score_charts
 from cmbml.analysis.spectra.comparison import Comparison
 from cmbml.analysis.statistics import Interval
 from cmbml.analysis.subcategories import ParameterBin

@@ -13,7 +13,7 @@ from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.make import Engine, Reporter
 from cmbml.core.errors import DataError, StageError, StorageError
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.ledger import Ledger
 
 TRAIN = Portion("number", None, "train")
@@ -23,11 +23,11 @@ class Seen(Reporter):
     """Keeps what it is told."""
 
     def __init__(self):
-        self.units = []
+        self.pieces = []
         self.notes = []
 
-    def unit(self, unit, how):
-        self.units.append((str(unit), how))
+    def piece(self, piece, how):
+        self.pieces.append((str(piece), how))
 
     def note(self, line):
         self.notes.append(line)
@@ -39,7 +39,7 @@ def run(toy, **overrides):
     engine = Engine(Plan(toy.config(**overrides)), seen)
     for stage in engine.plan.stages.values():
         run_stage(engine, stage)
-    return [name for name, _ in seen.units]
+    return [name for name, _ in seen.pieces]
 
 
 def test_everything_is_made_once(toy):
@@ -117,9 +117,9 @@ def test_a_parameter_changes_its_dependents_and_says_why(toy):
     run(toy)
     plan = Plan(toy.config(analysis__n_bootstrap=100))
     portion = Portion("double", None, "test")
-    assert Ledger(plan, portion).stale(Unit(portion, 0)) == "changed: params analysis.n_bootstrap"
+    assert Ledger(plan, portion).stale(Piece(portion, 0)) == "changed: params analysis.n_bootstrap"
     total = Portion("total", None, "test")
-    assert Ledger(plan, total).stale(Unit(total, None)) == "changed: input double"
+    assert Ledger(plan, total).stale(Piece(total, None)) == "changed: input double"
     assert {name.split("/")[0] for name in run(toy, analysis__n_bootstrap=100)} == {"double", "total"}
 
 
@@ -127,7 +127,7 @@ def test_a_formula_is_named_as_the_reason(toy):
     run(toy)
     toy.edit("toy_math.py", "2 * x", "3 * x")
     portion = Portion("double", None, "test")
-    assert Ledger(Plan(toy.config()), portion).stale(Unit(portion, 0)) == "changed: code toy_math"
+    assert Ledger(Plan(toy.config()), portion).stale(Piece(portion, 0)) == "changed: code toy_math"
 
 
 def test_inputs_that_are_not_there_name_the_stage_to_run(toy):
@@ -252,7 +252,7 @@ def journal(toy, state, **change):
     ledger = Ledger(plan, TRAIN)
     entry = ledger.finalised[0]
     files = change.get("files", entry.files)
-    entry = ledger.new_entry(Unit(TRAIN, 0), files)
+    entry = ledger.new_entry(Piece(TRAIN, 0), files)
     with ledger.journal.writing():
         ledger.journal.intend(entry)
         if state == "done":
@@ -273,7 +273,7 @@ def test_a_crash_before_the_rename_is_made_again(toy):
     plan = Plan(toy.config())
     path = "data/toy/number/train/sim0000/number.yaml"
     journal(toy, "intent", files={path: [(toy.root / path).stat().st_size, "0" * 32]})
-    assert Ledger(plan, TRAIN).stale(Unit(TRAIN, 0)) == "never made"
+    assert Ledger(plan, TRAIN).stale(Piece(TRAIN, 0)) == "never made"
     assert run(toy) == ["number/train/sim0000"]
 
 
@@ -311,7 +311,7 @@ def test_earlier_parameters_come_back_from_the_cache(toy):
     engine = Engine(plan, seen)
     for stage in engine.plan.stages.values():
         run_stage(engine, stage)
-    assert {how for _, how in seen.units} == {"restored"}
+    assert {how for _, how in seen.pieces} == {"restored"}
     assert toy.files() == first
 
 
@@ -336,7 +336,7 @@ def test_a_second_run_waits_for_the_first_and_names_it(toy):
     run_stage(engine, engine.plan.stages["number"])
     first.join()
     assert any(f"waiting for process {first.pid} on {os.uname().nodename}" in note for note in seen.notes)
-    assert len(seen.units) <= 9, "what the first had made was made again"
+    assert len(seen.pieces) <= 9, "what the first had made was made again"
 
 
 def test_locks_of_the_dead_are_free(toy):

@@ -7,7 +7,7 @@ from cmbml.core.errors import PipelineError
 from cmbml.core.files import checksums as raw
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.plan.pieces import Piece, Portion
 from tests.conftest import ROOT
 
 SHIPPED = Plan(load_config(ROOT))
@@ -34,10 +34,10 @@ FROM_THEORY = {"theory"} | FROM_CMB
 def fingerprints(config):
     plan = Plan(config)
     return {
-        unit: plan.fingerprint(unit)
+        piece: plan.fingerprint(piece)
         for stage in plan.stages.values()
         for portion in plan.portions(stage)
-        for unit in plan.units(portion)
+        for piece in plan.pieces(portion)
     }
 
 
@@ -46,7 +46,7 @@ def changed(real_config, **overrides):
     after = fingerprints(
         load_config(real_config.root, overrides={k.replace("__", "."): v for k, v in overrides.items()})
     )
-    return {unit for unit in before.keys() | after.keys() if before.get(unit) != after.get(unit)}
+    return {piece for piece in before.keys() | after.keys() if before.get(piece) != after.get(piece)}
 
 
 @pytest.mark.parametrize(
@@ -80,29 +80,29 @@ def changed(real_config, **overrides):
     ],
 )
 def test_exactly_the_dependents_go_stale(real_config, key, value, stages):
-    assert {unit.portion.stage for unit in changed(real_config, **{key: value})} == stages
+    assert {piece.portion.stage for piece in changed(real_config, **{key: value})} == stages
 
 
 def test_a_population_stales_its_own_split_only(real_config):
     found = changed(real_config, populations__dusty__dust_beta={"mean": 0.1, "sd": 0.05})
-    assert {unit.portion.split for unit in found} == {"shifted", None}
+    assert {piece.portion.split for piece in found} == {"shifted", None}
     # What is learned reads the train split only, which is of another population.
     assert {"nilc_covariance", "hilc_covariance"} <= LEARNED
     drawn = {"draws", "draw_table", "leakage", "noise_floor"}
-    assert {unit.portion.stage for unit in found} == drawn | SKY - LEARNED
+    assert {piece.portion.stage for piece in found} == drawn | SKY - LEARNED
 
 
 def test_growing_a_split_adds_simulations_and_touches_no_other(real_config):
     found = changed(real_config, splits__test__n_sims=8)
-    alone = {unit for unit in found if unit.sim is not None}
-    assert {unit.sim for unit in alone} == {6, 7}
-    assert {unit.portion.split for unit in alone} == {"test"}
-    assert {str(unit) for unit in found - alone} == {"scores", "leakage", "draw_table/test"}
+    alone = {piece for piece in found if piece.sim is not None}
+    assert {piece.sim for piece in alone} == {6, 7}
+    assert {piece.portion.split for piece in alone} == {"test"}
+    assert {str(piece) for piece in found - alone} == {"scores", "leakage", "draw_table/test"}
 
 
 def test_a_random_stream_is_part_of_a_simulation(real_config):
     found = changed(real_config, splits__shifted__stream="test")
-    assert {unit.portion.split for unit in found} == {"shifted", None}
+    assert {piece.portion.split for piece in found} == {"shifted", None}
 
 
 def test_template_edits_do_not_change_fingerprints_but_handlers_do(toy):
@@ -121,7 +121,7 @@ def test_a_formula_stales_its_dependents_only(toy):
     before = fingerprints(toy.config())
     toy.edit("toy_math.py", "2 * x", "3 * x")
     after = fingerprints(toy.config())
-    assert {unit.portion.stage for unit in before if before[unit] != after[unit]} == {"double", "total"}
+    assert {piece.portion.stage for piece in before if before[piece] != after[piece]} == {"double", "total"}
 
 
 def test_a_science_asset_is_read_once(tmp_path, monkeypatch):
@@ -147,19 +147,19 @@ def test_a_science_asset_counts_by_its_content(toy):
     before = fingerprints(toy.config())
     toy.write("data/raw/t", "two")
     after = fingerprints(toy.config())
-    assert {unit.portion.stage for unit in before if before[unit] != after[unit]} == {"double", "total"}
+    assert {piece.portion.stage for piece in before if before[piece] != after[piece]} == {"double", "total"}
 
 
 def test_a_pinned_split_is_read_whole(toy):
     toy.edit("pipeline/toy.yaml", "{stage: number}", "{stage: number, split: train}")
     plan = Plan(toy.config())
-    inputs = plan.inputs(Unit(Portion("double", None, "test"), 1))
+    inputs = plan.inputs(Piece(Portion("double", None, "test"), 1))
     assert inputs == {"number": [Portion("number", None, "train")]}
 
 
 def test_files_follow_bands_and_simulations(real_config):
     plan = Plan(real_config)
-    files = plan.files(Unit(Portion("observations", None, "valid"), 2))
+    files = plan.files(Piece(Portion("observations", None, "valid"), 2))
     assert len(files) == 9
     assert "data/mini/observations/valid/sim0002/obs_857.fits" in files
 
@@ -187,4 +187,4 @@ def test_reading_from_a_method_that_is_off_says_what_to_switch_on(toy):
     )
     plan = Plan(toy.config())
     with pytest.raises(PipelineError, match="'clean', which is switched off: add its method to 'methods'"):
-        plan.inputs(Unit(Portion("total", None, "test"), None))
+        plan.inputs(Piece(Portion("total", None, "test"), None))

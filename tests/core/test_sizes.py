@@ -24,4 +24,4 @@ def test_functions_are_short():
 
 def test_modules_are_short():
     lines = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
-    assert {path: n for path, n in lines.items() if n > 400} == {}
+    assert {path: n for path, n in lines.items() if n > 600} == {}

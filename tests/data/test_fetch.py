@@ -15,7 +15,7 @@ import yaml
 from cmbml.cli.entry import main
 from cmbml.core.errors import ConfigError, DataError, LockedError, ProblemsError, StorageError
 from cmbml.core.files.checksums import raw_digests
-from cmbml.exchange.catalogue import Catalogue, load_catalogue
+from cmbml.core.spec.catalogue import Catalogue, load_catalogue
 from cmbml.exchange.fetch import Fetcher, FetchOptions, list_lines, needed
 from cmbml.exchange.part import PART, Part
 from cmbml.exchange.records import LockFile

@@ -155,11 +155,11 @@ class CountedRepository:
         plan = self.plan()
         engine = Engine(plan)
         return {
-            f"{portion.stage}/{portion.split}/{unit.sim}"
+            f"{portion.stage}/{portion.split}/{piece.sim}"
             for stage in plan.stages.values()
             for portion in plan.portions(stage)
-            for unit in plan.units(portion)
-            if engine.ledger(portion).stale(unit) is None
+            for piece in plan.pieces(portion)
+            if engine.ledger(portion).stale(piece) is None
         }
 
     def finish(self, monkeypatch) -> None:

@@ -28,7 +28,7 @@ def set_seed(repository, seed):
 
 
 def has_come_far(repository, lines):
-    """Whether it has computed so many units; or, where the cache holds all, has begun to restore them."""
+    """Whether it has computed so many pieces; or, where the cache holds all, has begun to restore them."""
     if lines is None:
         return any((repository.root / ".cmbml/journal").rglob("*.jsonl"))
     return len(repository.computed()) >= lines

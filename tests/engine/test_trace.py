@@ -33,7 +33,7 @@ def test_a_file_is_traced_down_to_science_assets(counted, monkeypatch):
     text = "\n".join(trace_lines(counted.root / FILE))
     assert f"md5 {md5_of(counted.root / FILE)}, as it was made" in text
     assert "stage: double" in text
-    assert "unit: method None, split test, simulation 1" in text
+    assert "piece: method None, split test, simulation 1" in text
     assert f"random numbers: seed {counted.plan().config.params.seed}, stream test, simulation 1" in text
     assert "  analysis.n_bootstrap: 2000" in text
     assert "  toy_math: " in text
@@ -46,7 +46,7 @@ def test_a_file_is_traced_down_to_science_assets(counted, monkeypatch):
     (counted.root / FILE).write_text("value: 3\n")
     assert "CHANGED since it was made" in next(iter(trace_lines(counted.root / FILE)))
     text = "\n".join(trace_lines(counted.root / TOTAL))
-    assert "  double: data/toy/double/test, all 6 units (stage double)" in text
+    assert "  double: data/toy/double/test, all 6 pieces (stage double)" in text
 
 
 def test_the_run_says_whether_the_tree_was_clean(counted):

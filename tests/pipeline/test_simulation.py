@@ -15,7 +15,7 @@ from cmbml.core.engine.regenerate import regenerate
 from cmbml.core.errors import CmbmlError, DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.profile import apply_profile
 from cmbml.core.views.dataset import Dataset
@@ -352,7 +352,7 @@ def test_the_content_of_templates_is_part_of_the_fingerprint(root, tmp_path, mon
         plan = Plan(configured(root, foregrounds__model="f1"))
         portion = Portion("observations", None, "test")
         assert plan.places(portion)["templates"] == ["pysm_2/ff_t_new.fits"]
-        return plan.fingerprint(Unit(portion, 0))
+        return plan.fingerprint(Piece(portion, 0))
 
     (folder / "pysm_2/ff_t_new.fits").write_text("one")
     first = wanted()

@@ -15,7 +15,6 @@ from cmbml.core.errors import (
 )
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.spec.coverage import split_names
 from cmbml.core.spec.namer import tags_in
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_YAML, PARAMS
@@ -92,7 +91,7 @@ def _stage_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:
             plan.config.value(key)
         except ConfigError as error:
             yield PipelineError(f"{stage.where}.params: {str(error).removeprefix(f'{PARAMS}: ')}")
-    for check in (lambda: plan.code(stage), lambda: split_names(plan.config, stage)):
+    for check in (lambda: plan.code(stage), lambda: plan.config.split_names(stage)):
         try:
             check()
         except CmbmlError as error:
@@ -131,17 +130,17 @@ def _missing_raw(plan: Plan, stage: Stage, name: str) -> Iterator[CmbmlError]:
 
 
 def _shared_files(plan: Plan, stages: Iterable[Stage]) -> Iterator[CmbmlError]:
-    """Files that two units would write."""
+    """Files that two pieces would write."""
     owners: dict[str, str] = {}
     for stage in stages:
         for portion in plan.portions(stage):
-            unit = plan.units(portion)[0]
-            for path in plan.files(unit):
+            piece = plan.pieces(portion)[0]
+            for path in plan.files(piece):
                 if path in owners:
                     yield PipelineError(
                         f"{stage.where}: {path} is also written by {owners[path]}: rename one"
                     )
-                owners.setdefault(path, str(unit))
+                owners.setdefault(path, str(piece))
 
 
 def _executor_problems(engine: Engine, stage: Stage, warnings: list[str]) -> Iterator[CmbmlError]:

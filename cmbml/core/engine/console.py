@@ -17,7 +17,7 @@ from typing import Any
 
 from cmbml.core.engine.make import Reporter
 from cmbml.core.errors import CmbmlError, SkippedError
-from cmbml.core.plan.pieces import Unit
+from cmbml.core.plan.pieces import Piece
 from cmbml.core.record.git import commit
 from cmbml.core.spec.repository import LOCAL
 
@@ -147,16 +147,16 @@ class Progress(Reporter):
 
     def __init__(self, stages: Iterable[str], record: RunRecord) -> None:
         self._record = record
-        self._pending: dict[str, set[Unit]] = {key: set() for key in stages}
+        self._pending: dict[str, set[Piece]] = {key: set() for key in stages}
         self._done = {key: _Count() for key in self._pending}
         self._started = {key: multiprocessing.Value("d", 0.0, lock=False) for key in self._pending}
         self._spoken = multiprocessing.Value("d", 0.0, lock=False)
 
-    def expect(self, units: Iterable[Unit]) -> None:
-        """Count units that are still to be made."""
-        for unit in units:
+    def expect(self, pieces: Iterable[Piece]) -> None:
+        """Count pieces that are still to be made."""
+        for piece in pieces:
             self._record.begin(self._counts)
-            self._pending[unit.portion.stage].add(unit)
+            self._pending[piece.portion.stage].add(piece)
 
     def _counts(self) -> dict[str, int]:
         return {stage: done.value for stage, done in self._done.items() if done.value}
@@ -166,9 +166,9 @@ class Progress(Reporter):
         if not self._started[stage].value:
             self._started[stage].value = time.time()
 
-    def unit(self, unit: Unit, how: str) -> None:
+    def piece(self, piece: Piece, how: str) -> None:
         """Say how far the stage is, at most once a second and at its end."""
-        stage = unit.portion.stage
+        stage = piece.portion.stage
         done = self._done[stage].add()
         total = len(self._pending[stage])
         if done == total or time.time() - self._spoken.value > _EVERY_SECONDS:
@@ -176,7 +176,7 @@ class Progress(Reporter):
             elapsed = time.time() - self._started[stage].value
             left = elapsed / done * (total - done)
             tail = f"{elapsed:.1f} s" if done == total else f"{left:.0f} s left"
-            LOG.info(f"{stage:<16} {done:>5}/{total}  {unit} {how}  {tail}")
+            LOG.info(f"{stage:<16} {done:>5}/{total}  {piece} {how}  {tail}")
 
     def note(self, line: str) -> None:
         """Say a line."""

@@ -88,5 +88,5 @@ def run_stage(engine: Engine, stage: Stage, portions: Iterable[Portion] | None =
     for portion in engine.plan.portions(stage) if portions is None else portions:
         if not engine.ledger(portion).complete():
             engine.require_inputs(portion)
-            engine.run_block(engine.plan.units(portion))
+            engine.run_block(engine.plan.pieces(portion))
             engine.finalise(portion)

@@ -1,17 +1,24 @@
-"""dvc.yaml, derived from the pipeline and from the names of splits and methods."""
+"""All that is said to DVC: dvc.yaml, derived from the pipeline, its commands and its remotes."""
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmbml.core.errors import PipelineError
 from cmbml.core.handlers import get_handler
+from cmbml.core.plan.code import code_of
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.formats import BUILT_IN
 from cmbml.core.spec.instruments import table_path
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_YAML
 from cmbml.core.spec.yamlio import dump_yaml
+
+if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem
 
 _HEADER = "# Written by `cmbml dvc` from pipeline/ and params.yaml; edit those and run it again.\n"
 # DVC takes minutes to plan some hundred stages; these many it plans in seconds.
@@ -36,6 +43,23 @@ def is_current(plan: Plan) -> bool:
     """Whether dvc.yaml says what the pipeline and the parameters say."""
     path = plan.config.root / DVC_YAML
     return path.is_file() and path.read_text(encoding="utf-8") == dvc_yaml(plan)
+
+
+def run_dvc(root: Path, *command: str) -> None:
+    """Run a command of DVC in a repository; end the program as DVC does where that fails."""
+    done = subprocess.run(["dvc", *command], cwd=root, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def published_files(root: Path, remote: str | None = None) -> "DVCFileSystem":
+    """Files of a remote, by default the repository's own, by their paths from the root.
+
+    `dvc pull` reads its lock file anew for every path; this reads it once, and does not fill DVC's cache.
+    """
+    from dvc.api import DVCFileSystem
+
+    return DVCFileSystem(str(root), remote=remote)
 
 
 def _stage(plan: Plan, stage: Stage) -> dict[str, Any]:
@@ -72,11 +96,17 @@ def _code(plan: Plan, stage: Stage) -> Iterator[str]:
 
 
 def _handlers(plan: Plan, stage: Stage) -> Iterator[str]:
-    """Files of the handlers, of whose `format_version` DVC would not hear otherwise."""
-    for asset in stage.assets_out.values():
-        file = Path(inspect.getfile(type(get_handler(asset.handler))))
-        if file.is_relative_to(plan.config.root):
-            yield _relative(plan, file)
+    """Files of the handlers, of whose change DVC would not hear otherwise."""
+    inputs = [
+        source.assets_out[key]
+        for name in plan.config.inputs(stage)
+        for source, key in plan.config.pipeline.producers(stage, name)
+    ]
+    for asset in (*stage.assets_out.values(), *inputs):
+        own = () if asset.handler in BUILT_IN else code_of(asset.handler).files
+        for file in (Path(inspect.getfile(type(get_handler(asset.handler)))), *own):
+            if file.is_relative_to(plan.config.root):
+                yield _relative(plan, file)
 
 
 def _inputs(plan: Plan, stage: Stage) -> Iterator[str]:

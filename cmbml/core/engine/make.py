@@ -1,4 +1,4 @@
-"""Runs executors over the units of a plan: never half-written, never twice, never beyond what is declared."""
+"""Runs executors over the pieces of a plan: never half-written, never twice, nothing undeclared."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from cmbml.core.errors import CmbmlError, DataError, StageError
 from cmbml.core.files.checksums import md5_of, sync_disk
 from cmbml.core.handlers.base import AssetHandler, explain_storage, stage_file, temporary_path
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.cost import measured
 from cmbml.core.record.dvc_cache import cached_file
 from cmbml.core.record.journal import Entry
@@ -31,8 +31,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 class Reporter:
     """Told what happens; by default it says nothing."""
 
-    def unit(self, unit: Unit, how: str) -> None:
-        """A unit is there: ``made`` or ``restored``."""
+    def piece(self, piece: Piece, how: str) -> None:
+        """A piece is there: ``made`` or ``restored``."""
 
     def note(self, line: str) -> None:
         """Something a user would want to read."""
@@ -40,7 +40,7 @@ class Reporter:
 
 @dataclass
 class _Staging:
-    """Collects the unfinished files of one unit."""
+    """Collects the unfinished files of one piece."""
 
     root: Path
     files: dict[str, Path] = field(default_factory=dict)
@@ -73,14 +73,14 @@ class _Staging:
 
 
 class Engine:
-    """Makes the units of a plan.
+    """Makes the pieces of a plan.
 
     Parameters
     ----------
     plan
         What is wanted.
     reporter
-        Told of every unit.
+        Told of every piece.
     """
 
     def __init__(self, plan: Plan, reporter: Reporter | None = None) -> None:
@@ -106,26 +106,26 @@ class Engine:
             )
         return executor
 
-    def run_block(self, units: Sequence[Unit], *, force: bool = False) -> None:
-        """Make those of `units`, neighbours in one portion, that are not complete.
+    def run_block(self, pieces: Sequence[Piece], *, force: bool = False) -> None:
+        """Make those of `pieces`, neighbours in one portion, that are not complete.
 
         Parameters
         ----------
-        units
+        pieces
             What to make; other blocks of the portion may be made at the same time.
         force
             Make them even where they are complete.
         """
-        ledger = self.ledger(units[0].portion)
-        with self._hold(ledger, units[0].sim or 0, len(units)):
+        ledger = self.ledger(pieces[0].portion)
+        with self._hold(ledger, pieces[0].sim or 0, len(pieces)):
             entries = ledger.entries
-            wanted = [unit for unit in units if force or ledger.stale(unit, entries)]
+            wanted = [piece for piece in pieces if force or ledger.stale(piece, entries)]
             if wanted:
                 with ledger.journal.writing():
                     self._fill(ledger, wanted, force=force)
 
-    def _fill(self, ledger: Ledger, wanted: list[Unit], *, force: bool) -> None:
-        """Restore or make units, and let them all reach the disk at once."""
+    def _fill(self, ledger: Ledger, wanted: list[Piece], *, force: bool) -> None:
+        """Restore or make pieces, and let them all reach the disk at once."""
         try:
             missing = wanted if force else self._without_restored(ledger, wanted)
             if missing:
@@ -142,7 +142,7 @@ class Engine:
                 ledger.finalise()
 
     def _hold(self, ledger: Ledger, first: int = 0, count: int = 0) -> AbstractContextManager[None]:
-        """Lock some units of a portion, or the whole of it."""
+        """Lock some pieces of a portion, or the whole of it."""
         return hold(ledger.lock, str(ledger.portion), self.reporter.note, first, count)
 
     def require_inputs(self, portion: Portion) -> None:
@@ -170,14 +170,14 @@ class Engine:
                     waiting.append(source)
         return found
 
-    def _without_restored(self, ledger: Ledger, units: list[Unit]) -> list[Unit]:
+    def _without_restored(self, ledger: Ledger, pieces: list[Piece]) -> list[Piece]:
         """Bring back from the DVC cache what was once made with the same fingerprint; return the others."""
         remembered = {entry.fingerprint: entry for entry in ledger.entries.values()} | ledger.remembered()
-        return [unit for unit in units if not self._restore(ledger, unit, remembered)]
+        return [piece for piece in pieces if not self._restore(ledger, piece, remembered)]
 
-    def _restore(self, ledger: Ledger, unit: Unit, remembered: dict[str, Entry]) -> bool:
-        entry = remembered.get(self.plan.fingerprint(unit))
-        if entry is None or sorted(entry.files) != self.plan.files(unit):
+    def _restore(self, ledger: Ledger, piece: Piece, remembered: dict[str, Entry]) -> bool:
+        entry = remembered.get(self.plan.fingerprint(piece))
+        if entry is None or sorted(entry.files) != self.plan.files(piece):
             return False
         staging = _Staging(self.plan.config.root)
         try:
@@ -186,11 +186,11 @@ class Engine:
             self._commit(ledger, entry, staging)
         finally:
             staging.discard()
-        self.reporter.unit(unit, "restored")
+        self.reporter.piece(piece, "restored")
         return True
 
-    def _make(self, ledger: Ledger, units: list[Unit]) -> None:
-        portion = units[0].portion
+    def _make(self, ledger: Ledger, pieces: list[Piece]) -> None:
+        portion = pieces[0].portion
         stage = self.plan.stages[portion.stage]
         with _threads(stage.threads), ExitStack() as stack:
             executor = self.make_executor(portion.stage, portion.method)
@@ -199,27 +199,27 @@ class Engine:
                 stack.enter_context(executor.name_tracker.set_context("split", portion.split))
             loop = self.plan.code(stage).loop
             made = stack.enter_context(measured(self.plan, portion))
-            for number, unit in enumerate(units):
-                with _located(unit):
+            for number, piece in enumerate(pieces):
+                with _located(piece):
                     if number == 0 and loop != "execute" and portion.split:
                         executor.setup()
-                    self._make_unit(ledger, executor, unit, loop)
-                made.append(unit)
-                self.reporter.unit(unit, "made")
+                    self._make_piece(ledger, executor, piece, loop)
+                made.append(piece)
+                self.reporter.piece(piece, "made")
 
-    def _make_unit(self, ledger: Ledger, executor: BaseStageExecutor, unit: Unit, loop: str) -> None:
+    def _make_piece(self, ledger: Ledger, executor: BaseStageExecutor, piece: Piece, loop: str) -> None:
         root = self.plan.config.root
         executor.writer = staging = _Staging(root)
         # By fingerprint: progress made with other code, parameters or inputs is never taken up.
-        executor.scratch = root / LOCAL / "scratch" / self.plan.fingerprint(unit)
+        executor.scratch = root / LOCAL / "scratch" / self.plan.fingerprint(piece)
         try:
-            _call(executor, unit, loop)
-            _expect_files(unit, sorted(staging.files), self.plan.files(unit))
+            _call(executor, piece, loop)
+            _expect_files(piece, sorted(staging.files), self.plan.files(piece))
             files = {
                 path: [unfinished.stat().st_size, md5_of(unfinished)]
                 for path, unfinished in sorted(staging.files.items())
             }
-            self._commit(ledger, ledger.new_entry(unit, files), staging)
+            self._commit(ledger, ledger.new_entry(piece, files), staging)
             shutil.rmtree(executor.scratch, ignore_errors=True)
         except BaseException:
             staging.discard()
@@ -233,8 +233,8 @@ class Engine:
         ledger.journal.confirm(entry)
 
 
-def _call(executor: BaseStageExecutor, unit: Unit, loop: str) -> None:
-    portion, sim = unit
+def _call(executor: BaseStageExecutor, piece: Piece, loop: str) -> None:
+    portion, sim = piece
     if portion.split is None or loop == "execute":
         executor.execute()
         return
@@ -246,27 +246,27 @@ def _call(executor: BaseStageExecutor, unit: Unit, loop: str) -> None:
         executor.process_sim(split, sim)
 
 
-def _expect_files(unit: Unit, written: list[str], declared: list[str]) -> None:
+def _expect_files(piece: Piece, written: list[str], declared: list[str]) -> None:
     """Declared = written."""
     if missing := [path for path in declared if path not in written]:
-        raise StageError(f"{unit}: declares {missing[0]} but did not write it: write it, or mend assets_out")
+        raise StageError(f"{piece}: declares {missing[0]} but did not write it: write it, or mend assets_out")
     if extra := [path for path in written if path not in declared]:
-        raise StageError(f"{unit}: wrote {extra[0]}, which assets_out does not declare: declare it")
+        raise StageError(f"{piece}: wrote {extra[0]}, which assets_out does not declare: declare it")
 
 
 @contextmanager
-def _located(unit: Unit) -> Iterator[None]:
-    """Say of any failure which unit it was, and how to repeat it."""
-    split = f" --split {unit.portion.split}" if unit.portion.split else ""
-    method = f" --method {unit.portion.method}" if unit.portion.method else ""
-    sim = "" if unit.sim is None else f" --sim {unit.sim}"
-    again = f"python -m cmbml run {unit.portion.stage}{method}{split}{sim}"
+def _located(piece: Piece) -> Iterator[None]:
+    """Say of any failure which piece it was, and how to repeat it."""
+    split = f" --split {piece.portion.split}" if piece.portion.split else ""
+    method = f" --method {piece.portion.method}" if piece.portion.method else ""
+    sim = "" if piece.sim is None else f" --sim {piece.sim}"
+    again = f"python -m cmbml run {piece.portion.stage}{method}{split}{sim}"
     try:
         yield
     except CmbmlError as error:
-        raise type(error)(f"{unit}: {error} (repeat with: {again})") from error
+        raise type(error)(f"{piece}: {error} (repeat with: {again})") from error
     except Exception as error:
-        error.add_note(f"in {unit}; repeat with: {again} --pdb")
+        error.add_note(f"in {piece}; repeat with: {again} --pdb")
         raise
 
 

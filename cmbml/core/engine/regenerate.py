@@ -8,7 +8,7 @@ from cmbml.core.engine.make import Engine, Reporter
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.plan.pieces import Portion, Unit
+from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.ledger import Ledger
 from cmbml.core.spec.config import Config
 from cmbml.core.spec.repository import RAW
@@ -43,7 +43,7 @@ def regenerate(
         Where the dataset has it, or something that it is made from, with other bytes or from other code and
         parameters.
     """
-    wanted = _unit(Plan(config), stage, split, sim)
+    wanted = _piece(Plan(config), stage, split, sim)
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into, prefix=".cmbml-") as folder:
         root = Path(folder)
@@ -51,49 +51,49 @@ def regenerate(
             (root / RAW).parent.mkdir(parents=True)
             (root / RAW).symlink_to((config.root / RAW).resolve())
         engine = Engine(Plan(replace(config, root=root)), reporter)
-        for unit in _ancestry(engine.plan, wanted):
-            engine.run_block([unit])
-            _compare(engine.plan, Ledger(Plan(config), unit.portion), unit)
+        for piece in _ancestry(engine.plan, wanted):
+            engine.run_block([piece])
+            _compare(engine.plan, Ledger(Plan(config), piece.portion), piece)
         return [_keep(root / name, into) for name in engine.plan.files(wanted)]
 
 
-def _unit(plan: Plan, stage: str, split: str, sim: int) -> Unit:
+def _piece(plan: Plan, stage: str, split: str, sim: int) -> Piece:
     if stage not in plan.stages:
         raise ConfigError(f"no stage '{stage}': {did_you_mean(stage, plan.stages)}")
-    unit = Unit(Portion(stage, None, split), sim)
+    piece = Piece(Portion(stage, None, split), sim)
     portions = plan.portions(plan.stages[stage])
-    if unit.portion not in portions or unit not in plan.units(unit.portion):
-        raise ConfigError(f"{unit}: no such simulation of a single stage: see `cmbml stages`")
-    return unit
+    if piece.portion not in portions or piece not in plan.pieces(piece.portion):
+        raise ConfigError(f"{piece}: no such simulation of a single stage: see `cmbml stages`")
+    return piece
 
 
-def _ancestry(plan: Plan, unit: Unit) -> list[Unit]:
-    """A unit after all that it is made from."""
-    found: dict[Unit, None] = {}
+def _ancestry(plan: Plan, piece: Piece) -> list[Piece]:
+    """A piece after all that it is made from."""
+    found: dict[Piece, None] = {}
 
-    def visit(one: Unit) -> None:
+    def visit(one: Piece) -> None:
         for sources in plan.inputs(one).values():
             for source in sources:
-                for other in [source] if isinstance(source, Unit) else plan.units(source):
+                for other in [source] if isinstance(source, Piece) else plan.pieces(source):
                     visit(other)
         found.setdefault(one)
 
-    visit(unit)
+    visit(piece)
     return list(found)
 
 
-def _compare(plan: Plan, ledger: Ledger, unit: Unit) -> None:
-    """Refuse what differs from what the dataset remembers of a unit."""
-    kept = ledger.finalised.get(unit.sim)
+def _compare(plan: Plan, ledger: Ledger, piece: Piece) -> None:
+    """Refuse what differs from what the dataset remembers of a piece."""
+    kept = ledger.finalised.get(piece.sim)
     if kept is None:
         return
-    if kept.fingerprint != plan.fingerprint(unit):
-        reason = ledger.stale(unit, ledger.finalised)
-        raise DataError(f"{unit}: the dataset was made otherwise ({reason}): go back to its commit")
+    if kept.fingerprint != plan.fingerprint(piece):
+        reason = ledger.stale(piece, ledger.finalised)
+        raise DataError(f"{piece}: the dataset was made otherwise ({reason}): go back to its commit")
     for name, (_, md5) in kept.files.items():
         if md5_of(plan.config.root / name) != md5:
             raise DataError(
-                f"{unit}: {name} came out with other bytes: another processor, or other packages?"
+                f"{piece}: {name} came out with other bytes: another processor, or other packages?"
             )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cmbml.core.errors import DataError
-from cmbml.core.record.journal import read_lines
+from cmbml.core.files.jsonlines import read_lines
 from cmbml.core.spec.yamlio import read_yaml
 
 

@@ -9,38 +9,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cmbml.core.files.jsonlines import read_lines
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.plan.pieces import Portion, Unit
-from cmbml.core.record.journal import read_lines
+from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.spec.repository import LOCAL
 
 _RESET_PEAK = "5"  # what Linux wants to hear, in proc(5)
 
 
 @dataclass
-class Usage:
-    """What the units of one stage that were made as they now are have cost.
+class Cost:
+    """What the pieces of one stage that were made as they now are have cost.
 
     Attributes
     ----------
-    n_units
-        Number of units that were measured.
+    n_pieces
+        Number of pieces that were measured.
     wall_s, cpu_s
         Time by the clock, and of all cores, for all of them together.
     peak_mb
         Largest memory of a process that made any of them.
     """
 
-    n_units: int = 0
+    n_pieces: int = 0
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_mb: float = 0.0
 
 
 @contextmanager
-def measured(plan: Plan, portion: Portion) -> Iterator[list[Unit]]:
-    """Measure the making of units, which the caller adds to the list as they are done."""
-    made: list[Unit] = []
+def measured(plan: Plan, portion: Portion) -> Iterator[list[Piece]]:
+    """Measure the making of pieces, which the caller adds to the list as they are done."""
+    made: list[Piece] = []
     _forget_peak()
     wall, cpu, children = time.perf_counter(), _cpu(), _children_kb()
     try:
@@ -55,7 +55,7 @@ def measured(plan: Plan, portion: Portion) -> Iterator[list[Unit]]:
             line = {
                 "stage": portion.stage,
                 "recipe": plan.recipe(portion).digest,
-                "n_units": len(made),
+                "n_pieces": len(made),
                 **cost,
             }
             path = _file(plan)
@@ -65,18 +65,18 @@ def measured(plan: Plan, portion: Portion) -> Iterator[list[Unit]]:
                 file.write(json.dumps(line) + "\n")
 
 
-def usage(plan: Plan, *, ever: bool = False) -> dict[str, Usage]:
-    """What was measured, by stage, of units made with the present code and parameters, or `ever`."""
+def costs_of(plan: Plan, *, ever: bool = False) -> dict[str, Cost]:
+    """What was measured, by stage, of pieces made with the present code and parameters, or `ever`."""
     recipes = {
         (stage.key, plan.recipe(portion).digest)
         for stage in plan.stages.values()
         for portion in plan.portions(stage)
     }
-    found: dict[str, Usage] = {}
+    found: dict[str, Cost] = {}
     for line in read_lines(_file(plan)):
         if ever or (line["stage"], line["recipe"]) in recipes:
-            one = found.setdefault(line["stage"], Usage())
-            one.n_units += line["n_units"]
+            one = found.setdefault(line["stage"], Cost())
+            one.n_pieces += line["n_pieces"]
             one.wall_s += line["wall_s"]
             one.cpu_s += line["cpu_s"]
             one.peak_mb = max(one.peak_mb, line["peak_mb"])
@@ -84,7 +84,7 @@ def usage(plan: Plan, *, ever: bool = False) -> dict[str, Usage]:
 
 
 def _file(plan: Plan) -> Path:
-    return plan.config.root / LOCAL / "usage" / f"{plan.config.dataset}.jsonl"
+    return plan.config.root / LOCAL / "cost" / f"{plan.config.dataset}.jsonl"
 
 
 def _cpu() -> float:

@@ -8,25 +8,26 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cmbml.core.handlers.base import TEMPORARY, explain_storage
+from cmbml.core.files.jsonlines import parse_lines
+from cmbml.core.handlers.base import explain_storage
 
 
 class Entry(NamedTuple):
-    """A unit that was made.
+    """A piece that was made.
 
     Attributes
     ----------
     sim
-        The simulation, or None where the unit is a whole split or stage.
+        The simulation, or None where the piece is a whole split or stage.
     fingerprint
         Fingerprint at the time.
     recipe
-        Hash of what it shares with the portion's other units.
+        Hash of what it shares with the portion's other pieces.
     identity
         Method, split, random stream, simulation.
     inputs
@@ -44,7 +45,7 @@ class Entry(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The last that is known of a unit: what is made of it, and whether its files have taken their names."""
+    """The last that is known of a piece: what is made of it, and whether its files have taken their names."""
 
     time: int
     entry: Entry
@@ -52,7 +53,7 @@ class Record(NamedTuple):
 
 
 class Journal:
-    """The journals of all processes that make units of one portion.
+    """The journals of all processes that make pieces of one portion.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class Journal:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Open this process's journal, while its units are locked."""
+        """Open this process's journal, while its pieces are locked."""
         self._path = self.folder / f"{socket.gethostname()}-{os.getpid()}.jsonl"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,7 @@ class Journal:
             raise explain_storage(self._path, error) from error
 
     def refresh(self) -> set[int | None]:
-        """Read what is new into `last`; return the units that it is about."""
+        """Read what is new into `last`; return the pieces that it is about."""
         names = self.files()
         if self._read.keys() - set(names):
             self.last, self._read = {}, {}
@@ -122,7 +123,7 @@ class Journal:
         return changed
 
     def _take(self, line: dict[str, Any]) -> set[int | None]:
-        """Take over a line; return the unit that it is about, unless more is known of it already."""
+        """Take over a line; return the piece that it is about, unless more is known of it already."""
         intent = "intent" in line
         sim = line["intent"]["sim"] if intent else line["done"]
         known = self.last.get(sim)
@@ -153,38 +154,3 @@ class Journal:
         for name in self.files():
             (self.folder / name).unlink(missing_ok=True)
         self.last, self._read = {}, {}
-
-
-def parse_lines(text: str) -> Iterator[dict[str, Any]]:
-    """Parse lines of json, without those that a killed process left half written."""
-    lines = [line for line in text.split("\n") if line]
-    try:
-        # All at once takes a third of the time and of the memory.
-        yield from json.loads(f"[{','.join(lines)}]")
-    except ValueError:
-        for line in lines:
-            with suppress(ValueError):
-                yield json.loads(line)
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Parse the lines of a file; none where it is absent."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return iter(())
-    return parse_lines(text)
-
-
-def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    """Write a file of json lines that takes its name when it is whole and on the disk."""
-    unfinished = path.with_name(f"{TEMPORARY}{os.getpid()}.{path.name}")
-    try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(record, sort_keys=True) + "\n" for record in records)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise explain_storage(path, error) from error
-    unfinished.replace(path)

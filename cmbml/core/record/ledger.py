@@ -2,7 +2,7 @@
 
 A manifest is the only authority on completeness.  It is sorted, holds no time, host or absolute path, and
 travels with the data.  A file that is younger than its manifest was touched by others, and is read before it
-is believed.  While units are made, each process journals outside the out directories: *intent*, before files
+is believed.  While pieces are made, each process journals outside the out directories: *intent*, before files
 take their names, and *done*, after.  What a crash leaves at intent is judged by its hashes.
 """
 
@@ -18,10 +18,11 @@ from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.jsonlines import read_lines, write_lines
 from cmbml.core.handlers.base import TEMPORARY
-from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.plan.pieces import Portion, Unit
-from cmbml.core.record.journal import Entry, Journal, read_lines, write_lines
+from cmbml.core.plan.fingerprints import Plan, differences
+from cmbml.core.plan.pieces import Piece, Portion
+from cmbml.core.record.journal import Entry, Journal
 from cmbml.core.spec.repository import LOCAL, MANIFEST
 
 _HEADER = "recipe"
@@ -95,7 +96,7 @@ class Ledger:
             self._finalised = {record["sim"]: Entry(**record) for record in records if "sim" in record}
 
     def _overlay(self, sim: int | None) -> None:
-        """Take over the last state of a journalled unit; a crash may have left it broken."""
+        """Take over the last state of a journalled piece; a crash may have left it broken."""
         record = self.journal.last[sim]
         if record.done or self._matches(record.entry):
             self._entries[sim] = record.entry
@@ -108,16 +109,16 @@ class Ledger:
             for path, (_, md5) in entry.files.items()
         )
 
-    def stale(self, unit: Unit, entries: dict[int | None, Entry] | None = None) -> str | None:
-        """Say in a few words why a unit must be made; None where it is complete."""
-        entry = (self.entries if entries is None else entries).get(unit.sim)
+    def stale(self, piece: Piece, entries: dict[int | None, Entry] | None = None) -> str | None:
+        """Say in a few words why a piece must be made; None where it is complete."""
+        entry = (self.entries if entries is None else entries).get(piece.sim)
         if entry is None:
             return "never made"
-        if entry.fingerprint != self.plan.fingerprint(unit):
-            return self._difference(entry, unit)
-        if [*entry.files] != self.plan.files(unit):
+        if entry.fingerprint != self.plan.fingerprint(piece):
+            return self._difference(entry, piece)
+        if [*entry.files] != self.plan.files(piece):
             return "other files are declared"
-        record = self.journal.last.get(unit.sim)
+        record = self.journal.last.get(piece.sim)
         recorded = record.time if record else self._manifest_seen[_MTIME]
         for path, (size, md5) in entry.files.items():
             if flaw := self._flaw(path, size, md5, recorded):
@@ -138,36 +139,33 @@ class Ledger:
             self._read_at[path] = found.st_mtime_ns
         return None
 
-    def damaged(self, unit: Unit) -> list[str]:
-        """Files of a complete unit whose content is not what it was when they were made."""
-        entry = self.entries[unit.sim]
+    def damaged(self, piece: Piece) -> list[str]:
+        """Files of a complete piece whose content is not what it was when they were made."""
+        entry = self.entries[piece.sim]
         return [path for path, (_, md5) in entry.files.items() if md5_of(self.root / path) != md5]
 
     def foreign(self) -> list[str]:
-        """Files in the out directory that no unit made; DVC would version them all the same."""
+        """Files in the out directory that no piece made; DVC would version them all the same."""
         ours = {path for entry in self.entries.values() for path in entry.files}
         found = (path for path in self.folder.rglob("*") if path.is_file() and path.name != MANIFEST)
         names = {str(path.relative_to(self.root)) for path in found if not path.name.startswith(TEMPORARY)}
         return sorted(names - ours)
 
-    def _difference(self, entry: Entry, unit: Unit) -> str:
+    def _difference(self, entry: Entry, piece: Piece) -> str:
         """Name what changed between an entry's fingerprint and the wanted one."""
         wanted = self.plan.recipe(self.portion)
         if entry.recipe == wanted.digest:
-            inputs = _changed(entry.inputs, self.plan.input_digests(unit))
+            wanted_inputs = self.plan.input_digests(piece)
+            inputs = [name for name, digest in wanted_inputs.items() if entry.inputs.get(name) != digest]
             return f"changed: input {', input '.join(inputs)}" if inputs else "another simulation's"
         old = self._recipes.get(entry.recipe)
         if old is None:
             return "made with other code or parameters, by a run that did not end"
-        changed = [
-            f"{kind} {key}"
-            for kind in ("code", "packages", "handlers", "params", "settings")
-            for key in _changed(old[kind], getattr(wanted, kind))
-        ]
+        changed = [f"{kind} {key}" for kind, key in differences(old, asdict(wanted))]
         return f"changed: {', '.join(changed)}"
 
     def complete(self) -> bool:
-        """Whether the manifest says, and sizes confirm, that all wanted units and no others are there.
+        """Whether the manifest says, and sizes confirm, that all wanted pieces and no others are there.
 
         A yes is kept while the manifest stays as it is: Luigi asks again for every task that reads from here.
         """
@@ -177,7 +175,7 @@ class Ledger:
             start = time.time_ns()
             finalised = self.finalised
             with no_garbage():
-                if any(self.stale(unit, finalised) for unit in self.plan.units(self.portion)):
+                if any(self.stale(piece, finalised) for piece in self.plan.pieces(self.portion)):
                     return False
             if self._read_at:
                 self._vouch(start)
@@ -193,19 +191,19 @@ class Ledger:
             self._read_at = {}
 
     def closed(self) -> bool:
-        """Whether the manifest has an entry for all wanted units and no others, and no journal is open."""
+        """Whether the manifest has an entry for all wanted pieces and no others, and no journal is open."""
         if self.journal.files():
             return False
-        return self.finalised.keys() == {unit.sim for unit in self.plan.units(self.portion)}
+        return self.finalised.keys() == {piece.sim for piece in self.plan.pieces(self.portion)}
 
-    def new_entry(self, unit: Unit, files: dict[str, list[Any]]) -> Entry:
-        """Describe a unit that has just been made."""
+    def new_entry(self, piece: Piece, files: dict[str, list[Any]]) -> Entry:
+        """Describe a piece that has just been made."""
         return Entry(
-            sim=unit.sim,
-            fingerprint=self.plan.fingerprint(unit),
+            sim=piece.sim,
+            fingerprint=self.plan.fingerprint(piece),
             recipe=self.plan.recipe(self.portion).digest,
-            identity=self.plan.identity(unit),
-            inputs=self.plan.input_digests(unit),
+            identity=self.plan.identity(piece),
+            inputs=self.plan.input_digests(piece),
             files=files,
         )
 
@@ -215,14 +213,14 @@ class Ledger:
         Raises
         ------
         DataError
-            Where a unit is not complete.
+            Where a piece is not complete.
         """
-        units = self.plan.units(self.portion)
+        pieces = self.plan.pieces(self.portion)
         entries = self.entries
-        for unit in units:
-            if reason := self.stale(unit, entries):
-                raise DataError(f"{unit}: not complete: {reason}: run the stage again")
-        wanted = [entries[unit.sim] for unit in units]
+        for piece in pieces:
+            if reason := self.stale(piece, entries):
+                raise DataError(f"{piece}: not complete: {reason}: run the stage again")
+        wanted = [entries[piece.sim] for piece in pieces]
         self._remove_unwanted(wanted)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_lines(self.manifest, [self._header(), *(entry._asdict() for entry in wanted)])
@@ -292,7 +290,3 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))

@@ -1,6 +1,6 @@
 """Locks between processes that would make the same files; the kernel frees them when a holder dies.
 
-One lock file for a portion, one byte of it for a unit: processes that cut a portion into different blocks
+One lock file for a portion, one byte of it for a piece: processes that cut a portion into different blocks
 still exclude each other.  A forked child holds none of its parent's locks.
 """
 
@@ -52,7 +52,7 @@ def hold(
     on_wait
         Called once with a line that names the holder, before waiting.
     first, count
-        The range: one for each unit; no count means all from the first on.
+        The range: one for each piece; no count means all from the first on.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, create_model
 
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
-from cmbml.core.spec.coverage import split_names
 from cmbml.core.spec.instruments import read_bands, table_path
 from cmbml.core.spec.params import Params
 from cmbml.core.spec.pipeline import AssetIn, Pipeline, Stage, load_pipeline
 from cmbml.core.spec.repository import PARAMS, PIPELINE, find_root
+from cmbml.core.spec.roles import CLEANED
 from cmbml.core.spec.split import Split
 from cmbml.core.spec.yamlio import read_yaml
 
@@ -66,8 +66,50 @@ class Config:
     def estimates(self) -> tuple[str, ...]:
         """What analysis stages loop over: the methods, then the reference rows."""
         stages = self.pipeline.stages.values()
-        references = (stage.key for stage in stages if stage.reference and split_names(self, stage))
+        references = (stage.key for stage in stages if stage.reference and self.split_names(stage))
         return (*self.params.methods, *references)
+
+    def split_names(self, stage: Stage) -> tuple[str, ...]:
+        """Names of the splits that a stage is made for, or may read, in the order of params.yaml.
+
+        Without a list these are all simulated splits.  A split that is imported or observed goes as far as
+        its data do: a stage is made for it where all that it reads by split is there for it.
+
+        Raises
+        ------
+        PipelineError
+            Where one that is listed is not in params.yaml.
+        """
+        known = self.every_split
+        if stage.source is not None:
+            return tuple(name for name in known if self.params.splits[name].source == stage.source)
+        if stage.splits == "all":
+            return tuple(name for name in known if self._reaches(stage, name))
+        for name in stage.splits:
+            if name not in known:
+                raise PipelineError(f"{stage.where}.splits: no split '{name}': {did_you_mean(name, known)}")
+        return tuple(name for name in known if name in stage.splits)
+
+    def is_wanted(self, stage: Stage) -> bool:
+        """Whether there is any split that a stage could be made of."""
+        by_split = stage.per_split or (stage.splits == "all" and any(self._makers(stage)))
+        return not by_split or bool(self.split_names(stage))
+
+    def _reaches(self, stage: Stage, split: str) -> bool:
+        source = self.params.splits[split].source
+        if source == "simulated":
+            return True
+        if any(other.source == source for other in self.pipeline.stand_ins(stage.key)):
+            return False
+        inputs = list(self._makers(stage))
+        return bool(inputs) and all(any(split in self.split_names(m) for m in makers) for makers in inputs)
+
+    def _makers(self, stage: Stage) -> Iterator[list[Stage]]:
+        """Stages that may make an input, for each input that is kept apart by split."""
+        for name, asset in self.inputs(stage).items():
+            makers = [maker for maker, _ in self.pipeline.producers(stage, name) if maker.executor]
+            if asset.split is None and any(maker.per_split for maker in makers):
+                yield makers
 
     def inputs(self, stage: Stage) -> dict[str, AssetIn]:
         """Inputs of a stage that the parameters switch on, by name."""
@@ -233,7 +275,7 @@ def _fields_at(model: Any, location: Iterable[str]) -> Iterable[str]:
 def _check_methods(params: Params, pipeline: Pipeline) -> None:
     for method in params.methods:
         stage = pipeline.stages.get(method)
-        if stage is None or "cleaned" not in stage.assets_out:
-            known = [key for key, stage in pipeline.stages.items() if "cleaned" in stage.assets_out]
+        if stage is None or CLEANED not in stage.assets_out:
+            known = [key for key, stage in pipeline.stages.items() if CLEANED in stage.assets_out]
             hint = did_you_mean(method, known)
             raise ConfigError(f"{PARAMS}: methods: no stage '{method}' with an output 'cleaned': {hint}")

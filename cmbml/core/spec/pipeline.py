@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cmbml.core.errors import CmbmlError, PipelineError, ProblemsError, did_you_mean
-from cmbml.core.handlers import known_handlers
+from cmbml.core.spec.formats import BUILT_IN
 from cmbml.core.spec.namer import TAGS, tags_in
+from cmbml.core.spec.roles import CLEANED
 from cmbml.core.spec.yamlio import read_yaml
 
 THE_METHOD = "{method}"
@@ -24,8 +25,8 @@ def _known_tags(template: str) -> str:
 
 
 def _known_handler(name: str) -> str:
-    if "." not in name and name not in known_handlers():
-        raise ValueError(f"unknown handler '{name}': {did_you_mean(name, known_handlers())}")
+    if "." not in name and name not in BUILT_IN:
+        raise ValueError(f"unknown handler '{name}': {did_you_mean(name, BUILT_IN)}")
     return name
 
 
@@ -210,7 +211,7 @@ class Pipeline:
         return [stage for stage in self.stages.values() if stage.stands_for == key]
 
     def _estimators(self) -> list[str]:
-        return [key for key, stage in self.stages.items() if "cleaned" in stage.assets_out]
+        return [key for key, stage in self.stages.items() if CLEANED in stage.assets_out]
 
 
 def load_pipeline(folder: Path) -> Pipeline:
@@ -349,7 +350,7 @@ def _owner_problems(stages: dict[str, Stage]) -> Iterator[CmbmlError]:
 
 
 def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:
-    estimators = [key for key, stage in stages.items() if "cleaned" in stage.assets_out]
+    estimators = [key for key, stage in stages.items() if CLEANED in stage.assets_out]
 
     def upstream(stage: Stage) -> Iterable[str]:
         for asset in stage.assets_in.values():

@@ -5,7 +5,6 @@ from typing import Any
 from cmbml.core.errors import UndeclaredError, did_you_mean
 from cmbml.core.files.asset import Asset, Reach, Writer, write_now
 from cmbml.core.spec.config import Config
-from cmbml.core.spec.coverage import split_names
 from cmbml.core.spec.namer import Namer, tags_in
 from cmbml.core.spec.pipeline import THE_METHOD, AssetIn, Stage
 from cmbml.core.spec.repository import LOCAL
@@ -61,7 +60,7 @@ class BaseStageExecutor(metaclass=_Sealing):
         self.method = access.method
         self.threads = self.stage.threads
         self.epochs = self.stage.epochs
-        # Where a long piece of work may save its progress; the engine gives every unit a folder of its own.
+        # Where a long piece of work may save its progress; the engine gives every piece a folder of its own.
         self.scratch = access.config.root / LOCAL / "scratch" / stage_str
         self.writer: Writer = write_now
         self.warnings: list[str] = []
@@ -73,7 +72,7 @@ class BaseStageExecutor(metaclass=_Sealing):
     @property
     def splits(self) -> list[Split]:
         """The splits that the stage declares; the one in hand, where the engine goes split by split."""
-        names = (self._only_split,) if self._only_split else split_names(self._config, self.stage)
+        names = (self._only_split,) if self._only_split else self._config.split_names(self.stage)
         return [self._config.every_split[name] for name in names]
 
     def restrict_to(self, split: str) -> None:
@@ -88,7 +87,7 @@ class BaseStageExecutor(metaclass=_Sealing):
     def estimates_of(self, split: str) -> list[str]:
         """Those of the estimates that there are for a split."""
         stages = self._config.pipeline.stages
-        return [key for key in self.estimates if split in split_names(self._config, stages[key])]
+        return [key for key in self.estimates if split in self._config.split_names(stages[key])]
 
     def setup(self) -> None:
         """Prepare what all simulations of a block share: masks, templates, models."""
@@ -167,7 +166,7 @@ class BaseStageExecutor(metaclass=_Sealing):
         )
 
     def _reach(self, asset: AssetIn, template: str) -> Reach:
-        declared = (asset.split,) if asset.split else split_names(self._config, self.stage)
+        declared = (asset.split,) if asset.split else self._config.split_names(self.stage)
         return Reach(
             splits=declared if "split" in tags_in(template) else (),
             remedy=f"add the split to 'splits' of stage '{self.stage.key}' in {self.stage.file}",

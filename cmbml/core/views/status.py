@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from cmbml.core.engine.make import Engine
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
-from cmbml.core.record.cost import usage
+from cmbml.core.record.cost import costs_of
 from cmbml.core.record.ledger import Ledger, no_garbage
 from cmbml.core.spec.pipeline import Stage
 
@@ -48,20 +48,20 @@ def _strangers(ledger: Ledger) -> Iterator[str]:
 def _reasons(engine: Engine, portion: Portion, *, verify: bool) -> Iterator[str]:
     ledger = engine.ledger(portion)
     entries = ledger.entries
-    for unit in engine.plan.units(portion):
-        if reason := ledger.stale(unit, entries):
+    for piece in engine.plan.pieces(portion):
+        if reason := ledger.stale(piece, entries):
             yield reason
-        elif verify and (damaged := ledger.damaged(unit)):
+        elif verify and (damaged := ledger.damaged(piece)):
             # Its date betrays it to the next run, which makes it again.
             (engine.plan.config.root / damaged[0]).touch()
             yield f"{damaged[0]} is not what was made"
 
 
 def cost_lines(plan: Plan, stages: Iterable[Stage] | None = None) -> Iterator[str]:
-    """Say for every stage what a unit of it cost here, and what those that are to be made would."""
+    """Say for every stage what a piece of it cost here, and what those that are to be made would."""
     engine = Engine(plan)
     # What was made with other code or parameters is the next best guide.
-    costs = usage(plan, ever=True) | usage(plan)
+    costs = costs_of(plan, ever=True) | costs_of(plan)
     total, unknown = 0.0, []
     yield f"{'stage':<18} {'s each':>8} {'MB':>6} {'to make':>8} {'s':>8}"
     for stage in plan.stages.values() if stages is None else stages:
@@ -72,7 +72,7 @@ def cost_lines(plan: Plan, stages: Iterable[Stage] | None = None) -> Iterator[st
             unknown += [key] if waiting else []
             yield f"{key:<18} {'?':>8} {'?':>6} {waiting:>8} {'?' if waiting else '0':>8}"
             continue
-        each = cost.wall_s / cost.n_units
+        each = cost.wall_s / cost.n_pieces
         total += each * waiting
         yield f"{key:<18} {each:>8.3f} {cost.peak_mb:>6.0f} {waiting:>8} {each * waiting:>8.1f}"
     rest = f", and what {', '.join(unknown)} cost, never measured here" if unknown else ""

@@ -10,8 +10,10 @@ from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.jsonlines import read_lines
+from cmbml.core.plan.fingerprints import differences
 from cmbml.core.record.git import commit, introduced
-from cmbml.core.record.journal import Entry, read_lines
+from cmbml.core.record.journal import Entry
 from cmbml.core.spec.repository import DATA, LOCAL, MANIFEST, find_root
 
 _KINDS = ("params", "code", "packages", "handlers", "settings")
@@ -43,7 +45,7 @@ class Folder:
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """Units that were made."""
+        """Pieces that were made."""
         return [Entry(**record) for record in self._records if "sim" in record]
 
     def dvc_md5(self) -> str:
@@ -61,7 +63,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Origin:
-    """A unit that was made, in its directory; `whole` where it stands for all that were made there."""
+    """A piece that was made, in its directory; `whole` where it stands for all that were made there."""
 
     folder: Folder
     entry: Entry
@@ -69,17 +71,17 @@ class Origin:
 
     def __str__(self) -> str:
         if self.whole:
-            return f"{self.folder.name}, all {len(self.folder.entries)} units"
+            return f"{self.folder.name}, all {len(self.folder.entries)} pieces"
         sim = "" if self.entry.sim is None else f", simulation {self.entry.sim}"
         return f"{self.folder.name}{sim}"
 
     @property
     def header(self) -> dict[str, Any]:
-        """What the unit shares with all of its directory."""
+        """What the piece shares with all of its directory."""
         return self.folder.header
 
     def sources(self) -> Iterator[tuple[str, str, "Origin | None"]]:
-        """Name and place of every input, and the unit behind it where it is a single one."""
+        """Name and place of every input, and the piece behind it where it is a single one."""
         for name, places in self.header["reads"].items():
             for place in places:
                 folder = Folder(self.folder.root, place)
@@ -96,7 +98,7 @@ def _behind(folder: Folder, fingerprint: str) -> Origin | None:
 
 
 def find_origin(file: Path) -> Origin:
-    """Find the unit that made a file.
+    """Find the piece that made a file.
 
     Raises
     ------
@@ -124,7 +126,7 @@ def trace_lines(file: Path) -> Iterator[str]:
     method, split, stream, sim = entry.identity
     yield f"{name}: {size} bytes, md5 {md5}, {_state(file, md5)}"
     yield f"stage: {folder.header['stage']}"
-    yield f"unit: method {method}, split {split}, simulation {sim}"
+    yield f"piece: method {method}, split {split}, simulation {sim}"
     yield f"random numbers: seed {_seed(origin)}, stream {stream}, simulation {sim}"
     yield f"fingerprint: {entry.fingerprint}"
     yield f"commit: {_commit(folder)}"
@@ -206,18 +208,19 @@ def _file_md5(origin: Origin, file: Path) -> str:
 
 
 def _differences(one: Origin, two: Origin, indent: str, seen: set[str]) -> Iterator[str]:
-    units = len(one.folder.entries), len(two.folder.entries)
-    if one.whole and units[0] != units[1]:
-        yield f"{indent}units: {units[0]} and {units[1]}"
+    pieces = len(one.folder.entries), len(two.folder.entries)
+    if one.whole and pieces[0] != pieces[1]:
+        yield f"{indent}pieces: {pieces[0]} and {pieces[1]}"
     if one.entry.fingerprint == two.entry.fingerprint or str(one) in seen:
         return
     seen.add(str(one))
     labels = ("method", "split", "random stream", "simulation")
     pairs = [("stage", one.header["stage"], two.header["stage"])]
     pairs += zip(labels, one.entry.identity, two.entry.identity, strict=True)
-    for kind in _KINDS:
-        old, new = dict(_flat(one.header[kind])), dict(_flat(two.header[kind]))
-        pairs += [(f"{kind} {key}", old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
+    flat = [{kind: dict(_flat(each.header[kind])) for kind in _KINDS} for each in (one, two)]
+    pairs += [
+        (f"{kind} {key}", flat[0][kind].get(key), flat[1][kind].get(key)) for kind, key in differences(*flat)
+    ]
     yield from (f"{indent}{what}: {old} and {new}" for what, old, new in pairs if old != new)
     others = {name: (place, source) for name, place, source in two.sources()}
     for name, place, source in one.sources():

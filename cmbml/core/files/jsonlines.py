@@ -1,0 +1,45 @@
+"""Files of json lines: read past what a killed process left half written, written whole."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cmbml.core.handlers.base import TEMPORARY, explain_storage
+
+
+def parse_lines(text: str) -> Iterator[dict[str, Any]]:
+    """Parse lines of json, without those that a killed process left half written."""
+    lines = [line for line in text.split("\n") if line]
+    try:
+        # All at once takes a third of the time and of the memory.
+        yield from json.loads(f"[{','.join(lines)}]")
+    except ValueError:
+        for line in lines:
+            with suppress(ValueError):
+                yield json.loads(line)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Parse the lines of a file; none where it is absent."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return iter(())
+    return parse_lines(text)
+
+
+def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
+    """Write a file of json lines that takes its name when it is whole and on the disk."""
+    unfinished = path.with_name(f"{TEMPORARY}{os.getpid()}.{path.name}")
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(record, sort_keys=True) + "\n" for record in records)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise explain_storage(path, error) from error
+    unfinished.replace(path)
