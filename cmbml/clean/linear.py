@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from cmbml.clean.bands import MapReader, Observed
+from cmbml.clean.filtering import Filtering
 from cmbml.clean.networks import NETWORKS
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
@@ -21,7 +22,7 @@ from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods import linear as pure
 from cmbml.methods.linear import Channels, Cleaned, Method, settings_of
 from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings
-from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, map2alm
+from cmbml.sky.sht import Alm, alm2map, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
 
 WIENER = "wiener"
@@ -73,7 +74,7 @@ def clean(order: Order, folder: Path) -> tuple[list[Path], list[str]]:
         Where the order cannot be carried out: one line.
     """
     if order.method == WIENER:
-        return [_filter(order, folder)], []
+        return Filtering(order, folder).run(), []
     if order.method in NETWORKS:
         return NETWORKS[order.method](order, folder, instrument_of(order, folder)).run(), []
     cleaning = Cleaning(order, folder)
@@ -93,25 +94,6 @@ def instrument_of(order: Order, folder: Path) -> dict[str, dict[str, float]]:
         if name not in table:
             raise ConfigError(f"--bands: {order.instrument} has no '{name}': {did_you_mean(name, table)}")
     return {name: row for name, row in table.items() if name in (order.bands or table)}
-
-
-def _filter(order: Order, folder: Path) -> Path:
-    """Filter one cleaned map with the window that the stage has learned."""
-    if order.model is None:
-        raise ConfigError(
-            "wiener needs --model: the window.txt that its stage learned where the CMB is known"
-        )
-    sky = get_handler("HealpyMap").read(folder / order.maps, unit=order.unit)
-    windows = list(get_handler("PowerSpectrum").read(folder / order.model).values())
-    try:
-        alms = map2alm(sky.to("uK_CMB").values, order.lmax, threads=order.threads)
-        rows = [almxfl(alm, window) for alm, window in zip(alms, windows, strict=True)]
-        filtered = alm2map(np.stack(rows), sky.nside, threads=order.threads)
-    except (ValueError, IndexError) as error:
-        raise DataError(f"{order.model}: does not fit {order.maps} at lmax {order.lmax}: {error}") from None
-    result = SkyMap(filtered, "uK_CMB", order.fwhm_arcmin, order.lmax, signal_preserving=False)
-    get_handler("HealpyMap").write(folder / order.out, result)
-    return folder / order.out
 
 
 class Cleaning:

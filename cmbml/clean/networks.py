@@ -148,7 +148,7 @@ class GscUnetCleaning(NetworkCleaning):
         return {"--component": self.order.components, **{f"--set {name}": True for name in more}}
 
     def _clean(self) -> tuple[Sequence[Seen], dict[str, SkyMap]]:
-        from cmbml.methods.gsc_unet.cleaning import open_cleaner
+        from cmbml.methods.gsc_unet.cleaning import described, open_cleaner
         from cmbml.methods.nn.ranks import own_device
         from cmbml.methods.nn.training import seeded
 
@@ -157,11 +157,16 @@ class GscUnetCleaning(NetworkCleaning):
             cleaner = open_cleaner(self.checkpoint, statistics, self.order.threads)
         bands = MapReader(self.order, self.folder, self.table).observe(self.order.maps)
         base, other = self._estimate("base"), self._estimate("other")
+        if np.array_equal(base.values, other.values):
+            raise ConfigError("--set other: is the same map as base: give what hilc has cleaned")
         alms = np.stack([band.alm for band in bands], axis=1)
         fwhm = [band.band.fwhm_arcmin for band in bands]
         with seeded(0, self.order.threads):
             cleaned, sigma = cleaner.clean(alms, fwhm, base.values, other.values, own_device())
-        return bands, {"cleaned": replace(base, values=cleaned), "uncertainty": replace(base, values=sigma)}
+        return bands, {
+            "cleaned": described(cleaned, base, other),
+            "uncertainty": described(sigma, base, other),
+        }
 
     def _estimate(self, name: str) -> SkyMap:
         """A map that was cleaned before, at the resolution of the network."""

@@ -13,6 +13,7 @@ from astropy.io import fits
 from test_pyilc_run import checkout
 
 from cmbml.cli.entry import main
+from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.methods.nilc.nilc import nuisance_covariance
 from cmbml.methods.nilc.seds import mixing_columns
@@ -239,31 +240,100 @@ def test_a_learned_covariance_needs_the_bands_that_it_was_learned_with(folder, s
         clean("--model", "model/covariance.npy", method="nilc_regularised")
 
 
-def test_a_cleaned_map_is_filtered(folder, sky):
-    write_plain(folder, observed(sky))
-    clean()
-    get_handler("PowerSpectrum").write(folder / "window.txt", {"TT": np.linspace(1, 0, LMAX + 1)})
-    main(
-        [
-            "clean",
-            "wiener",
-            "--maps",
-            "out/cleaned.fits",
-            "--model",
-            "window.txt",
-            "--fwhm",
-            "300",
-            "--lmax",
-            "40",
-            "--out",
-            "out/w.fits",
-        ]
-    )
-    before, after = (sht.map2alm(read(name).values[0], LMAX) for name in ("cleaned.fits", "w.fits"))
-    assert sht.alm2cl(after, before)[2:] / sht.alm2cl(before)[2:] == pytest.approx(
-        1 - ELL[2:] / LMAX, abs=1e-3
-    )
+WINDOW = np.linspace(1, 0, LMAX + 1)
+
+
+@pytest.fixture
+def cleaned_map(folder, sky):
+    """A cleaned map without foregrounds, its window and one of T, E, B: what `cmbml clean wiener` takes."""
+    (folder / "out").mkdir()
+    for name, n_stokes in (("cleaned", 1), ("polarised", 3)):
+        values = SkyMap(truth(sky, n_stokes), "uK_CMB", 300.0, LMAX)
+        get_handler("HealpyMap").write(folder / f"out/{name}.fits", values)
+    get_handler("PowerSpectrum").write(folder / "window.txt", {"TT": WINDOW})
+    get_handler("PowerSpectrum").write(folder / "windows.txt", dict.fromkeys(("TT", "EE", "BB"), WINDOW))
+    return folder
+
+
+def filter_map(*extra):
+    usual = ["--maps", "out/cleaned.fits", "--model", "window.txt", "--fwhm", "300", "--lmax", str(LMAX)]
+    main(["clean", "wiener", *usual, "--out", "out/w.fits", *extra])
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("cleaned", []),
+        ("polarised", ["--maps", "out/polarised.fits", "--model", "windows.txt", "--fields", "TQU"]),
+    ],
+)
+def test_a_cleaned_map_is_filtered(cleaned_map, capsys, name, extra):
+    filter_map(*extra)
+    for before, after in zip(
+        *(sht.map2alm(read(each).values, LMAX) for each in (f"{name}.fits", "w.fits")), strict=True
+    ):
+        gain = sht.alm2cl(after, before)[2:] / sht.alm2cl(before)[2:]
+        assert gain == pytest.approx(WINDOW[2:], abs=1e-3)
     assert not read("w.fits").signal_preserving
+    assert capsys.readouterr().out.split() == [
+        str(cleaned_map / "out" / file) for file in ("w.fits", "w_provenance.yaml")
+    ]
+
+
+def test_the_record_of_a_filter_says_what_was_done(cleaned_map):
+    filter_map("--lmax", "30")
+    record = yaml.safe_load((cleaned_map / "out/w_provenance.yaml").read_text())
+    assert [record[key] for key in ("method", "signal_preserving", "fwhm_arcmin", "lmax", "fields")] == [
+        "wiener",
+        False,
+        300.0,
+        30,
+        "T",
+    ]
+    for key, path in (("map", "out/cleaned.fits"), ("model", "window.txt")):
+        assert record[key] == {"file": path, "md5": md5_of(cleaned_map / path)}
+    assert (read("w.fits").fwhm_arcmin, read("w.fits").lmax) == (300.0, 30)
+    assert sht.alm2cl(sht.map2alm(read("w.fits").values[0], LMAX))[31:] == pytest.approx(0, abs=1e-6)
+
+
+def test_what_the_header_of_a_cleaned_map_leaves_open_the_order_says(cleaned_map):
+    silent = SkyMap(read().values, "uK_CMB", pixwin=True)
+    get_handler("HealpyMap").write(cleaned_map / "out/cleaned.fits", silent)
+    filter_map()
+    assert (read("w.fits").fwhm_arcmin, read("w.fits").lmax, read("w.fits").pixwin) == (300.0, LMAX, True)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--fwhm", "20"], "--fwhm 20.0: out/cleaned.fits has 300.0, and a filter keeps it: --fwhm 300.0"),
+        (["--lmax", "41"], "out/cleaned.fits: ends at l = 40: lower --lmax 41"),
+        (["--lmax", "1"], "--lmax must be 2 or more"),
+        (["--fields", "TQU"], "--fields TQU: out/cleaned.fits has T, and a filter keeps it: --fields T"),
+        (["--maps", "out/polarised.fits"], "--fields T: out/polarised.fits has TQU"),
+        (["--maps", "out/polarised.fits", "--fields", "TQU"], "window.txt: no window of EE"),
+        (["--model", "short.txt"], "short.txt: ends at l = 19: lower --lmax 40"),
+        (["--model", "beam.txt"], "beam.txt: no window of TT"),
+        (["--maps", "gone.fits"], "--maps gone.fits: no such file"),
+        (["--maps", "kelvin.fits"], "kelvin.fits: cannot convert from or to the unit MJy/sr"),
+        (["--pixwin"], "--pixwin: not for wiener"),
+        (["--mask", "mask.fits"], "--mask: not for wiener"),
+        (["--bands", "100"], "--bands: not for wiener"),
+        (["--set", "x=1"], "--set: not for wiener"),
+        (["--component", "noise=noise_{freq}.fits"], "--component: not for wiener"),
+        (["--instrument", "planck"], "--instrument: not for wiener"),
+    ],
+)
+def test_orders_that_a_filter_cannot_carry_out_are_one_line(cleaned_map, capsys, extra, message):
+    get_handler("PowerSpectrum").write(cleaned_map / "short.txt", {"TT": WINDOW[:20]})
+    get_handler("PowerSpectrum").write(cleaned_map / "beam.txt", {"B": WINDOW})
+    get_handler("HealpyMap").write(cleaned_map / "kelvin.fits", SkyMap(read().values, "MJy/sr", 300.0, LMAX))
+    with pytest.raises(SystemExit):
+        filter_map(*extra)
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert not (cleaned_map / "out/w.fits").exists()
 
 
 def test_pyilc_runs_on_any_maps(folder, sky, monkeypatch):

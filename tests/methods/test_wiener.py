@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmbml.methods.wiener.wiener import residual_power, wiener, wiener_window
+from cmbml.methods.wiener.wiener import residual_power, signal_power, wiener, wiener_window
 from cmbml.sky import sht
 from cmbml.sky.mask import apodise, galactic_mask
 
@@ -14,6 +14,33 @@ def test_window_is_one_without_residual_and_half_at_equal_power():
     assert wiener_window(SIGNAL, np.zeros(LMAX + 1)) == pytest.approx(1)
     assert wiener_window(SIGNAL, SIGNAL) == pytest.approx(0.5)
     assert wiener_window(np.zeros(3), np.zeros(3)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("residual", [NOISE, np.zeros(LMAX + 1)])
+def test_monopole_and_dipole_stay_although_theory_gives_them_no_power(residual):
+    theory = np.where(np.arange(LMAX + 1) < 2, 0.0, SIGNAL)
+    window = wiener_window(theory, residual)
+    assert window[:2].tolist() == [1, 1]
+    assert window[2:] == pytest.approx(theory[2:] / (theory + residual)[2:])
+    level = np.where(np.arange(sht.alm_size(LMAX)) < 2, 7.0 + 0j, 0)
+    assert wiener(level, signal=theory, residual=residual).alm == pytest.approx(level)
+
+
+def test_fields_without_signal_are_filtered_away():
+    """B modes without lensing: no power at any l."""
+    assert not wiener_window(np.zeros(LMAX + 1), NOISE)[2:].any()
+
+
+def test_the_signal_is_theory_at_the_beam_however_far_theory_goes():
+    beyond = {
+        name: np.arange(200.0) * factor for name, factor in (("TT", 1), ("EE", 2), ("BB", 3), ("PP", 4))
+    }
+    power = signal_power(beyond, 3, 90.0, LMAX)
+    expected = np.arange(LMAX + 1.0) * sht.gaussian_beam(90.0, LMAX) ** 2
+    assert power == pytest.approx(np.array([expected, 2 * expected, 3 * expected]))
+    assert signal_power({"TT": beyond["TT"]}, 1, 90.0, LMAX).shape == (1, LMAX + 1)
+    with pytest.raises(ValueError, match=r"theory ends at l = 79: compute it to lmax 80"):
+        signal_power({"TT": SIGNAL[:-1]}, 1, 90.0, LMAX)
 
 
 def test_filtered_map_has_the_least_error_and_lacks_power():

@@ -2,6 +2,8 @@
 
 import shutil
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import healpy as hp
 import numpy as np
@@ -470,6 +472,15 @@ def test_maps_of_ones_own_are_cleaned_as_the_stage_does(data, tmp_path):
         clean(Order(**usual | {"settings": {}}), tmp_path)
     with pytest.raises(ConfigError, match=r"--set width: not for gsc_unet"):
         clean(Order(**usual | {"settings": estimates | {"width": "8"}}), tmp_path)
+    with pytest.raises(ConfigError, match=r"--set other: is the same map as base"):
+        clean(Order(**usual | {"settings": estimates | {"other": estimates["base"]}}), tmp_path)
+    for name, path in estimates.items():
+        filtered = tmp_path / "filtered.fits"
+        estimate = get_handler("HealpyMap").read(Path(path))
+        get_handler("HealpyMap").write(filtered, replace(estimate, signal_preserving=False))
+        paths, _ = clean(Order(**usual | {"settings": estimates | {name: str(filtered)}}), tmp_path)
+        assert not get_handler("HealpyMap").read(paths[0]).signal_preserving, f"{name} lacks CMB"
+        assert get_handler("Config").read(paths[-1])["signal_preserving"] is False
     other = estimates | {"other": str(obs / "obs_857.fits")}
     with pytest.raises(
         DataError, match=r"obs_857.fits: has beam, lmax and number of fields \(.*, the network"

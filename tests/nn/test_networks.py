@@ -256,7 +256,8 @@ def test_maps_of_ones_own_go_through_the_checkpoint(data, method, tmp_path):
     assert not warnings
     mine, stage = get_handler("HealpyMap").read(path), data[method].cleaned.at(split="test", sim=0).read()
     assert mine.values == pytest.approx(stage.values, abs=1e-3)
-    assert (mine.fwhm_arcmin, mine.lmax, mine.signal_preserving) == (300.0, 40, False)
+    for sky in (mine, stage):
+        assert (sky.fwhm_arcmin, sky.lmax, sky.signal_preserving) == (300.0, 40, False)
     facts = get_handler("Config").read(provenance)
     assert (facts["method"], len(facts["maps"])) == (method, 9)
 

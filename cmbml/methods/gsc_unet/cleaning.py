@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from cmbml.methods.gsc_unet.network import GscUnet
 from cmbml.methods.nn.checkpoint import check_checkpoint, load_weights
 from cmbml.methods.nn.training import State, predict
 from cmbml.sky.sht import Alm, Map, alm2map, map2alm
+from cmbml.sky.skymap import SkyMap
 
 NAME = "gsc_unet"
 Statistics = Mapping[str, torch.Tensor]
@@ -135,6 +136,16 @@ class Cleaner:
         maps = self.free.maps(alms, fwhm_arcmin, base, other)
         residual, sigma = self.free.said(self.model, self.free.covariances(maps), maps, device)
         return base - residual, self.calibration * sigma
+
+
+def described(values: Map, base: SkyMap, other: SkyMap) -> SkyMap:
+    """Name unit, beam and band-limit of what `Cleaner.clean` returns: those of the base.
+
+    The CMB is whole in it only where it is whole in both estimates: the difference of others holds CMB, which
+    the network may take away.
+    """
+    kept = base.signal_preserving and other.signal_preserving
+    return replace(base, values=values, signal_preserving=kept)
 
 
 def open_cleaner(checkpoint: State, statistics: Statistics, threads: int, **expected: Any) -> Cleaner:

@@ -1,7 +1,7 @@
 """The stages of gsc_unet: covariances without CMB, training, cleaned maps with their errors."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from cmbml.methods.gsc_unet.cleaning import (
     Cleaner,
     CmbFree,
     Statistics,
+    described,
     digest,
     network,
     open_cleaner,
@@ -204,8 +205,8 @@ class _CleaningExecutor(BaseStageExecutor):
             cleaned, sigma = self.cleaner.clean(
                 sky.alms, sky.fwhm_arcmin, sky.base.values, sky.other.values, own_device()
             )
-        self.out_cleaned.write(replace(sky.base, values=cleaned))
-        self.out_uncertainty.write(replace(sky.base, values=sigma))
+        self.out_cleaned.write(described(cleaned, sky.base, sky.other))
+        self.out_uncertainty.write(described(sigma, sky.base, sky.other))
 
     def open(self, model: AssetRef, **expected: Any) -> Cleaner:
         """Read the network.

@@ -6,13 +6,12 @@ import numpy as np
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig
 from cmbml.methods.executors import mean
-from cmbml.methods.wiener.wiener import residual_power, wiener_window
+from cmbml.methods.wiener.wiener import SPECTRA, residual_power, signal_power, wiener_window
 from cmbml.sky.mask import apodise
 from cmbml.sky.sht import Cl, alm2map, almxfl, gaussian_beam, map2alm
 
 # Soft enough that the plane's residual does not ring into the spectrum.
 APODISATION_ARCMIN = 300.0
-SPECTRA = ("TT", "EE", "BB")
 
 
 class WienerWindowExecutor(BaseStageExecutor):
@@ -43,8 +42,7 @@ class WienerWindowExecutor(BaseStageExecutor):
     def _signal(self, split: str, sim: int) -> Cl:
         theory = self.in_theory.at(split=split, sim=sim).read()
         estimate = self.in_estimate.at(split=split, sim=sim).read()
-        beam = gaussian_beam(estimate.fwhm_arcmin, self.lmax)
-        return np.array([theory[name] * beam**2 for name in SPECTRA[: len(estimate.values)]])
+        return signal_power(theory, len(estimate.values), estimate.fwhm_arcmin, self.lmax)
 
     def _residual(self, split: str, sim: int) -> Cl:
         estimate = self.in_estimate.at(split=split, sim=sim).read()

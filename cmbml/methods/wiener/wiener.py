@@ -4,11 +4,14 @@ The filtered map is *not signal-preserving*: it lacks power wherever the residua
 cross-correlations must be divided by the returned window.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from cmbml.sky.sht import Alm, Cl, Map, alm2cl, almxfl, map2alm
+from cmbml.sky.sht import Alm, Cl, Map, alm2cl, almxfl, gaussian_beam, map2alm
+
+SPECTRA = ("TT", "EE", "BB")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class WienerResult:
 def wiener_window(signal: Cl, residual: Cl) -> Cl:
     """Window S / (S + N).
 
+    Theory gives the CMB no power at l = 0 and 1, because it does not predict monopole and dipole, not because
+    maps have none.  There the window is 1: both stay as the unbiased method has left them, and a spectrum can
+    be divided by the window at every l.
+
     Parameters
     ----------
     signal
@@ -44,7 +51,7 @@ def wiener_window(signal: Cl, residual: Cl) -> Cl:
     Returns
     -------
     Cl
-        W(l), ``(lmax + 1,)``; 1 where both are zero.
+        W(l), ``(lmax + 1,)``; 1 where both are zero, and where the signal has no monopole or dipole.
 
     Raises
     ------
@@ -59,7 +66,39 @@ def wiener_window(signal: Cl, residual: Cl) -> Cl:
         if not np.all(spectrum >= 0):
             raise ValueError(f"the {name} spectrum is negative or not finite: give a power spectrum")
     total = signal + residual
-    return np.divide(signal, total, out=np.ones_like(total), where=total > 0)
+    window = np.divide(signal, total, out=np.ones_like(total), where=total > 0)
+    window[:2][signal[:2] == 0] = 1.0
+    return window
+
+
+def signal_power(theory: Mapping[str, Cl], n_stokes: int, fwhm_arcmin: float, lmax: int) -> Cl:
+    """Power of the CMB in a map.
+
+    Parameters
+    ----------
+    theory
+        C_l by name from l = 0, uK_CMB^2, up to `lmax` or beyond, as the spectra of a lensed CMB are.
+    n_stokes
+        1 for T, 3 for T, E, B.
+    fwhm_arcmin
+        FWHM of the map's Gaussian beam, arcmin.
+    lmax
+        Band-limit of the result.
+
+    Returns
+    -------
+    Cl
+        ``(n_stokes, lmax + 1)``, uK_CMB^2.
+
+    Raises
+    ------
+    ValueError
+        Where the theory ends below `lmax`.
+    """
+    if len(theory["TT"]) <= lmax:
+        raise ValueError(f"theory ends at l = {len(theory['TT']) - 1}: compute it to lmax {lmax}")
+    beam = gaussian_beam(fwhm_arcmin, lmax)
+    return np.array([theory[name][: lmax + 1] * beam**2 for name in SPECTRA[:n_stokes]])
 
 
 def wiener(alm: Alm, *, signal: Cl, residual: Cl) -> WienerResult:
