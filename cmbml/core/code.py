@@ -277,25 +277,46 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
 
 def _loop(names: _Names, name: str) -> str:
     """Find which method of the walk a class or its bases override."""
+    return _overridden(names, name) or _LOOPS[0]
+
+
+def _overridden(names: _Names, name: str) -> str | None:
+    """The same, or None where they override none of them."""
     node = names.class_named(name)
     if node is None:
-        return _imported_loop(names, name)
+        return _overridden_elsewhere(_dotted(names, ast.Name(name)))
     own = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
     for method in reversed(_LOOPS):
         if method in own:
             return method
-    return next((_loop(names, base.id) for base in node.bases if isinstance(base, ast.Name)), _LOOPS[0])
+    found = (_overridden_by_base(names, name, base) for base in node.bases)
+    return next((method for method in found if method), None)
 
 
-def _imported_loop(names: _Names, name: str) -> str:
-    """The same for a base class from another module; what the machinery's own does is the default."""
-    node = names.imports.get(name)
-    source = _absolute(names.module, node) if isinstance(node, ast.ImportFrom) else ""
-    file = None if source.startswith(MACHINERY) else _module_file(source)
-    return _LOOPS[0] if file is None else _loop(_Names(source, _parse(file)), _original(node, name))
+def _overridden_by_base(names: _Names, name: str, base: ast.expr) -> str | None:
+    if isinstance(base, ast.Name) and base.id != name:
+        return _overridden(names, base.id)
+    return _overridden_elsewhere(_dotted(names, base))
 
 
-def _original(node: ast.AST | None, name: str) -> str:
-    """Name under which something was imported."""
-    aliases = node.names if isinstance(node, ast.ImportFrom) else []
-    return next((alias.name for alias in aliases if alias.asname == name), name)
+def _overridden_elsewhere(path: str) -> str | None:
+    """The same for a class of another module; what the machinery's own does is the default."""
+    module, _, name = path.rpartition(".")
+    ours = f"{module}.".startswith(tuple(f"{part}." for part in MACHINERY))
+    file = None if ours else _module_file(module)
+    return None if file is None else _overridden(_Names(module, _parse(file)), name)
+
+
+def _dotted(names: _Names, node: ast.expr) -> str:
+    """Dotted path of what ``Base``, ``module.Base`` or ``Base[T]`` is; empty where nothing imports it."""
+    if isinstance(node, ast.Subscript):
+        return _dotted(names, node.value)
+    if isinstance(node, ast.Attribute):
+        owner = _dotted(names, node.value)
+        return f"{owner}.{node.attr}" if owner else ""
+    name = node.id if isinstance(node, ast.Name) else ""
+    statement = names.imports.get(name, names.imports.get("*"))
+    if statement is None:
+        return ""
+    given = next((a.name for a in statement.names if a.asname == name), name)
+    return f"{_absolute(names.module, statement)}.{given}" if isinstance(statement, ast.ImportFrom) else given
