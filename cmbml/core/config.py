@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError, create_model
 from cmbml.core.coverage import split_names
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
 from cmbml.core.instruments import read_bands, table_path
-from cmbml.core.pipeline import AssetIn, Pipeline, Stage, load_pipeline
+from cmbml.core.namer import tags_in
+from cmbml.core.pipeline import AssetIn, AssetOut, Pipeline, Stage, load_pipeline
 from cmbml.core.repository import PARAMS, PIPELINE, find_root
 from cmbml.core.schema import Params
 from cmbml.core.split import Split
@@ -72,6 +73,11 @@ class Config:
     def inputs(self, stage: Stage) -> dict[str, AssetIn]:
         """Inputs of a stage that the parameters switch on, by name."""
         return {name: asset for name, asset in stage.assets_in.items() if self.holds(asset.when)}
+
+    def choices(self, stage: Stage, asset: AssetOut) -> dict[str, tuple[Any, ...]]:
+        """Values of the tags that tell the files of one simulation apart."""
+        known = {"freq": self.params.instrument.freqs, "epoch": stage.epochs, "field": asset.fields}
+        return {tag: values for tag, values in known.items() if tag in tags_in(asset.path_template)}
 
     def holds(self, when: Mapping[str, Any]) -> bool:
         """Whether parameters have the values of a condition `when`."""

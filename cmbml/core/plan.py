@@ -18,7 +18,7 @@ from cmbml.core.config import Config, resolve
 from cmbml.core.coverage import is_wanted, split_names
 from cmbml.core.errors import DataError, PipelineError
 from cmbml.core.handlers import get_handler
-from cmbml.core.namer import Namer, sim_tag, tags_in
+from cmbml.core.namer import Namer, sim_tag
 from cmbml.core.pipeline import THE_METHOD, AssetOut, Stage
 from cmbml.core.raw import raw_digests
 from cmbml.core.repository import LOCAL
@@ -320,16 +320,11 @@ class Plan:
         return self._templates[portion]
 
     def _expand(self, stage: Stage, asset: AssetOut, fixed: dict[str, Any]) -> list[Path]:
-        choices: dict[str, tuple[Any, ...]] = {
-            "freq": self.config.params.instrument.freqs,
-            "epoch": stage.epochs,
-            "field": asset.fields,
-        }
-        loops = [tag for tag in choices if tag in tags_in(asset.path_template)]
+        choices = self.config.choices(stage, asset)
         namer = self._namer(stage)
         return [
-            namer.path(asset.path_template, **fixed, **dict(zip(loops, values, strict=True)))
-            for values in product(*(choices[tag] for tag in loops))
+            namer.path(asset.path_template, **fixed, **dict(zip(choices, values, strict=True)))
+            for values in product(*choices.values())
         ]
 
     def _namer(self, stage: Stage) -> Namer:
