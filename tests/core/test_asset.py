@@ -3,8 +3,22 @@ import pickle
 
 import pytest
 
+import cmbml
 from cmbml.core import BaseStageExecutor, generator
-from cmbml.core.errors import DirectionError, UndeclaredError
+from cmbml.core.errors import CmbmlError, DirectionError, NamerError, UndeclaredError
+from tests.conftest import ROOT
+
+FIELDS = """\
+  fields:
+    executor: toy.NumberExecutor
+    dir_name: fields
+    epochs: [5, 10]
+    assets_out:
+      fields:
+        handler: Text
+        path_template: "{root}/{dataset}/{stage}/{split}/{sim}/{epoch}_{field}.txt"
+        fields: [a, b]
+"""
 
 
 @pytest.fixture
@@ -142,3 +156,55 @@ def test_only_the_population_in_hand_can_be_read(toy):
 
 def test_generators_belong_to_one_simulation():
     assert generator(1, "a", 0, "x").random() != generator(1, "a", 1, "x").random()
+
+
+@pytest.mark.parametrize(
+    ("output", "tags", "told"),
+    [
+        (
+            "observations.obs",
+            {"split": "test", "sim": 33, "freq": "100"},
+            "no simulation 33 of split 'test': it has 6, 0 to 5",
+        ),
+        ("observations.obs", {"split": "test", "sim": -1, "freq": "100"}, "no simulation -1 of split 'test'"),
+        ("observations.obs", {"split": "test", "sim": "sim0006", "freq": "100"}, "no simulation sim0006"),
+        (
+            "observations.obs",
+            {"split": "test", "sim": 0, "freq": "145"},
+            "no freq '145': it has 30, 44, 70, 100",
+        ),
+        ("observations.obs", {"split": "sky", "sim": 0, "freq": "100"}, "the splits are train, valid, test"),
+        ("patch_nn_samples.sample", {"split": "shifted", "sim": 0}, "the splits are train, valid$"),
+        (
+            "comparison.metrics",
+            {"method": "nlic", "split": "test", "sim": 0},
+            "no method 'nlic': it has nilc, hilc",
+        ),
+    ],
+)
+def test_what_will_never_be_there_is_told_from_what_is_not_made_yet(output, tags, told):
+    stage, name = output.split(".")
+    asset = getattr(cmbml.open(ROOT)[stage], name)
+    with pytest.raises(CmbmlError, match=told):
+        asset.at(**tags)
+
+
+def test_there_is_what_is_planned(toy):
+    toy.append("pipeline/toy.yaml", FIELDS)
+    fields = cmbml.open(toy.root)["fields"].fields
+    assert fields.at(split="test", sim=2, epoch=5, field="a").path.name == "5_a.txt"
+    assert fields.at(split="test", sim="sim0002", epoch="5", field="b").path.parent.name == "sim0002"
+    with pytest.raises(NamerError, match="asset 'fields' has no epoch '4': it has 5, 10"):
+        fields.at(split="test", sim=2, epoch=4, field="a")
+    with pytest.raises(NamerError, match="has no field 'c': it has a, b"):
+        fields.at(split="test", sim=2, epoch=5, field="c")
+
+
+def test_a_stage_is_told_as_well(make):
+    total = make("Total")
+    with total.name_tracker.set_context("split", "test"):
+        assert total.in_double.at(sim=2)
+        with pytest.raises(
+            NamerError, match="asset 'double' has no simulation 3 of split 'test': it has 3, 0 to 2"
+        ):
+            total.in_double.at(sim=3)

@@ -96,6 +96,38 @@ def test_loop_and_code_follow_a_base_class_from_elsewhere(toy):
     assert "toy_base" in code.modules
 
 
+@pytest.mark.parametrize(
+    ("imports", "base"),
+    [
+        ("import toy_base", "toy_base.TotalExecutor"),
+        ("import toy_base as base", "base.TotalExecutor"),
+        ("import toy_package.inner", "toy_package.inner.TotalExecutor"),
+        ("import toy_package.inner as inner", "inner.TotalExecutor"),
+        ("import toy_package", "toy_package.Total"),
+        ("from toy_package import inner", "inner.TotalExecutor"),
+        ("from toy_package import Total", "Total"),
+        ("from toy_base import *", "TotalExecutor"),
+        ("import toy_base", "toy_base.Shared, toy_base.TotalExecutor"),
+        ("import toy_base", "toy_base.TotalExecutor[int]"),
+        ("import toy_base\nfrom toy_base import TotalExecutor as Mine", "Mine"),
+    ],
+)
+def test_the_loop_of_a_base_is_found_however_it_is_written(toy, imports, base):
+    text = (toy.root / "toy.py").read_text() + "\n\nclass Shared:\n    pass\n"
+    toy.write("toy_base.py", text)
+    (toy.root / "toy_package").mkdir()
+    toy.write("toy_package/inner.py", text)
+    toy.write("toy_package/__init__.py", "from .inner import TotalExecutor as Total\n")
+    toy.write("toy.py", f"{imports}\n\n\nclass Mine({base}):\n    pass\n")
+    assert code_of("toy.Mine").loop == "process_split"
+
+
+@pytest.mark.parametrize("base", ["core.BaseStageExecutor", "nowhere.Base", "make_base()"])
+def test_a_base_without_a_loop_leaves_the_default(toy, base):
+    toy.write("toy.py", f"import cmbml.core as core\n\n\nclass Mine({base}):\n    pass\n")
+    assert code_of("toy.Mine").loop == "process_sim"
+
+
 def test_a_function_has_code_too():
     """The report is as old as the code that builds it."""
     code = code_of("cmbml.report.build.leaderboard")

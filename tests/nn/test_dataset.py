@@ -52,3 +52,12 @@ def test_mistakes_are_one_line(data):
     with pytest.raises(CmbmlError, match=r"obs_30.fits: no such file: run the stage that makes it"):
         cmbml.torch_dataset("train", data.config.root)[20]
     assert len(FileSamples((), (), 1)) == 0
+
+
+def test_they_are_shown_in_one_short_line(data):
+    skies = cmbml.torch_dataset("train", data.config.root)
+    last = skies.names[-1]
+    assert repr(skies) == f"<SkyDataset: {len(skies)} samples, train/sim0000 to {last}, 9 bands, nside 16>"
+    prepared = FileSamples(skies.names, skies.cmbs, 1)
+    assert repr(prepared) == f"<FileSamples: {len(skies)} samples, train/sim0000 to {last}, 1 rows of target>"
+    assert repr(FileSamples((), (), 1)) == "<FileSamples: 0 samples, 1 rows of target>"

@@ -1,6 +1,6 @@
 """Assets: classes of files, read or written through a handler, never both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from cmbml.core.errors import DirectionError, NamerError, UndeclaredError, did_you_mean
 from cmbml.core.handlers import get_handler
 from cmbml.core.handlers.base import AssetHandler
-from cmbml.core.spec.namer import Namer, tags_in
+from cmbml.core.spec.namer import Namer, sim_tag, tags_in
 
 Direction = Literal["in", "out"]
 Writer = Callable[[AssetHandler, Path, Any, dict[str, Any]], None]
@@ -58,12 +58,18 @@ class Reach:
         Names of the splits; empty where the input is not kept apart by split.
     remedy
         The line to add, and to which file.
+    n_sims
+        Number of simulations by split.
+    choices
+        Values of other tags that there are files of.
     pinned
         The one split that the input always comes from, in whole.
     """
 
     splits: tuple[str, ...]
     remedy: str
+    n_sims: Mapping[str, int]
+    choices: Mapping[str, tuple[Any, ...]]
     pinned: str | None = None
 
 
@@ -179,6 +185,10 @@ class Asset:
         return self._namer.path(self.template, **values)
 
     def _check_reach(self, reach: Reach, values: dict[str, Any]) -> None:
+        self._check_declared(reach, values)
+        self._check_choices(reach, {**self._namer.context, **values})
+
+    def _check_declared(self, reach: Reach, values: dict[str, Any]) -> None:
         context = self._namer.context
         split = values.get("split", context.get("split"))
         if split is not None and reach.splits and split not in reach.splits:
@@ -191,6 +201,24 @@ class Asset:
                     f"input '{self.name}' of {tag} '{values[tag]}' is read while '{context[tag]}' is made: "
                     "override process_split to read several simulations, or pin the input's split"
                 )
+
+    def _check_choices(self, reach: Reach, values: dict[str, Any]) -> None:
+        """Refuse what no run will ever make, and say what there is."""
+        for tag, known in reach.choices.items():
+            names = [str(value) for value in known]
+            if tag in values and str(values[tag]) not in names:
+                raise NamerError(
+                    f"asset '{self.name}' has no {tag} '{values[tag]}': it has {', '.join(names) or 'none'}"
+                )
+        split, sim = values.get("split"), values.get("sim")
+        count = reach.n_sims.get(str(split))
+        if "sim" not in tags_in(self.template) or sim is None or count is None:
+            return
+        if sim not in range(count) and sim not in map(sim_tag, range(count)):
+            raise NamerError(
+                f"asset '{self.name}' has no simulation {sim} of split '{split}': "
+                f"it has {count}, 0 to {count - 1}"
+            )
 
 
 def _expect(direction: Direction, wanted: Direction, what: str) -> None:

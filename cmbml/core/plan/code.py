@@ -488,27 +488,43 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
 
 def _loop(source: _Source, name: str) -> str:
     """Find which method of the walk a class or its bases override; the machinery's own does not count."""
+    return _overridden(source, name) or _LOOPS[0]
+
+
+def _overridden(source: _Source, name: str) -> str | None:
+    """The same, or None where they override none of them."""
     node = source.class_named(name)
     if node is None:
-        return _LOOPS[0]
+        return _overridden_elsewhere(source, name)
     own = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
     for method in reversed(_LOOPS):
         if method in own:
             return method
-    loops = (_loop(*found) for base in node.bases if (found := _base_class(source, base)))
-    return next(loops, _LOOPS[0])
+    found = (_overridden_by_base(source, name, base) for base in node.bases)
+    return next((method for method in found if method), None)
 
 
-def _base_class(source: _Source, base: ast.expr) -> tuple[_Source, str] | None:
-    """Module and name of a base class, written `Base` or `module.Base`; None for the machinery's."""
-    spelt = ast.unparse(base)
-    if source.class_named(spelt) is not None:
-        return source, spelt
-    for node in source.imports.get(_base_name(base), []):
+def _overridden_by_base(source: _Source, name: str, base: ast.expr) -> str | None:
+    """The same for a base class, written `Base`, `module.Base` or `Base[T]`."""
+    spelt = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
+    # A class may have the name of the one that it extends.
+    here = spelt != name and source.class_named(spelt) is not None
+    return _overridden(source, spelt) if here else _overridden_elsewhere(source, spelt)
+
+
+def _overridden_elsewhere(source: _Source, spelt: str) -> str | None:
+    """The same for a class that is imported."""
+    for node in (*source.imports.get(spelt.partition(".")[0], []), *source.imports.get("*", [])):
         for name, target in _bindings(source, node).items():
-            if spelt == name or spelt.startswith(f"{name}."):
+            if name == "*":
+                module, path = target.module, spelt
+            elif spelt == name or spelt.startswith(f"{name}."):
                 inner = [target.attribute] if target.attribute else []
-                *module, last = [target.module, *inner, *spelt.removeprefix(name).split(".")[1:]]
-                found = None if _is_machinery(target.module) else _source(".".join(module))
-                return None if found is None else (found, last)
+                module = target.module
+                path = ".".join([*inner, *spelt.removeprefix(name).split(".")[1:]])
+            else:
+                continue
+            found = None if _is_machinery(module) else _source(module)
+            if found is not None and path and (method := _overridden(found, path)):
+                return method
     return None

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from cmbml.core.plan.code import Code, code_of
 from cmbml.core.spec.config import Config
-from cmbml.core.spec.namer import Namer, sim_tag, tags_in
+from cmbml.core.spec.namer import Namer, sim_tag
 from cmbml.core.spec.pipeline import AssetOut, Stage
 from cmbml.core.spec.roles import CLEANED
 
@@ -159,16 +159,11 @@ class Pieces:
 
     def expand(self, stage: Stage, asset: AssetOut, fixed: dict[str, Any]) -> list[Path]:
         """Paths of an output for all values of the tags that `fixed` leaves open."""
-        choices: dict[str, tuple[Any, ...]] = {
-            "freq": self.config.params.instrument.freqs,
-            "epoch": stage.epochs,
-            "field": asset.fields,
-        }
-        loops = [tag for tag in choices if tag in tags_in(asset.path_template)]
+        choices = self.config.choices(stage, asset)
         namer = self._namer(stage)
         return [
-            namer.path(asset.path_template, **fixed, **dict(zip(loops, values, strict=True)))
-            for values in product(*(choices[tag] for tag in loops))
+            namer.path(asset.path_template, **fixed, **dict(zip(choices, values, strict=True)))
+            for values in product(*choices.values())
         ]
 
     def _namer(self, stage: Stage) -> Namer:

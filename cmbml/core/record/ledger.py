@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from cmbml.core.errors import DataError
@@ -236,7 +236,8 @@ class Ledger:
         journalled = [record.entry for record in self.journal.last.values()]
         owned = {path for entry in (*self._finalised.values(), *journalled) for path in entry.files}
         for path in owned - {path for entry in wanted for path in entry.files}:
-            remove(self.root / path, self.folder)
+            if self._is_ours(path):
+                remove(self.root / path, self.folder)
         # Nobody else writes here while the portion is closed: what is unfinished was left by the dead.
         for folder, _, names in os.walk(self.folder):
             for name in names:
@@ -244,6 +245,18 @@ class Ledger:
                     remove(Path(folder, name), self.folder)
         kept = {entry.fingerprint for entry in wanted}
         self._remember(entry for entry in self._finalised.values() if entry.fingerprint not in kept)
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether a file that is no longer wanted may be removed: manifests come with the data of others."""
+        folder = self.folder.relative_to(self.root)
+        inner = PurePath(name)
+        if ".." in inner.parts or not inner.is_relative_to(folder):
+            return False
+        path = self.root / inner
+        if not (path.is_symlink() or path.is_file()):
+            return False
+        # A link on the way would lead to another folder.
+        return path.parent.resolve() == self.folder.resolve() / inner.parent.relative_to(folder)
 
     def _remember(self, dropped: Iterable[Entry]) -> None:
         """Keep the entries that the manifest loses: their files may still be in the DVC cache."""

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import BinaryIO
 
 # Length of the note that a holder leaves in the file, at its first byte times this.
 _NOTE = 128
-# The struct flock of fcntl(2): type, whence, start, length, process.
+# The struct flock of fcntl(2) on Linux: type, whence, start, length, process.
 _FLOCK = struct.Struct("hhqqi0q")
 
 _PR_SET_PDEATHSIG = 1
@@ -68,6 +69,8 @@ def hold(
 
 def _holder(file: BinaryIO, first: int, count: int) -> str:
     """Who holds a lock in the way, by the note that it left."""
+    if sys.platform != "linux":
+        return "another process"
     question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
     _, _, start, _, _ = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, question))
     try:

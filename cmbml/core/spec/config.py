@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, ProblemsError, did_you_mean
 from cmbml.core.spec.instruments import read_bands, table_path
+from cmbml.core.spec.namer import tags_in
 from cmbml.core.spec.params import Params
-from cmbml.core.spec.pipeline import AssetIn, Pipeline, Stage, load_pipeline
+from cmbml.core.spec.pipeline import AssetIn, AssetOut, Pipeline, Stage, load_pipeline
 from cmbml.core.spec.repository import PARAMS, PIPELINE, find_root
 from cmbml.core.spec.roles import CLEANED
 from cmbml.core.spec.split import Split
@@ -114,6 +115,11 @@ class Config:
     def inputs(self, stage: Stage) -> dict[str, AssetIn]:
         """Inputs of a stage that the parameters switch on, by name."""
         return {name: asset for name, asset in stage.assets_in.items() if self.holds(asset.when)}
+
+    def choices(self, stage: Stage, asset: AssetOut) -> dict[str, tuple[Any, ...]]:
+        """Values of the tags that tell the files of one simulation apart."""
+        known = {"freq": self.params.instrument.freqs, "epoch": stage.epochs, "field": asset.fields}
+        return {tag: values for tag, values in known.items() if tag in tags_in(asset.path_template)}
 
     def holds(self, when: Mapping[str, Any]) -> bool:
         """Whether parameters have the values of a condition `when`."""

@@ -6,7 +6,7 @@ from cmbml.core.errors import UndeclaredError, did_you_mean
 from cmbml.core.files.asset import Asset, Reach, Writer, write_now
 from cmbml.core.spec.config import Config
 from cmbml.core.spec.namer import Namer, tags_in
-from cmbml.core.spec.pipeline import THE_METHOD, AssetIn, Stage
+from cmbml.core.spec.pipeline import THE_METHOD, AssetIn, AssetOut, Stage
 from cmbml.core.spec.repository import LOCAL
 from cmbml.core.spec.split import Split
 from cmbml.core.stage.sealed import Access, StageConfig
@@ -162,13 +162,15 @@ class BaseStageExecutor(metaclass=_Sealing):
             self.name_tracker,
             tags={tag: value for tag, value in tags.items() if value is not None},
             fields=origin.fields,
-            reach=self._reach(asset, origin.path_template),
+            reach=self._reach(asset, producer, origin),
         )
 
-    def _reach(self, asset: AssetIn, template: str) -> Reach:
+    def _reach(self, asset: AssetIn, producer: Stage, origin: AssetOut) -> Reach:
         declared = (asset.split,) if asset.split else self._config.split_names(self.stage)
         return Reach(
-            splits=declared if "split" in tags_in(template) else (),
+            splits=declared if "split" in tags_in(origin.path_template) else (),
             remedy=f"add the split to 'splits' of stage '{self.stage.key}' in {self.stage.file}",
+            n_sims={name: split.n_sims for name, split in self._config.every_split.items()},
+            choices=self._config.choices(producer, origin),
             pinned=asset.split,
         )

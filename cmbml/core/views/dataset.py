@@ -8,8 +8,8 @@ from cmbml.core.errors import PipelineError, did_you_mean
 from cmbml.core.files.asset import Asset, Reach
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import Config, load_config
-from cmbml.core.spec.namer import Namer
-from cmbml.core.spec.pipeline import Stage
+from cmbml.core.spec.namer import Namer, tags_in
+from cmbml.core.spec.pipeline import AssetOut, Stage
 from cmbml.core.spec.split import Split
 
 
@@ -82,11 +82,26 @@ class StageData:
         context = {"dataset": self._config.dataset, "stage": self._stage.dir_name}
         context |= {"working": self._stage.working} if self._stage.working else {}
         namer = Namer(self._config.root, context)
-        reach = Reach(
-            tuple(self._config.every_split), f"the splits are {', '.join(self._config.every_split)}"
-        )
         out = outputs[name]
-        return Asset(name, out.path_template, out.handler, "in", namer, fields=out.fields, reach=reach)
+        return Asset(
+            name, out.path_template, out.handler, "in", namer, fields=out.fields, reach=self._reach(out)
+        )
+
+    def _reach(self, out: AssetOut) -> Reach:
+        """What there is of an output: a stage that stands in makes the same files, for other splits."""
+        config = self._config
+        makers = (self._stage, *config.pipeline.stand_ins(self._stage.key))
+        made = {name for maker in makers for name in config.split_names(maker)}
+        splits = tuple(name for name in config.every_split if name in made)
+        choices = config.choices(self._stage, out)
+        if "method" in tags_in(out.path_template):
+            choices["method"] = config.estimates
+        return Reach(
+            splits=splits,
+            remedy=f"the splits are {', '.join(splits)}",
+            n_sims={name: config.every_split[name].n_sims for name in splits},
+            choices=choices,
+        )
 
     def __repr__(self) -> str:
         made = (f"{name} ({self._stage.assets_out[name].handler})" for name in dir(self))

@@ -45,6 +45,10 @@ class SkyDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        bands = len(self.bands[0]) if self.bands else 0
+        return f"<SkyDataset: {_first_to_last(self.names)}, {bands} bands, nside {self.nside}>"
+
     def __getitem__(self, index: int) -> Sample:
         features = [_float32(ref.read(nside=self.nside).values) for ref in self.bands[index]]
         cmb = self.cmbs[index].read().values
@@ -107,6 +111,9 @@ class FileSamples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        return f"<FileSamples: {_first_to_last(self.names)}, {self.n_target} rows of target>"
+
     def __getitem__(self, index: int) -> Sample:
         rows = _float32(self.files[index].read())
         if not torch.isfinite(rows).all():
@@ -114,6 +121,12 @@ class FileSamples(Dataset[Sample]):
                 f"{self.names[index]}: its sample has values that are not finite: look at its maps"
             )
         return Sample(self.names[index], rows[: -self.n_target], rows[-self.n_target :])
+
+
+def _first_to_last(names: tuple[str, ...]) -> str:
+    """How many samples there are, and which: there may be thousands."""
+    which = f", {names[0]} to {names[-1]}" if names else ""
+    return f"{len(names)} samples{which}"
 
 
 def target_map(cmb: Alm, nside: int, fwhm_arcmin: float, lmax: int) -> Map:
