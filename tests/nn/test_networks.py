@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from cmbml.analysis.reporting.executors.pages import training_figures
 from cmbml.core.engine import Engine
 from cmbml.core.errors import CmbmlError, ConfigError, DataError
 from cmbml.core.handlers import get_handler
@@ -167,6 +168,12 @@ def test_methods_run_and_learn(data, method):
     assert np.isfinite(cleaned.values).all()
     curve = get_handler("Csv").read(data.config.root / f"plots/{method}_training.csv")
     assert curve[-1]["train"] < curve[0]["train"]
+
+
+@pytest.mark.parametrize("method", ["cmbnncs", "patch_nn"])
+def test_the_page_of_a_network_shows_its_training(data, method):
+    (chart,) = training_figures(Plan(data.config), data, method)
+    assert chart.alt == f"Loss by epoch, stage {method}_training"
 
 
 def test_targets_and_features_are_what_they_say(data):
