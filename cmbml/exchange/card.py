@@ -5,16 +5,17 @@ It is written from the parameters and the manifests alone, so the same data give
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import temporary_path
 from cmbml.core.plan import Plan
 from cmbml.core.repository import MANIFEST
+from cmbml.core.schema import Params
 from cmbml.core.trace import Folder
 from cmbml.core.units import Portion
 from cmbml.core.yamlio import dump_yaml
 from cmbml.exchange.catalogue import Source, load_catalogue
+from cmbml.sky.foreground_facts import foreground_facts, foreground_limits
 
 CARDS = "cards"
 _SHOWN = ("cosmology", "cmb", "foregrounds", "noise", "mask", "populations")
@@ -128,9 +129,8 @@ def _content(parts: list[tuple[Portion, Folder]]) -> Iterator[str]:
     yield f"{total} bytes in all, manifests not counted. `dvc.lock` has the same checksums."
 
 
-def _limits(params: Any) -> Iterator[str]:
-    if params.foregrounds.model != "pysm3":
-        yield "The Galaxy is procedural: like the real one in its statistics, not in its places."
+def _limits(params: Params) -> Iterator[str]:
+    yield from foreground_limits(foreground_facts(params.foreground_models(), params.foregrounds.presets))
     if params.cmb.kind == "gaussian":
         yield "The CMB is a Gaussian draw from lensed spectra: it has no lensing correlations."
     if params.instrument.fields == "T":
