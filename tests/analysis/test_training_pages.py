@@ -15,7 +15,6 @@ TINY = {
     "patch_nn.depth": 1,
     "patch_nn.margin": 2,
     "patch_nn.patches_per_sim": 5,
-    "patch_nn.fwhm_arcmin": 300.0,
 }
 
 

@@ -14,6 +14,9 @@ from test_pyilc_run import checkout
 
 from cmbml.cli import main
 from cmbml.core.handlers import get_handler
+from cmbml.methods.cleaning import names
+from cmbml.methods.cleaning.executors.cleaning import METHODS, WIENER
+from cmbml.methods.cleaning.executors.networks import NETWORKS
 from cmbml.methods.nilc.nilc import nuisance_covariance
 from cmbml.methods.nilc.seds import mixing_columns
 from cmbml.sky import sht
@@ -29,6 +32,13 @@ NAMES = {"30": "LFI_SkyMap_030_16_R3.00_full.fits"} | {
     name: f"HFI_SkyMap_{name}_32_R3.01_full.fits" for name in BANDS if name != "30"
 }
 ELL = np.arange(LMAX + 1)
+
+
+def test_help_names_every_method(capsys):
+    assert set(names.NAMES) == {*METHODS, WIENER, *NETWORKS}
+    with pytest.raises(SystemExit):
+        main(["clean", "--help"])
+    assert ", ".join(names.NAMES) in " ".join(capsys.readouterr().out.split())
 
 
 def draw(seed):

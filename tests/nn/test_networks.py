@@ -130,7 +130,6 @@ SIZES = {
     "cmbnncs__architecture": "unet5",
     "cmbnncs__channels": 2,
     "cmbnncs__epochs": 2,
-    "cmbnncs__fwhm_arcmin": 300.0,
     "instrument__nside": 32,
     "patch_nn__epochs": 2,
     "patch_nn__init": 2,
@@ -138,7 +137,6 @@ SIZES = {
     "patch_nn__margin": 2,
     "patch_nn__patches_per_sim": 5,
     "patch_nn__processes": 2,
-    "patch_nn__fwhm_arcmin": 300.0,
 }
 STAGES = {
     "cmbnncs": ("cmbnncs_scale", "cmbnncs_samples", "cmbnncs_training", "cmbnncs_prediction", "cmbnncs"),

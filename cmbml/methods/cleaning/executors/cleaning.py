@@ -18,7 +18,8 @@ from cmbml.methods.cleaning import methods as pure
 from cmbml.methods.cleaning.executors.bands import MapReader, Observed
 from cmbml.methods.cleaning.executors.networks import NETWORKS
 from cmbml.methods.cleaning.executors.order import Order
-from cmbml.methods.cleaning.methods import Channels, Cleaned, Method, settings_of
+from cmbml.methods.cleaning.methods import Channels, Cleaned, Method, Target, settings_of
+from cmbml.methods.cleaning.names import NAMES
 from cmbml.methods.pyilc.params import PyilcParams
 from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings
 from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, map2alm
@@ -29,9 +30,10 @@ FIELDS = {"T": ("T",), "TQU": ("T", "E", "B")}
 PACKAGES = ("cmbml", "numpy", "ducc0")
 
 
-def _clean_pyilc(channels: Channels, settings: PyilcParams, lmax: int, _: Any, threads: int) -> Cleaned:
+def _clean_pyilc(channels: Channels, settings: PyilcParams, target: Target, _: Any, threads: int) -> Cleaned:
     from cmbml.methods.pyilc.executors import find_checkout, run_pyilc
 
+    lmax = target.lmax
     checkout = find_checkout(settings.checkout)
     maps = alm2map(channels.alms[:, None], nside_for(lmax), threads=threads)
     sky = run_pyilc(
@@ -39,6 +41,7 @@ def _clean_pyilc(channels: Channels, settings: PyilcParams, lmax: int, _: Any, t
         [SkyMap(row, "uK_CMB", fwhm, lmax) for row, fwhm in zip(maps, channels.fwhm_arcmin, strict=True)],
         settings,
         freq_ghz=channels.freq_ghz,
+        fwhm_out=target.fwhm_arcmin,
         lmax=lmax,
         threads=threads,
     )
@@ -140,7 +143,7 @@ class Cleaning:
         self.folder = folder
         self.warnings: list[str] = []
         if order.method not in METHODS:
-            hint = did_you_mean(order.method, [*METHODS, WIENER, *NETWORKS])
+            hint = did_you_mean(order.method, NAMES)
             raise ConfigError(f"clean: no method '{order.method}': {hint}")
         if order.lmax < 2 or order.fwhm_arcmin <= 0:
             raise ConfigError("clean: --lmax must be 2 or more, and --fwhm above 0")
@@ -166,10 +169,8 @@ class Cleaning:
     def _settings(self) -> Any:
         chosen = {name: yaml.safe_load(text) for name, text in self.order.settings.items()}
         fwhm, lmax = self.order.fwhm_arcmin, self.order.lmax
-        # fwhm_arcmin of the settings is that of the result, of the model that of its bands
-        learned = {key: value for key, value in self.learned_with.items() if key != "fwhm_arcmin"}
         try:
-            settings = settings_of(self.method, fwhm_arcmin=fwhm, lmax=lmax, learned=learned, chosen=chosen)
+            settings = settings_of(self.method, lmax=lmax, learned=self.learned_with, chosen=chosen)
         except ValidationError as error:
             detail = error.errors()[0]
             raise ConfigError(f"--set {'.'.join(map(str, detail['loc']))}: {detail['msg']}") from None
@@ -214,6 +215,7 @@ class Cleaning:
         )
 
     def _clean(self, observed: list[Observed]) -> Iterator[Cleaned]:
+        target = Target(self.order.fwhm_arcmin, self.order.lmax)
         learned: Any = [None] * len(FIELDS[self.order.fields])
         if self.order.model is not None:
             learned = get_handler("NumpyMap").read(self.folder / self.order.model)
@@ -225,9 +227,7 @@ class Cleaning:
                 raise ValueError(
                     f"--model holds {len(learned)} fields: clean --fields T, or learn it on T, Q, U"
                 )
-            yield self.method.clean(
-                channels, self.settings, self.order.lmax, learned[number], self.order.threads
-            )
+            yield self.method.clean(channels, self.settings, target, learned[number], self.order.threads)
 
     def _path(self, name: str) -> Path:
         return self.order.beside(self.folder, name)
