@@ -170,7 +170,7 @@ def response(data: Dataset) -> list[float]:
     lmax, nside = params.instrument.lmax, params.instrument.nside
 
     def clean(alms: Alm) -> Alm:
-        shared = {"fwhm_arcmin": beams, "lmax": lmax}
+        shared = {"fwhm_arcmin": beams, "fwhm_out": params.analysis.fwhm_arcmin, "lmax": lmax}
         base = configured_nilc(
             alms, params.nilc_regularised, freq_ghz=freqs, learned=learned["nilc_covariance"][0], **shared
         )

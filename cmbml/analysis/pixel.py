@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from cmbml.analysis.metric import ALL, MASKED, SCORED, Metric
 from cmbml.sky.sht import Map, nside_of
+from cmbml.sky.skymap import is_unseen
 
 METRICS: dict[str, Metric] = {
     "mae": Metric("MAE", "µK", False, "Σ w |d| / Σ w: mean absolute difference"),
@@ -128,8 +129,7 @@ def check_fields(estimate: Map, truth: Map, mask: Map) -> None:
         raise ValueError("the mask has no positive weight or has negative ones: weights lie in [0, 1]")
     seen = mask > 0
     for name, sky in (("estimate", estimate), ("truth", truth)):
-        # NaN fails any comparison.
-        bad = seen & ~((sky >= 0.5 * hp.UNSEEN) & (sky < np.inf))
+        bad = seen & (~np.isfinite(sky) | is_unseen(sky))
         if bad.any():
             raise ValueError(f"the {name} has {int(bad.sum())} invalid pixels inside the mask")
 

@@ -25,7 +25,7 @@ from cmbml.sky.sht import (
     nside_of,
     resize_alm,
 )
-from cmbml.sky.skymap import SkyAlm, SkyMap
+from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
 
 BEAM_TOLERANCE = 1e-4
 """Relative excess of an input beam over the common one that passes for equal: below 1e-4 of the rms."""
@@ -200,7 +200,7 @@ def _check_grid(name: str, nside: int, lmax: int) -> None:
 
 
 def _check_pixels(sky: Map) -> None:
-    bad: Any = ~np.isfinite(sky) | (sky < 0.5 * hp.UNSEEN)
+    bad: Any = ~np.isfinite(sky) | is_unseen(sky)
     if bad.any():
         raise ValueError(
             f"the estimate has {int(bad.sum())} invalid pixels (NaN, inf or UNSEEN): "

@@ -2,7 +2,8 @@
 
 The perfect estimate is the truth itself, through `cmbml.analysis.postprocess`.  The noise floor is the best
 unbiased linear combination of the bands where there are no foregrounds at all: what is left is noise only,
-and no method that keeps the CMB whole can have less in their presence.
+and no linear method that keeps the CMB whole can have less in their presence, as long as the noise of all
+bands has one pattern on the sky: the weights depend on l alone.
 """
 
 import numpy as np

@@ -10,7 +10,10 @@ from cmbml.sky.sht import Map
 
 RESIDUAL_METRICS: dict[str, Metric] = {
     "multiplicative": Metric(
-        "multiplicative residual", "µK", False, "|g - 1| rms(t): CMB lost or gained, g = Σ w e t / Σ w t²"
+        "multiplicative residual",
+        "µK",
+        False,
+        "|g - 1| rms(t), g = Σ w e t / Σ w t²: CMB lost or gained, or correlated with the error by chance",
     ),
     "additive": Metric(
         "additive residual", "µK", False, "rms(e - g t): what does not follow the CMB, foregrounds and noise"

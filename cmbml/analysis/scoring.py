@@ -90,7 +90,7 @@ class Score:
     Attributes
     ----------
     metrics
-        Numbers by name: see `cmbml.analysis.tables.metric_name`.
+        Numbers by name: see `cmbml.analysis.metric.metric_name`.
     latitude
         Rows of ``field``, ``latitude_deg``, ``region`` and pixel metrics.
     bands

@@ -17,7 +17,7 @@ from cmbml.core.handlers import get_handler
 from cmbml.sky.inpaint import inpaint
 from cmbml.sky.pixwin import pixel_window, polarisation_window
 from cmbml.sky.sht import Alm, Map, almxfl, map2alm
-from cmbml.sky.skymap import MISSING, SkyMap
+from cmbml.sky.skymap import SkyMap, is_unseen
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class MapReader:
         return sky
 
     def _fill(self, band: BandFile, sky: SkyMap) -> Filled:
-        holes = (sky.values < MISSING) | self._masked(sky.nside)
+        holes = is_unseen(sky.values) | self._masked(sky.nside)
         try:
             filled = np.array([inpaint(row, hole) for row, hole in zip(sky.values, holes, strict=True)])
         except ValueError as error:
@@ -125,7 +125,7 @@ class MapReader:
             return None
         path = self.folder / self.order.mask
         weights = get_handler("HealpyMap").read(path, field=0, unit="1", allow_unseen=True).values[0]
-        return np.where(weights < MISSING, 0.0, weights)
+        return np.where(is_unseen(weights), 0.0, weights)
 
     def _masked(self, nside: int) -> Any:
         """Pixels of a resolution that the mask leaves out."""

@@ -20,7 +20,8 @@ from cmbml.core.record.git import commit
 from cmbml.core.spec.instruments import read_bands, table_path
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods import linear as pure
-from cmbml.methods.linear import Channels, Cleaned, Method, settings_of
+from cmbml.methods.linear import Channels, Cleaned, Method, Target, settings_of
+from cmbml.methods.registry import NAMES
 from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings
 from cmbml.sky.sht import Alm, alm2map, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
@@ -30,9 +31,10 @@ FIELDS = {"T": ("T",), "TQU": ("T", "E", "B")}
 PACKAGES = ("cmbml", "numpy", "ducc0")
 
 
-def _clean_pyilc(channels: Channels, settings: PyilcParams, lmax: int, _: Any, threads: int) -> Cleaned:
+def _clean_pyilc(channels: Channels, settings: PyilcParams, target: Target, _: Any, threads: int) -> Cleaned:
     from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
 
+    lmax = target.lmax
     checkout = find_checkout(settings.checkout)
     maps = alm2map(channels.alms[:, None], nside_for(lmax), threads=threads)
     sky = run_pyilc(
@@ -40,6 +42,7 @@ def _clean_pyilc(channels: Channels, settings: PyilcParams, lmax: int, _: Any, t
         [SkyMap(row, "uK_CMB", fwhm, lmax) for row, fwhm in zip(maps, channels.fwhm_arcmin, strict=True)],
         settings,
         freq_ghz=channels.freq_ghz,
+        fwhm_out=target.fwhm_arcmin,
         lmax=lmax,
         threads=threads,
     )
@@ -122,7 +125,7 @@ class Cleaning:
         self.folder = folder
         self.warnings: list[str] = []
         if order.method not in METHODS:
-            hint = did_you_mean(order.method, [*METHODS, WIENER, *NETWORKS])
+            hint = did_you_mean(order.method, NAMES)
             raise ConfigError(f"clean: no method '{order.method}': {hint}")
         if order.lmax < 2 or order.fwhm_arcmin <= 0:
             raise ConfigError("clean: --lmax must be 2 or more, and --fwhm above 0")
@@ -148,10 +151,8 @@ class Cleaning:
     def _settings(self) -> Any:
         chosen = {name: yaml.safe_load(text) for name, text in self.order.settings.items()}
         fwhm, lmax = self.order.fwhm_arcmin, self.order.lmax
-        # fwhm_arcmin of the settings is that of the result, of the model that of its bands
-        learned = {key: value for key, value in self.learned_with.items() if key != "fwhm_arcmin"}
         try:
-            settings = settings_of(self.method, fwhm_arcmin=fwhm, lmax=lmax, learned=learned, chosen=chosen)
+            settings = settings_of(self.method, lmax=lmax, learned=self.learned_with, chosen=chosen)
         except ValidationError as error:
             detail = error.errors()[0]
             raise ConfigError(f"--set {'.'.join(map(str, detail['loc']))}: {detail['msg']}") from None
@@ -196,6 +197,7 @@ class Cleaning:
         )
 
     def _clean(self, observed: list[Observed]) -> Iterator[Cleaned]:
+        target = Target(self.order.fwhm_arcmin, self.order.lmax)
         learned: Any = [None] * len(FIELDS[self.order.fields])
         if self.order.model is not None:
             learned = get_handler("NumpyMap").read(self.folder / self.order.model)
@@ -207,9 +209,7 @@ class Cleaning:
                 raise ValueError(
                     f"--model holds {len(learned)} fields: clean --fields T, or learn it on T, Q, U"
                 )
-            yield self.method.clean(
-                channels, self.settings, self.order.lmax, learned[number], self.order.threads
-            )
+            yield self.method.clean(channels, self.settings, target, learned[number], self.order.threads)
 
     def _path(self, name: str) -> Path:
         return self.order.beside(self.folder, name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from cmbml.core.engine.console import Add
 from cmbml.core.errors import ConfigError
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.methods.registry import NAMES
 
 
 def add_map_commands(add: Add, plan: Callable[[], Plan]) -> None:
@@ -27,9 +28,7 @@ def add_map_commands(add: Add, plan: Callable[[], Plan]) -> None:
 
 
 def _add_clean(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "method", help="nilc, nilc_regularised, hilc, hilc_plain, wiener, pyilc, cmbnncs or patch_nn"
-    )
+    parser.add_argument("method", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--maps", required=True, help="maps of the bands, as 'obs_{freq}.fits'")
     parser.add_argument("--instrument", default="", help="name of an instrument that ships, or an ECSV table")
     parser.add_argument(

@@ -129,16 +129,13 @@ def _profile(name: str, archives: list[Archive], nside: int) -> dict[str, Any]:
     lmax, fwhm = int(2.5 * nside), _FWHM_ARCMIN * _NSIDE / nside
     peaks = [max(2, int(lmax * part)) for part in (0.16, 0.47)]
     fine = [max(2 + i, int(lmax * part)) for i, part in enumerate((0.04, 0.16, 0.31, 0.55))]
-    method = {"fwhm_arcmin": fwhm}
     return {
         "dataset": name,
         "splits": {**dict.fromkeys(("train", "valid", "test", "shifted")), **splits},
         "instrument": {"nside": nside, "lmax": lmax, "table": "cmbml", "bands": None, "fields": "T"},
         "analysis": {"fwhm_arcmin": fwhm, "lmax": 2 * nside},
-        "nilc": {"peaks": [*peaks, lmax + 1], **method},
-        "hilc": method,
-        "hilc_plain": method,
-        "nilc_regularised": {"peaks": [*fine, lmax + 1], **method},
+        "nilc": {"peaks": [*peaks, lmax + 1]},
+        "nilc_regularised": {"peaks": [*fine, lmax + 1]},
     }
 
 

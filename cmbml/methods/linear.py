@@ -45,6 +45,14 @@ class Channels:
 
 
 @dataclass(frozen=True)
+class Target:
+    """Beam, arcmin, and band-limit of the result."""
+
+    fwhm_arcmin: float
+    lmax: int
+
+
+@dataclass(frozen=True)
 class Cleaned:
     """A cleaned field.
 
@@ -73,7 +81,8 @@ class Method:
     params
         Model of its settings.
     clean
-        Cleans channels: settings, band-limit, learned covariance of this field (None without), threads.
+        Cleans channels: settings, the result's beam and band-limit, learned covariance of this field (None
+        without), threads.
     defaults
         Values of settings.
     learned
@@ -81,7 +90,7 @@ class Method:
     """
 
     params: type[Any]
-    clean: Callable[[Channels, Any, int, NDArray[Any] | None, int], Cleaned]
+    clean: Callable[[Channels, Any, Target, NDArray[Any] | None, int], Cleaned]
     defaults: Mapping[str, Any]
     learned: bool = False
 
@@ -92,19 +101,20 @@ def default_peaks(lmax: int) -> list[int]:
 
 
 def _clean_nilc(
-    channels: Channels, settings: NilcParams, lmax: int, learned: NDArray[Any] | None, threads: int
+    channels: Channels, settings: NilcParams, target: Target, learned: NDArray[Any] | None, threads: int
 ) -> Cleaned:
     result = configured_nilc(
         channels.alms,
         settings,
         fwhm_arcmin=channels.fwhm_arcmin,
+        fwhm_out=target.fwhm_arcmin,
         freq_ghz=channels.freq_ghz,
-        lmax=lmax,
+        lmax=target.lmax,
         learned=learned,
         threads=threads,
     )
     rows = [row for entry in result.weights for row in _needlet_rows(entry, channels.names)]
-    apply = partial(apply_needlets, result.weights, lmax=lmax, threads=threads)
+    apply = partial(apply_needlets, result.weights, lmax=target.lmax, threads=threads)
     return Cleaned(result.alm, apply, rows)
 
 
@@ -120,14 +130,20 @@ def _needlet_rows(entry: ScaleWeights, names: Sequence[str]) -> list[dict[str, A
 
 
 def _clean_hilc(
-    channels: Channels, settings: PlainHilcParams, lmax: int, learned: NDArray[Any] | None, _: int
+    channels: Channels, settings: PlainHilcParams, target: Target, learned: NDArray[Any] | None, _: int
 ) -> Cleaned:
+    lmax = target.lmax
     result = configured_hilc(
-        channels.alms, settings, fwhm_arcmin=channels.fwhm_arcmin, lmax=lmax, learned=learned
+        channels.alms,
+        settings,
+        fwhm_arcmin=channels.fwhm_arcmin,
+        fwhm_out=target.fwhm_arcmin,
+        lmax=lmax,
+        learned=learned,
     )
     edges = bin_edges(lmax, settings.bin_width, len(channels.alms))
     beams = np.array([gaussian_beam(fwhm, lmax) for fwhm in channels.fwhm_arcmin])
-    weights = result.weights * beams / gaussian_beam(settings.fwhm_arcmin, lmax)
+    weights = result.weights * beams / gaussian_beam(target.fwhm_arcmin, lmax)
     rows = [
         _row(number, (low, high - 1), name, weight[low], 0.0)
         for number, (low, high) in enumerate(pairwise(edges))
@@ -161,7 +177,6 @@ METHODS = {
 def settings_of(
     method: Method,
     *,
-    fwhm_arcmin: float,
     lmax: int,
     learned: Mapping[str, Any],
     chosen: Mapping[str, Any],
@@ -172,8 +187,8 @@ def settings_of(
     ----------
     method
         The method.
-    fwhm_arcmin, lmax
-        Beam and band-limit of the result.
+    lmax
+        Band-limit of the result.
     learned
         What the model was made with, by name.
     chosen
@@ -186,4 +201,4 @@ def settings_of(
     """
     known = {"peaks": default_peaks(lmax), **method.defaults, **learned}
     mine = {key: value for key, value in known.items() if key in method.params.model_fields}
-    return method.params(**(mine | {"fwhm_arcmin": fwhm_arcmin} | dict(chosen)))
+    return method.params(**(mine | dict(chosen)))

@@ -39,6 +39,7 @@ from cmbml.report.page import LEADING, median_sim
 from cmbml.report.submissions import (
     Scorer,
 )
+from cmbml.sky.foreground_facts import foreground_facts, foreground_summary
 
 
 def index_context(numbers: Numbers, pages: list[Page]) -> ReportContext:
@@ -96,9 +97,7 @@ def _portions(plan: Plan) -> Iterator[Portion]:
 
 
 def _foregrounds(params: Params) -> str:
-    if params.foregrounds.model == "pysm3":
-        return f"PySM 3: {', '.join(params.foregrounds.presets)}"
-    return "procedural galaxy"
+    return foreground_summary(foreground_facts(params.foreground_models(), params.foregrounds.presets))
 
 
 def _notes(numbers: Numbers) -> list[str]:

@@ -11,6 +11,8 @@ from cmbml.analysis.charts.scores import (
 from cmbml.analysis.residuals import split_by_component
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.namer import sim_tag
+from cmbml.core.spec.roles import CURVE
+from cmbml.core.views.dataset import Dataset
 from cmbml.report.html import (
     Flip,
     Page,
@@ -49,7 +51,7 @@ def method_page_of(numbers: Numbers, scorer: Scorer, method: str, split: str) ->
         traces = traces_of(plan, {f"the scores of {sim_tag(sim)}": file})
     flips = list(_page_flips(scorer, scorer.truth(split, sim), estimate, f"{method}, {split} {sim_tag(sim)}"))
     figures = [
-        *_training_figures(plan, scorer, method),
+        *training_figures(plan, scorer.data, method),
         *_component_figures(plan, scorer, method, split, sim),
     ]
     return method_page(method, results, flips, numbers.rng, figures=figures, traces=traces)
@@ -84,17 +86,25 @@ def _page_flips(scorer: Scorer, truth: Map, estimate: Map, title: str) -> Iterat
             )
 
 
-def _training_figures(plan: Plan, scorer: Scorer, method: str) -> Iterator[Picture]:
-    """Curves of every stage that trains for a method: of its pipeline file, with an output ``curves``."""
+def training_figures(plan: Plan, data: Dataset, method: str) -> Iterator[Picture]:
+    """Loss by epoch of every stage that trains for a method: of its pipeline file, with an output ``curve``.
+
+    Parameters
+    ----------
+    plan, data
+        The dataset, in which these stages are complete.
+    method
+        Name of the method.
+    """
     home = plan.stages[method].file if method in plan.stages else None
     for stage in plan.stages.values():
-        if stage.file == home and "curves" in stage.assets_out:
-            rows = scorer.data[stage.key].curves.at().read()
+        if stage.file == home and CURVE in stage.assets_out:
+            rows = data[stage.key].curve.at().read()
             epochs = [row["epoch"] for row in rows]
             columns = [name for name in rows[0] if name != "epoch"]
-            curves = {name: (epochs, [row[name] for row in rows]) for name in columns}
-            best = epochs[int(np.argmin(curves["valid"][1]))] if "valid" in curves else None
-            chart = training_chart(curves, title=f"Training, stage {stage.key}", best=best)
+            losses = {name: (epochs, [row[name] for row in rows]) for name in columns}
+            best = epochs[int(np.argmin(losses["valid"][1]))] if "valid" in losses else None
+            chart = training_chart(losses, title=f"Training, stage {stage.key}", best=best)
             yield chart_picture(chart, f"Loss by epoch, stage {stage.key}")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cmbml.sky.sht import ARCMIN, FWHM_PER_SIGMA, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
+from cmbml.sky.skymap import is_unseen
 
 Apodisation = Literal["C1", "C2", "gaussian"]
 GAUSSIAN_REACH = 2.5  # NaMaster cuts this many scales away before smoothing, so that the taper ends at zero
@@ -53,7 +54,7 @@ def threshold_mask(weights: Map, nside: int, threshold: float) -> Map:
     ValueError
         Where nothing is kept.
     """
-    mask = (_regrade_weights(np.where(weights == hp.UNSEEN, 0.0, weights), nside) >= threshold).astype(float)
+    mask = (_regrade_weights(np.where(is_unseen(weights), 0.0, weights), nside) >= threshold).astype(float)
     if not mask.any():
         raise ValueError(
             f"mask: no pixel reaches the threshold {threshold:g}; the largest is {weights.max():g}"

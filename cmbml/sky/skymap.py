@@ -3,14 +3,22 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmbml.sky.sht import Alm, Map, lmax_of, nside_of
 from cmbml.sky.units import mjysr_per_kelvin
 
 THERMODYNAMIC_UNITS = {"K_CMB": 1e6, "mK_CMB": 1e3, "uK_CMB": 1.0}
 BRIGHTNESS = "MJy/sr"
-# HEALPix marks missing pixels with -1.6375e30.
-MISSING = -1.6e30
+UNSEEN = -1.6375e30  # HEALPix's mark of a missing pixel
+
+
+def is_unseen(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which pixels are missing: marked as such, whatever rounding or a change of unit made of the mark.
+
+    NaN and infinities are no marks but errors of whoever made the map.
+    """
+    return np.isfinite(values) & (values < 0.5 * UNSEEN)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class SkyMap:
             Where either unit is not one of these, or the frequency is needed.
         """
         factor = _in_uk(self.unit, freq_ghz) / _in_uk(unit, freq_ghz)
-        values = np.where(self.values < MISSING, self.values, self.values * factor)
+        values = np.where(is_unseen(self.values), self.values, self.values * factor)
         return replace(self, values=values, unit=unit)
 
 

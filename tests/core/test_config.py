@@ -52,6 +52,26 @@ def test_each_mistake_is_one_line_that_names_file_key_and_remedy(toy, old, new, 
     assert any(re.search(expected, line) and "params.yaml" in line for line in problems(toy)), problems(toy)
 
 
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        (
+            "nilc.fwhm_arcmin",
+            "params.yaml: nilc.fwhm_arcmin: unknown key: set analysis.fwhm_arcmin, which holds for all methods",
+        ),
+        (
+            "patch_nn.nside",
+            "params.yaml: patch_nn.nside: unknown key: set instrument.nside, which holds for all methods",
+        ),
+        ("nilc.ilc_bais", "params.yaml: nilc.ilc_bais: unknown key: did you mean 'ilc_bias'?"),
+    ],
+)
+def test_a_key_that_all_methods_share_is_not_one_of_theirs(key, line):
+    with pytest.raises(CmbmlError) as caught:
+        load_config(ROOT, overrides={key: 80.0})
+    assert str(caught.value) == line
+
+
 def test_all_mistakes_are_told_at_once(toy):
     toy.edit("params.yaml", "seed:", "sede:")
     toy.edit("params.yaml", "kind: white", "kind: pink")

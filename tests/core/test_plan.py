@@ -58,7 +58,11 @@ def changed(real_config, **overrides):
         ("hilc__bin_width", 10, {"hilc_covariance", "hilc"} | GSC_UNET | SCORES),
         ("analysis__n_bootstrap", 500, {"scores"}),
         ("analysis__band_width", 20, {"mask_coupling"} | SCORES),
-        ("analysis__fwhm_arcmin", 90.0, {"noise_floor", "perfect_estimate", "mask_coupling"} | SCORES),
+        (
+            "analysis__fwhm_arcmin",
+            90.0,
+            {"noise_floor", "perfect_estimate", "mask_coupling"} | METHODS | SCORES,
+        ),
         ("analysis__lmax", 150, {"perfect_estimate", "mask_coupling"} | SCORES),
         (
             "mask__latitude_deg",

@@ -12,9 +12,12 @@ import yaml
 from astropy.io import fits
 from test_pyilc_run import checkout
 
+from cmbml.clean.linear import METHODS, WIENER
+from cmbml.clean.networks import NETWORKS
 from cmbml.cli.entry import main
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
+from cmbml.methods import registry
 from cmbml.methods.nilc.nilc import nuisance_covariance
 from cmbml.methods.nilc.seds import mixing_columns
 from cmbml.sky import sht
@@ -30,6 +33,13 @@ NAMES = {"30": "LFI_SkyMap_030_16_R3.00_full.fits"} | {
     name: f"HFI_SkyMap_{name}_32_R3.01_full.fits" for name in BANDS if name != "30"
 }
 ELL = np.arange(LMAX + 1)
+
+
+def test_help_names_every_method(capsys):
+    assert set(registry.NAMES) == {*METHODS, WIENER, *NETWORKS}
+    with pytest.raises(SystemExit):
+        main(["clean", "--help"])
+    assert ", ".join(registry.NAMES) in " ".join(capsys.readouterr().out.split())
 
 
 def draw(seed):

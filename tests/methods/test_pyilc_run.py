@@ -16,7 +16,7 @@ from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 from cmbml.sky.skymap import SkyMap
 
-SETTINGS = PyilcParams(peaks=(20, 41), ilc_bias=0.01, fwhm_arcmin=300.0)
+SETTINGS = PyilcParams(peaks=(20, 41), ilc_bias=0.01)
 
 STAND_IN = """\
 import os, sys
@@ -58,7 +58,7 @@ def bands():
 
 def test_maps_go_in_by_beam_and_the_result_has_its_beam(tmp_path):
     _, maps = bands()
-    out = run_pyilc(checkout(tmp_path), maps, SETTINGS, freq_ghz=[100, 30, 44], lmax=40)
+    out = run_pyilc(checkout(tmp_path), maps, SETTINGS, freq_ghz=[100, 30, 44], fwhm_out=300.0, lmax=40)
     assert (out.unit, out.fwhm_arcmin, out.lmax, out.nside) == ("uK_CMB", 300.0, 40, 16)
     # through float32 files
     assert out.values == pytest.approx(maps[0].values, rel=1e-5, abs=1e-4)
@@ -78,7 +78,9 @@ def test_maps_go_in_by_beam_and_the_result_has_its_beam(tmp_path):
 )
 def test_failures_end_with_the_last_lines_of_the_program(tmp_path, fault, message):
     with pytest.raises(StageError, match=message):
-        run_pyilc(checkout(tmp_path, fault), bands()[1], SETTINGS, freq_ghz=[100, 30, 44], lmax=40)
+        run_pyilc(
+            checkout(tmp_path, fault), bands()[1], SETTINGS, freq_ghz=[100, 30, 44], fwhm_out=300.0, lmax=40
+        )
 
 
 def test_a_missing_checkout_says_how_to_get_one(tmp_path, monkeypatch):
@@ -124,6 +126,6 @@ def test_the_stage_cleans_every_simulation(tmp_path, monkeypatch):
 def test_the_real_program_cleans():
     cmb, maps = bands()
     path = Path(os.environ["PYILC_PATH"])
-    out = run_pyilc(path, maps, SETTINGS, freq_ghz=[100, 30, 44], lmax=40)
+    out = run_pyilc(path, maps, SETTINGS, freq_ghz=[100, 30, 44], fwhm_out=300.0, lmax=40)
     truth = alm2map(almxfl(cmb, gaussian_beam(300.0, 40)), 16)
     assert np.std(out.values[0] - truth) < 0.2 * np.std(truth)

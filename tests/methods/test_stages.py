@@ -27,10 +27,6 @@ SIZES = {
         name: {"n_sims": n, "population": "nominal"} for name, n in (("train", 2), ("valid", 1), ("test", 1))
     },
     "nilc.peaks": [20, 41],
-    "nilc.fwhm_arcmin": 300.0,
-    "hilc.fwhm_arcmin": 300.0,
-    "hilc_plain.fwhm_arcmin": 300.0,
-    "nilc_regularised.fwhm_arcmin": 300.0,
     "nilc_regularised.peaks": [20, 41],
     "nilc_regularised.domain_deg": 40.0,
     "components": {"write": True},

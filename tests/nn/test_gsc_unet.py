@@ -523,7 +523,7 @@ def test_another_instrument_is_told_so_before_anything_runs(data, tmp_path):
 def test_the_network_that_ships_fits_mini():
     config = load_config(ROOT)
     executor = Engine(Plan(config)).make_executor("gsc_unet_shipped", None)
-    assert executor.cleaner.fwhm_arcmin == config.params.nilc_regularised.fwhm_arcmin
+    assert executor.cleaner.fwhm_arcmin == config.params.analysis.fwhm_arcmin
     files = sorted((ROOT / "data/raw/pretrained/gsc_unet").iterdir())
     assert [file.name for file in files] == ["card.md", "model.pt", "normalisation.pt"]
     assert sum(file.stat().st_size for file in files) < 3e6

@@ -25,6 +25,7 @@ from cmbml.methods.nn.linear_fit import fitted, moments, normalised, statistics_
 from cmbml.methods.patch_nn.network import UNet as PatchUNet
 from cmbml.methods.patch_nn.network import check_side
 from cmbml.methods.patch_nn.patches import choose_patches, join_patches, patch_table
+from cmbml.report.method_pages import training_figures
 from cmbml.sky.sht import alm2map, almxfl, gaussian_beam
 from tests.methods.test_stages import UPSTREAM, repository, run
 
@@ -129,7 +130,6 @@ SIZES = {
     "cmbnncs__architecture": "unet5",
     "cmbnncs__channels": 2,
     "cmbnncs__epochs": 2,
-    "cmbnncs__fwhm_arcmin": 300.0,
     "instrument__nside": 32,
     "patch_nn__epochs": 2,
     "patch_nn__init": 2,
@@ -137,7 +137,6 @@ SIZES = {
     "patch_nn__margin": 2,
     "patch_nn__patches_per_sim": 5,
     "patch_nn__processes": 2,
-    "patch_nn__fwhm_arcmin": 300.0,
 }
 STAGES = {
     "cmbnncs": ("cmbnncs_scale", "cmbnncs_samples", "cmbnncs_training", "cmbnncs_prediction", "cmbnncs"),
@@ -167,6 +166,12 @@ def test_methods_run_and_learn(data, method):
     assert np.isfinite(cleaned.values).all()
     curve = get_handler("Csv").read(data.config.root / f"plots/{method}_training.csv")
     assert curve[-1]["train"] < curve[0]["train"]
+
+
+@pytest.mark.parametrize("method", ["cmbnncs", "patch_nn"])
+def test_the_page_of_a_network_shows_its_training(data, method):
+    (chart,) = training_figures(Plan(data.config), data, method)
+    assert chart.alt == f"Loss by epoch, stage {method}_training"
 
 
 def test_targets_and_features_are_what_they_say(data):

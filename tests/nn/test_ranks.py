@@ -152,7 +152,7 @@ def records(path):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     sizes = {"instrument__nside": 32, "cmbnncs__channels": 2, "cmbnncs__epochs": 2, "cmbnncs__batch": 2}
-    methods = {"methods": ["nilc", "cmbnncs"], "cmbnncs__devices": 2, "cmbnncs__fwhm_arcmin": 300.0}
+    methods = {"methods": ["nilc", "cmbnncs"], "cmbnncs__devices": 2}
     config = repository(tmp_path_factory.mktemp("ranks"), **sizes, **methods)
     return run(config, *UPSTREAM, "cmbnncs_scale", "cmbnncs_samples", "cmbnncs_training")
 

@@ -11,8 +11,9 @@ from cmbml.analysis.spectra.master import masked_alm
 from cmbml.core import BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import DataError
 from cmbml.sky.inpaint import inpaint
+from cmbml.sky.instrument import PIXEL_LMAX
 from cmbml.sky.sht import Map
-from cmbml.sky.skymap import MISSING, SkyMap
+from cmbml.sky.skymap import SkyMap, is_unseen
 
 
 class SkyComparisonExecutor(BaseStageExecutor):
@@ -39,11 +40,11 @@ class SkyComparisonExecutor(BaseStageExecutor):
     def _published(self, name: str) -> Map:
         ref = self.in_cmb.at(field=name)
         raw = ref.read(field=0, unit=self.observed.unit, allow_unseen=True)
-        filled = inpaint(raw.values[0], ~(raw.values[0] > MISSING))[np.newaxis]
+        filled = inpaint(raw.values[0], is_unseen(raw.values[0]))[np.newaxis]
         sky = replace(
             replace(raw, values=filled).to("uK_CMB"),
             fwhm_arcmin=self.observed.cmb_fwhm_arcmin,
-            lmax=2 * raw.nside,
+            lmax=int(PIXEL_LMAX * raw.nside),
             pixwin=self.observed.pixwin,
         )
         return self._common(sky, str(ref.path))

@@ -23,8 +23,10 @@ MIN_WINDOW = 1e-5
 """Least window that is divided out: beyond, rounding in single-precision maps would be all that is left."""
 
 MAX_CONDITION = 1e6
-OBSERVED = ("TT", "EE", "BB", "TE")
 """Condition of the bands' mixing above which they are not told apart."""
+
+OBSERVED = ("TT", "EE", "BB", "TE")
+"""Spectra of T, Q and U; a theory may hold more."""
 
 
 def masked_alm(sky: Map, mask: Map, lmax: int, *, iterations: int = 0, threads: int = 1) -> Alm:

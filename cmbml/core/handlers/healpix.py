@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from cmbml.sky.skymap import SkyAlm, SkyMap
 
-BAD_DATA = -1.6375e30
 _NO_UNIT = ("unitless", "dimensionless", "none")
 _STOKES = {1: "I", 3: "IQU"}
 _HARMONIC = {1: "T", 3: "TEB"}
@@ -299,7 +298,9 @@ def _to_ring(path: Path, values: NDArray[Any], header: Mapping[str, Any]) -> NDA
 
 
 def _without_bad(path: Path, values: NDArray[Any], names: Any, allow_unseen: bool) -> NDArray[Any]:
-    bad = np.isclose(values, BAD_DATA, rtol=1e-4)
+    from cmbml.sky.skymap import UNSEEN, is_unseen
+
+    bad = is_unseen(values)
     for name, row, missing in zip(names, values, bad, strict=True):
         if not np.isfinite(row[~missing]).all():
             raise DataError(f"{path}: column {name} holds NaN or infinite pixels: mend the map first")
@@ -308,4 +309,4 @@ def _without_bad(path: Path, values: NDArray[Any], names: Any, allow_unseen: boo
                 f"{path}: column {name} has {missing.sum()} missing pixels (UNSEEN): "
                 "inpaint them, or read with allow_unseen=True and use a mask"
             )
-    return np.where(bad, BAD_DATA, values) if bad.any() else values
+    return np.where(bad, UNSEEN, values) if bad.any() else values

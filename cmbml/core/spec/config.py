@@ -259,13 +259,26 @@ def _explain(model: type[BaseModel], detail: Any) -> ConfigError:
     key = ".".join(location)
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        text = f"unknown key: {did_you_mean(location[-1], _fields_at(model, location[:-1]))}"
+        text = f"unknown key: {_meant(model, location)}"
     elif kind == "missing":
         text = "missing: add it"
     else:
         text = detail["msg"].removeprefix("Value error, ")
         text += "" if isinstance(given, dict) else f" (it is {given!r})"
     return ConfigError(f"{PARAMS}: {key + ': ' if key else ''}{text}")
+
+
+def _meant(model: type[BaseModel], location: list[str]) -> str:
+    """What to write for an unknown key: in a method's block, a key that is said once for all of them."""
+    *place, key = location
+    shared = [
+        f"{block}.{key}"
+        for block, field in Params.model_fields.items()
+        if key in getattr(field.annotation, "model_fields", {})
+    ]
+    if shared and place and place[0] not in Params.model_fields:
+        return f"set {' or '.join(shared)}, which holds for all methods"
+    return did_you_mean(key, _fields_at(model, place))
 
 
 def _fields_at(model: Any, location: Iterable[str]) -> Iterable[str]:

@@ -284,6 +284,15 @@ class Params(Block):
     components: ComponentParams = ComponentParams()
     analysis: AnalysisParams
 
+    def foreground_models(self) -> dict[str, tuple[str, ...]]:
+        """By split, the models of which each simulation has one; none where it is not simulated."""
+        return {name: self._models(split) for name, split in self.splits.items()}
+
+    def _models(self, split: SplitParams) -> tuple[str, ...]:
+        if split.source != "simulated" or split.population is None:
+            return ()
+        return self.populations[split.population].models or (self.foregrounds.model,)
+
     @model_validator(mode="before")
     @classmethod
     def _inherit(cls, values: Any) -> Any:

@@ -30,6 +30,7 @@ class PyilcExecutor(BaseStageExecutor):
         self.lmax = cfg.instrument.lmax
         self.freq_ghz = {name: band.freq_ghz for name, band in cfg.instrument.bands.items()}
         self.settings = cfg.pyilc
+        self.fwhm_out = cfg.analysis.fwhm_arcmin
         self.checkout = find_checkout(self.settings.checkout)
         if cfg.instrument.fields != "T":
             raise ConfigError(
@@ -47,6 +48,7 @@ class PyilcExecutor(BaseStageExecutor):
             maps,
             self.settings,
             freq_ghz=list(self.freq_ghz.values()),
+            fwhm_out=self.fwhm_out,
             lmax=self.lmax,
             threads=self.threads,
         )
@@ -77,6 +79,7 @@ def run_pyilc(
     settings: PyilcParams,
     *,
     freq_ghz: Sequence[float],
+    fwhm_out: float,
     lmax: int,
     threads: int = 1,
 ) -> SkyMap:
@@ -89,11 +92,11 @@ def run_pyilc(
     maps
         Temperature of each band at its own beam, all of one nside, in a thermodynamic unit.
     settings
-        Needlets, tolerated bias, beam of the output.
+        Needlets and tolerated bias.
     freq_ghz
         Centre of each band, GHz.
-    lmax
-        Band-limit.
+    fwhm_out, lmax
+        Beam, arcmin, and band-limit of the result.
     threads
         Number of OpenMP threads of the program.
 
@@ -121,12 +124,12 @@ def run_pyilc(
             lmax=lmax,
             peaks=settings.peaks,
             ilc_bias=settings.ilc_bias,
-            fwhm_out=settings.fwhm_arcmin,
+            fwhm_out=fwhm_out,
         )
         get_handler("Config").write(folder / "config.yml", config)
         _call(checkout, folder, threads)
         values = get_handler("HealpyMap").read(folder / OUTPUT_NAME, unit="uK_CMB", field=0).values
-    return SkyMap(values, "uK_CMB", settings.fwhm_arcmin, lmax)
+    return SkyMap(values, "uK_CMB", fwhm_out, lmax)
 
 
 def _write_band(path: Path, sky: SkyMap) -> str:

@@ -21,4 +21,3 @@ class PyilcParams(BaseModel):
         description="tolerated loss of CMB power by chance correlations, a fraction: the size of domains",
     )
     peaks: Annotated[Peaks, Field(min_length=2)]
-    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the cleaned map, arcmin")

@@ -82,7 +82,7 @@ class _Truth:
     def __init__(self, executor: BaseStageExecutor, cfg: StageConfig) -> None:
         self.cmb: Asset = executor.assets_in["cmb"]
         self.mask: Asset = executor.assets_in["mask"]
-        self.shape = (cfg.instrument.nside, cfg.cmbnncs.fwhm_arcmin, cfg.instrument.lmax)
+        self.shape = (cfg.instrument.nside, cfg.analysis.fwhm_arcmin, cfg.instrument.lmax)
 
     def map(self, split: str, sim: int) -> Map:
         """RING, ``(n_stokes, npix)``, uK_CMB."""
@@ -163,7 +163,7 @@ class CmbnncsTrainingExecutor(TrainingExecutor):
         self.in_scale = self.assets_in["scale"]
         self.n_target = len(cfg.instrument.fields)
         self.described = _Features(self.assets_in["samples"], cfg).described
-        self.result = described_result(cfg, cfg.cmbnncs.fwhm_arcmin)
+        self.result = described_result(cfg)
         try:
             check_plane(self.settings.architecture, cfg.instrument.nside)
         except ValueError as error:
@@ -230,7 +230,7 @@ class CmbnncsExecutor(BaseStageExecutor):
         self.out_cleaned = self.assets_out["cleaned"]
         self.in_plane = self.assets_in["plane"]
         self.lmax = cfg.instrument.lmax
-        self.fwhm = cfg.cmbnncs.fwhm_arcmin
+        self.fwhm = cfg.analysis.fwhm_arcmin
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Postprocess one simulation."""

@@ -26,4 +26,3 @@ class CmbnncsParams(TrainingParams):
         gt=0, description="units beyond which features grow like their logarithm; null for never"
     )
     target_scale: float = Field(gt=0, description="uK_CMB per unit of the target")
-    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the target, arcmin")

@@ -16,6 +16,7 @@ def configured_hilc(
     settings: PlainHilcParams,
     *,
     fwhm_arcmin: Sequence[float | None],
+    fwhm_out: float,
     lmax: int,
     learned: NDArray[np.floating[Any]] | None = None,
 ) -> HilcResult:
@@ -23,7 +24,7 @@ def configured_hilc(
 
     Parameters
     ----------
-    alms, fwhm_arcmin, lmax
+    alms, fwhm_arcmin, fwhm_out, lmax
         As for `cmbml.methods.hilc.hilc.hilc`.
     settings
         The block of parameters.
@@ -46,7 +47,7 @@ def configured_hilc(
     return hilc(
         alms,
         fwhm_arcmin=fwhm_arcmin,
-        fwhm_out=settings.fwhm_arcmin,
+        fwhm_out=fwhm_out,
         lmax=lmax,
         bin_width=settings.bin_width,
         options=options,

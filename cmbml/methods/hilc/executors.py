@@ -21,19 +21,19 @@ class HilcCovarianceExecutor(CovarianceExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="hilc_covariance")
         self.bin_width = cfg.hilc.bin_width
-        self.fwhm = cfg.hilc.fwhm_arcmin
+        self.fwhm_out = cfg.analysis.fwhm_arcmin
         _check("hilc", self.bin_width, self.bands)
 
     def learned_with(self) -> dict[str, Any]:
         """Beam of the result and width of the bins."""
-        return {"fwhm_out": self.fwhm, "bin_width": self.bin_width}
+        return {"fwhm_out": self.fwhm_out, "bin_width": self.bin_width}
 
     def covariance(self, bands: Bands, cmb: Alm) -> NDArray[Any]:
         """Covariance of one field of one sky, in bins of multipoles."""
         return nuisance_covariance(
             bands.nuisance(cmb),
             fwhm_arcmin=known_beams(bands.fwhm_arcmin, len(bands.alms)),
-            fwhm_out=self.fwhm,
+            fwhm_out=self.fwhm_out,
             lmax=self.bands.lmax,
             bin_width=self.bin_width,
         )
@@ -48,6 +48,7 @@ class HilcExecutor(BaseStageExecutor):
         self.in_covariance = self.assets_in["covariance"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.hilc
+        self.fwhm_out = cfg.analysis.fwhm_arcmin
 
     def setup(self) -> None:
         """Read what was learned."""
@@ -56,8 +57,9 @@ class HilcExecutor(BaseStageExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         fields = zip(self.bands.read(split.name, sim), self.learned, strict=True)
-        alms = [_clean(bands, self.bands.lmax, self.settings, learned) for bands, learned in fields]
-        self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+        lmax, fwhm = self.bands.lmax, self.fwhm_out
+        alms = [_clean(bands, self.settings, lmax, fwhm, learned) for bands, learned in fields]
+        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
 
 
 class PlainHilcExecutor(BaseStageExecutor):
@@ -68,13 +70,14 @@ class PlainHilcExecutor(BaseStageExecutor):
         self.out_cleaned = self.assets_out["cleaned"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.hilc_plain
+        self.fwhm_out = cfg.analysis.fwhm_arcmin
         _check("hilc_plain", self.settings.bin_width, self.bands)
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         fields = self.bands.read(split.name, sim)
-        alms = [_clean(bands, self.bands.lmax, self.settings) for bands in fields]
-        self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+        alms = [_clean(bands, self.settings, self.bands.lmax, self.fwhm_out) for bands in fields]
+        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
 
 
 def _check(block: str, bin_width: int, bands: BandReader) -> None:
@@ -84,7 +87,14 @@ def _check(block: str, bin_width: int, bands: BandReader) -> None:
         raise ConfigError(f"{PARAMS}: {block}: {error}") from None
 
 
-def _clean(bands: Bands, lmax: int, settings: PlainHilcParams, learned: NDArray[Any] | None = None) -> Alm:
+def _clean(
+    bands: Bands, settings: PlainHilcParams, lmax: int, fwhm_out: float, learned: NDArray[Any] | None = None
+) -> Alm:
     return configured_hilc(
-        bands.alms, settings, fwhm_arcmin=bands.fwhm_arcmin, lmax=lmax, learned=learned
+        bands.alms,
+        settings,
+        fwhm_arcmin=bands.fwhm_arcmin,
+        fwhm_out=fwhm_out,
+        lmax=lmax,
+        learned=learned,
     ).alm

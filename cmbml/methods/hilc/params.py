@@ -9,7 +9,6 @@ class PlainHilcParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bin_width: int = Field(ge=1, description="number of multipoles in a bin of the covariance")
-    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the cleaned map, arcmin")
 
 
 class HilcParams(PlainHilcParams):

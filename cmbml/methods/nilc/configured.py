@@ -15,6 +15,7 @@ def configured_nilc(
     settings: NilcParams,
     *,
     fwhm_arcmin: Sequence[float | None],
+    fwhm_out: float,
     freq_ghz: Sequence[float],
     lmax: int,
     learned: Alm | None = None,
@@ -24,7 +25,7 @@ def configured_nilc(
 
     Parameters
     ----------
-    alms, fwhm_arcmin, lmax, threads
+    alms, fwhm_arcmin, fwhm_out, lmax, threads
         As for `cmbml.methods.nilc.nilc.nilc`.
     settings
         The block of parameters.
@@ -50,7 +51,7 @@ def configured_nilc(
     return nilc(
         alms,
         fwhm_arcmin=fwhm_arcmin,
-        fwhm_out=settings.fwhm_arcmin,
+        fwhm_out=fwhm_out,
         lmax=lmax,
         peaks=settings.peaks,
         ilc_bias=settings.ilc_bias,
@@ -60,7 +61,12 @@ def configured_nilc(
 
 
 def check_nilc(
-    settings: NilcParams, *, fwhm_arcmin: Sequence[float], freq_ghz: Sequence[float], lmax: int
+    settings: NilcParams,
+    *,
+    fwhm_arcmin: Sequence[float],
+    fwhm_out: float,
+    freq_ghz: Sequence[float],
+    lmax: int,
 ) -> None:
     """Refuse settings that no map can be cleaned with, before there is a map.
 
@@ -70,8 +76,8 @@ def check_nilc(
         The block of parameters.
     fwhm_arcmin, freq_ghz
         Beam and centre of each band, arcmin and GHz.
-    lmax
-        Band-limit.
+    fwhm_out, lmax
+        Beam, arcmin, and band-limit of the result.
 
     Raises
     ------
@@ -85,7 +91,7 @@ def check_nilc(
         peaks=settings.peaks,
         needlets=settings.needlets,
         fwhm_arcmin=fwhm_arcmin,
-        fwhm_out=settings.fwhm_arcmin,
+        fwhm_out=fwhm_out,
     )
     for scale in scales:
         domain_size(scale, mixing_matrix(scale, nulled).shape[1], settings.ilc_bias)

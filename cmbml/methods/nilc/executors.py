@@ -23,13 +23,14 @@ class NilcExecutor(BaseStageExecutor):
         self.out_cleaned = self.assets_out["cleaned"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.nilc
-        _check("nilc", self.settings, self.bands)
+        self.fwhm_out = cfg.analysis.fwhm_arcmin
+        _check("nilc", self.settings, self.bands, self.fwhm_out)
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         fields = self.bands.read(split.name, sim)
-        alms = [_clean(bands, self.bands, self.settings).alm for bands in fields]
-        self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+        alms = [_clean(bands, self.bands, self.settings, self.fwhm_out).alm for bands in fields]
+        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
 
 
 class NilcCovarianceExecutor(CovarianceExecutor):
@@ -37,7 +38,7 @@ class NilcCovarianceExecutor(CovarianceExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="nilc_covariance")
-        self.fwhm_out = cfg.nilc_regularised.fwhm_arcmin
+        self.fwhm_out = cfg.analysis.fwhm_arcmin
         self.peaks = cfg.nilc_regularised.peaks
         self.needlets = cfg.nilc_regularised.needlets
         self.domain_deg = cfg.nilc_regularised.domain_deg
@@ -74,7 +75,8 @@ class RegularisedNilcExecutor(BaseStageExecutor):
         self.in_covariance = self.assets_in["covariance"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.nilc_regularised
-        _check("nilc_regularised", self.settings, self.bands)
+        self.fwhm_out = cfg.analysis.fwhm_arcmin
+        _check("nilc_regularised", self.settings, self.bands, self.fwhm_out)
 
     def setup(self) -> None:
         """Read what was learned."""
@@ -83,8 +85,9 @@ class RegularisedNilcExecutor(BaseStageExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         fields = zip(self.bands.read(split.name, sim), self.learned, strict=True)
-        alms = [_clean(bands, self.bands, self.settings, learned).alm for bands, learned in fields]
-        self.out_cleaned.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+        reader, fwhm = self.bands, self.fwhm_out
+        alms = [_clean(bands, reader, self.settings, fwhm, learned).alm for bands, learned in fields]
+        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
 
 
 class _ComponentsExecutor(BaseStageExecutor):
@@ -98,13 +101,15 @@ class _ComponentsExecutor(BaseStageExecutor):
         self.out_component = self.assets_out["component"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.parts = BandReader(self.assets_in["component"], cfg, self.threads)
+        self.fwhm_out = cfg.analysis.fwhm_arcmin
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation again, and all of its components."""
         bands = self.bands.read(split.name, sim)
         learned = self.learned if self.learned is not None else [None] * len(bands)
         fields = zip(bands, learned, strict=True)
-        weights = [_clean(whole, self.bands, self.settings, prior).weights for whole, prior in fields]
+        reader, fwhm = self.bands, self.fwhm_out
+        weights = [_clean(whole, reader, self.settings, fwhm, prior).weights for whole, prior in fields]
         for name in self.out_component.fields:
             parts = zip(self.parts.read(split.name, sim, field=name), weights, strict=True)
             alms = [
@@ -112,7 +117,7 @@ class _ComponentsExecutor(BaseStageExecutor):
                 for part, weight in parts
             ]
             with self.name_tracker.set_context("field", name):
-                self.out_component.write(self.bands.cleaned(alms, self.settings.fwhm_arcmin))
+                self.out_component.write(self.bands.cleaned(alms, self.fwhm_out))
 
 
 class NilcComponentsExecutor(_ComponentsExecutor):
@@ -136,18 +141,27 @@ class RegularisedComponentsExecutor(_ComponentsExecutor):
         self.learned = self.in_covariance.read()
 
 
-def _check(block: str, settings: NilcParams, bands: BandReader) -> None:
+def _check(block: str, settings: NilcParams, bands: BandReader, fwhm_out: float) -> None:
     try:
-        check_nilc(settings, fwhm_arcmin=bands.fwhm_arcmin, freq_ghz=bands.freq_ghz, lmax=bands.lmax)
+        check_nilc(
+            settings,
+            fwhm_arcmin=bands.fwhm_arcmin,
+            fwhm_out=fwhm_out,
+            freq_ghz=bands.freq_ghz,
+            lmax=bands.lmax,
+        )
     except ValueError as error:
         raise ConfigError(f"{PARAMS}: {block}: {error}") from None
 
 
-def _clean(bands: Bands, reader: BandReader, settings: NilcParams, learned: Alm | None = None) -> NilcResult:
+def _clean(
+    bands: Bands, reader: BandReader, settings: NilcParams, fwhm_out: float, learned: Alm | None = None
+) -> NilcResult:
     return configured_nilc(
         bands.alms,
         settings,
         fwhm_arcmin=bands.fwhm_arcmin,
+        fwhm_out=fwhm_out,
         freq_ghz=reader.freq_ghz,
         lmax=reader.lmax,
         learned=learned,

@@ -24,7 +24,6 @@ class NilcParams(BaseModel):
     nulled: tuple[str, ...] = Field(
         default=(), description="components that are nulled, by their names in cmbml.methods.nilc.seds"
     )
-    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the cleaned map, arcmin")
 
 
 class RegularisedNilcParams(NilcParams):

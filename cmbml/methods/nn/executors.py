@@ -277,14 +277,14 @@ def schedule_of(stage: Stage, settings: TrainingParams) -> Schedule:
     )
 
 
-def described_result(cfg: StageConfig, fwhm_arcmin: float) -> dict[str, Any]:
+def described_result(cfg: StageConfig) -> dict[str, Any]:
     """What a network says, for its checkpoint: plain values."""
     instrument = cfg.instrument
     return {
         "fields": instrument.fields,
         "nside": instrument.nside,
         "lmax": instrument.lmax,
-        "fwhm_arcmin": fwhm_arcmin,
+        "fwhm_arcmin": cfg.analysis.fwhm_arcmin,
     }
 
 

@@ -86,7 +86,7 @@ class _Skies:
         self.mask = executor.assets_in["mask"]
         self.freqs = tuple(cfg.instrument.bands)
         self.n_stokes = len(cfg.instrument.fields)
-        self.shape = (cfg.instrument.nside, cfg.patch_nn.fwhm_arcmin, cfg.instrument.lmax)
+        self.shape = (cfg.instrument.nside, cfg.analysis.fwhm_arcmin, cfg.instrument.lmax)
 
     def at(self, split: str, sim: int) -> _Sky:
         """One simulation."""
@@ -196,7 +196,7 @@ class PatchNnTrainingExecutor(TrainingExecutor):
         super().__init__(cfg, stage_str="patch_nn_training")
         self.in_statistics = self.assets_in["statistics"]
         self.described = described_bands(cfg)
-        self.result = described_result(cfg, cfg.patch_nn.fwhm_arcmin)
+        self.result = described_result(cfg)
         self.n_stokes = len(cfg.instrument.fields)
 
     def training_params(self, cfg: StageConfig) -> PatchNnParams:
@@ -243,6 +243,7 @@ class PatchNnExecutor(BaseStageExecutor):
         self.freqs = tuple(cfg.instrument.bands)
         self.nside = cfg.instrument.nside
         self.lmax = cfg.instrument.lmax
+        self.fwhm = cfg.analysis.fwhm_arcmin
         self.n_stokes = len(cfg.instrument.fields)
 
     def setup(self) -> None:
@@ -271,8 +272,7 @@ class PatchNnExecutor(BaseStageExecutor):
                 lmax=self.lmax,
                 device=own_device(),
             )
-        beam = self.settings.fwhm_arcmin
-        self.out_cleaned.write(SkyMap(sky, "uK_CMB", beam, self.lmax, signal_preserving=False))
+        self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.fwhm, self.lmax, signal_preserving=False))
 
 
 def network(settings: PatchNnParams, n_bands: int, n_stokes: int) -> UNet:

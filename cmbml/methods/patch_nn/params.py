@@ -16,4 +16,3 @@ class PatchNnParams(TrainingParams):
     processes: int = Field(
         ge=1, description="processes that gather the statistics of train; 1 for none but this"
     )
-    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam of the target, arcmin")

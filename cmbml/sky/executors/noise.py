@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import healpy as hp
 import numpy as np
 
 from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
@@ -20,7 +19,7 @@ from cmbml.sky.noise.draws import (
 )
 from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
 from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
-from cmbml.sky.skymap import SkyAlm
+from cmbml.sky.skymap import SkyAlm, is_unseen
 
 HITS_NSIDE = 128  # the scan's hits vary smoothly
 MASKED_LATITUDE_DEG, MASK_SMOOTHING_DEG = 5.0, 1.0  # of the strip that noise spectra leave out
@@ -95,7 +94,7 @@ class InstrumentNoise:
                 f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
             )
         factor = _squared_unit(sky.unit, freq)
-        variance = np.where(sky.values[:n_stokes] == hp.UNSEEN, np.nan, sky.values[:n_stokes] * factor)
+        variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
         # Pixels that were never observed are as noisy as the noisiest.
         worst = np.nanmax(variance, axis=1, keepdims=True)
         return depth_from_variance(np.where(np.isfinite(variance), variance, worst))

@@ -102,7 +102,8 @@ class Family:
     with_dust
         Correlation of a component's logarithm with dust's.
     sync_curvature
-        Change of the synchrotron index per e-fold of frequency above 23 GHz.
+        c of a synchrotron spectrum (nu / 23 GHz)^(beta + c ln(nu / 23 GHz)) above 23 GHz: its local index
+        changes by 2 c per e-fold of frequency.
     ame_peak
         Peak frequency of spinning dust in the plane, GHz.
     """

@@ -3,12 +3,10 @@
 import numpy as np
 
 from cmbml.sky.inpaint import inpaint
+from cmbml.sky.instrument import PIXEL_LMAX
 from cmbml.sky.pixwin import pixel_window
 from cmbml.sky.sht import Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of, resize_alm
-from cmbml.sky.skymap import MISSING
-
-# Maps of more than this many times their nside in l hold little but noise and aliases.
-_PIXEL_LMAX = 2
+from cmbml.sky.skymap import is_unseen
 
 
 def bring_to_instrument(
@@ -46,9 +44,9 @@ def bring_to_instrument(
         )
     if lmax > 3 * own - 1:
         raise ValueError(f"its nside {own} does not carry lmax {lmax}: lower instrument.lmax")
-    missing = ~(sky > MISSING)
+    missing = is_unseen(sky)
     filled = inpaint(sky, missing) if missing.any() else sky
-    alm = resize_alm(map2alm(filled[np.newaxis], max(lmax, _PIXEL_LMAX * own), threads=threads), lmax)
+    alm = resize_alm(map2alm(filled[np.newaxis], max(lmax, int(PIXEL_LMAX * own)), threads=threads), lmax)
     window = gaussian_beam(float(np.sqrt(fwhm_out**2 - fwhm_in**2)), lmax)
     if pixwin:
         window = window / pixel_window(own, lmax)
