@@ -1,8 +1,8 @@
 """Twenty slips that tests must notice: ``python tests/mutations.py [NAME...]``.
 
 Run it before and after tests are made faster or moved: a slip that survives has lost its assertion.  Each is
-made in a copy of the tree, and the tests that cover it are run there.  Source text and tests are looked for
-in the whole tree, so files may move; what is not found, or found twice, ends the program.
+made in a copy of the tree, and the test that must notice it is run there.  Source text and tests are looked
+for in the whole tree, so files may move; what is not found, or found twice, ends the program.
 """
 
 import argparse
@@ -36,14 +36,14 @@ class Mutation:
         What went wrong, in a few words.
     old, new
         Text that stands once in the sources, and what the slip makes of it.
-    tests
-        Functions of which at least one must fail.
+    test
+        Function that must fail.
     """
 
     name: str
     old: str
     new: str
-    tests: tuple[str, ...]
+    test: str
 
 
 MUTATIONS = (
@@ -51,132 +51,132 @@ MUTATIONS = (
         "beam-twice",
         "almxfl(sky, gaussian_beam(float(fwhm), lmax))",
         "almxfl(sky, gaussian_beam(float(fwhm), lmax) ** 2)",
-        ("test_one_mode_of_each_component_comes_out_with_the_right_beam",),
+        "test_one_mode_of_each_component_comes_out_with_the_right_beam",
     ),
     Mutation(
         "polarisation-with-the-pixel-window-of-temperature",
         "windows = [temperature, polarisation, polarisation]",
         "windows = [temperature, temperature, temperature]",
-        ("test_polarisation_pixel_window_is_divided_out",),
+        "test_polarisation_pixel_window_is_divided_out",
     ),
     Mutation(
         "polarisation-noise-as-deep-as-temperature",
         "other = depth * POLARISATION_FACTOR if polarised is None else polarised",
         "other = depth if polarised is None else polarised",
-        ("test_noise_has_its_depth_in_every_stokes_parameter",),
+        "test_noise_has_its_depth_in_every_stokes_parameter",
     ),
     Mutation(
         "ilc-response-not-one",
         "kept[0] = 1 / np.max(np.abs(mixing[:, 0]))",
         "kept[0] = 1",
-        ("test_response_of_the_kept_component_may_differ_between_channels",),
+        "test_response_of_the_kept_component_may_differ_between_channels",
     ),
     Mutation(
         "mask-coupling-transposed",
         "(d * kernel) @ d.T * (2 * np.arange(lmax + 1) + 1) / 2",
         "(d * kernel) @ d.T * (2 * np.arange(lmax + 1)[:, None] + 1) / 2",
-        ("test_coupling_is_that_of_single_modes",),
+        "test_coupling_is_that_of_single_modes",
     ),
     Mutation(
         "bootstrap-interval-too-short",
         "stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(n / (n - 1))",
         "stats.t.ppf((1 + level) / 2, n - 1)",
-        ("test_interval_has_the_width_of_the_t_interval",),
+        "test_interval_has_the_width_of_the_t_interval",
     ),
     Mutation(
         "foregrounds-shared-by-paired-splits",
         'generator(self.seed, split.name, sim, "foregrounds")',
         'generator(self.seed, split.stream, sim, "foregrounds")',
-        ("test_no_purpose_of_random_numbers_is_shared_by_two_splits",),
+        "test_no_purpose_of_random_numbers_is_shared_by_two_splits",
     ),
     Mutation(
         "fingerprint-without-inputs",
         "[self.recipe(portion).digest, self.identity(Unit(portion, None)), self._shared(portion)]",
         "[self.recipe(portion).digest, self.identity(Unit(portion, None))]",
-        ("test_a_parameter_changes_its_dependents_and_says_why",),
+        "test_a_parameter_changes_its_dependents_and_says_why",
     ),
     Mutation(
         "undeclared-parameter-read",
         'if key == declared or key.startswith(f"{declared}."):',
         'if key.partition(".")[0] == declared.partition(".")[0]:',
-        ("test_undeclared_parameters_raise_with_the_line_to_add",),
+        "test_undeclared_parameters_raise_with_the_line_to_add",
     ),
     Mutation(
         "file-written-under-its-own-name",
         "stage_file(self, path, data, options).replace(path)",
         "self.write_whole(path, data, **options)",
-        ("test_a_failed_write_leaves_the_old_file_and_nothing_else",),
+        "test_a_failed_write_leaves_the_old_file_and_nothing_else",
     ),
     Mutation(
         "lock-held-by-two",
         "fcntl.LOCK_EX | fcntl.LOCK_NB, count, first",
         "fcntl.LOCK_SH | fcntl.LOCK_NB, count, first",
-        ("test_a_second_run_waits_for_the_first_and_names_it",),
+        "test_a_second_run_waits_for_the_first_and_names_it",
     ),
     Mutation(
         "unwanted-files-kept",
         "for entry in (*self._finalised.values(), *journalled) for path in entry.files",
         "for entry in journalled for path in entry.files",
-        ("test_shrinking_removes_what_is_ours_and_nothing_else",),
+        "test_shrinking_removes_what_is_ours_and_nothing_else",
     ),
     Mutation(
         "damaged-cache-restored",
         "return md5_of(unfinished) == md5",
         "return unfinished.is_file()",
-        ("test_a_damaged_cache_is_not_believed",),
+        "test_a_damaged_cache_is_not_believed",
     ),
     Mutation(
         "last-block-left-out",
         "for first in range(0, units, size))",
         "for first in range(0, units - size + 1, size))",
-        ("test_workers_make_the_same_bytes_in_few_processes",),
+        "test_workers_make_the_same_bytes_in_few_processes",
     ),
     Mutation(
         "failed-stage-tried-again",
         "failed.value = 1",
         "failed.value = 0",
-        ("test_each_way_ends_with_an_error_when_a_stage_fails",),
+        "test_each_way_ends_with_an_error_when_a_stage_fails",
     ),
     Mutation(
         "download-resumed-at-the-wrong-byte",
         "if found is None or int(found[1]) != part.size:",
         "if found is None:",
-        ("test_one_fault_is_survived",),
+        "test_one_fault_is_survived",
     ),
     Mutation(
         "archive-leads-out-of-its-folder",
         'if name.is_absolute() or ".." in name.parts or',
         "if name.is_absolute() or",
-        ("test_what_is_unsafe_is_refused_and_leaves_nothing",),
+        "test_what_is_unsafe_is_refused_and_leaves_nothing",
     ),
     Mutation(
         "mistake-ends-as-a-crash-does",
         "sys.exit(_USER_MISTAKE)",
         "sys.exit(1)",
-        ("test_mistakes_are_one_line",),
+        "test_mistakes_are_one_line",
     ),
     Mutation(
         "report-not-escaped",
         "autoescape=True",
         "autoescape=False",
-        ("test_text_is_escaped",),
+        "test_text_is_escaped",
     ),
     Mutation(
         "methods-on-several-lines-overwritten",
         r're.compile(r"^methods: \[(.*)\]$", re.MULTILINE)',
         r're.compile(r"^methods:(.*)$", re.MULTILINE)',
-        ("test_nothing_is_written_where_the_methods_cannot_be_switched_on",),
+        "test_nothing_is_written_where_the_methods_cannot_be_switched_on",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Located:
-    """A slip with the file that it is made in and the tests that are run: paths from the root."""
+    """A slip with the file that it is made in and its test as pytest calls it: paths from the root."""
 
     mutation: Mutation
     file: Path
-    tests: tuple[str, ...]
+    test: str
 
 
 def main() -> None:
@@ -201,13 +201,14 @@ def locate(mutations: Iterable[Mutation]) -> list[Located]:
     tests = _texts((ROOT / "tests").rglob("test_*.py"))
     located, problems = [], []
     for mutation in mutations:
-        files = [path for path, text in sources.items() for _ in range(text.count(mutation.old))]
+        files = _places(sources, re.escape(mutation.old))
+        homes = _places(tests, rf"^def {mutation.test}\(")
+        if len(files) == len(homes) == 1:
+            located.append(Located(mutation, files[0], f"{homes[0]}::{mutation.test}"))
         if len(files) != 1:
             problems.append(f"{mutation.name}: {len(files)} places with {mutation.old!r}, expected 1")
-            continue
-        found = {test: _nodes(tests, test) for test in mutation.tests}
-        problems += [f"{mutation.name}: no test {test}" for test, nodes in found.items() if not nodes]
-        located.append(Located(mutation, files[0], tuple(node for nodes in found.values() for node in nodes)))
+        if len(homes) != 1:
+            problems.append(f"{mutation.name}: {len(homes)} tests {mutation.test}, expected 1")
     if problems:
         sys.exit("\n".join(problems))
     return located
@@ -217,32 +218,30 @@ def _texts(paths: Iterable[Path]) -> dict[Path, str]:
     return {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in sorted(paths)}
 
 
-def _nodes(tests: dict[Path, str], name: str) -> list[str]:
-    """Tests of that name, as pytest calls them."""
-    pattern = re.compile(rf"^def {name}\(", re.MULTILINE)
-    return [f"{path}::{name}" for path, text in tests.items() if pattern.search(text)]
+def _places(texts: dict[Path, str], pattern: str) -> list[Path]:
+    """Files with a pattern, each as often as it stands there."""
+    return [path for path, text in texts.items() for _ in re.finditer(pattern, text, re.MULTILINE)]
 
 
 def expect_passing(located: list[Located]) -> None:
     """Run the tests of all slips on the tree as it is; end the program where one fails."""
     start = time.monotonic()
-    nodes = dict.fromkeys(node for one in located for node in one.tests)
     with copied_tree() as folder:
-        done = run_tests(folder, *nodes, "-n", str(AT_ONCE))
+        done = run_tests(folder, *(one.test for one in located), "-n", str(AT_ONCE))
     if done.returncode:
         sys.exit(f"{done.stdout}{done.stderr}the tests do not pass on the tree as it is")
-    print(f"{len(nodes)} tests pass on the tree as it is  {time.monotonic() - start:.1f} s", flush=True)
+    print(f"on the tree as it is all pass  {time.monotonic() - start:.1f} s", flush=True)
 
 
 def survives(located: Located) -> bool:
-    """Make a slip in a copy of the tree, say whether its tests notice, and return whether they do not."""
+    """Make a slip in a copy of the tree, say whether its test notices, and return whether it does not."""
     start = time.monotonic()
     mutation = located.mutation
     with copied_tree() as folder:
         path = folder / located.file
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
-        done = run_tests(folder, *located.tests, "-x")
+        done = run_tests(folder, located.test, "-x")
     survived = done.returncode != _FAILED
     verdict = "SURVIVED" if survived else "killed"
     detail = done.stdout + done.stderr if survived else ""
