@@ -46,7 +46,7 @@ def test_they_go_to_worker_processes(data):
     assert torch.equal(batch.features[1], skies[1].features)
 
 
-def test_mistakes_are_one_line(data):
+def test_mistakes_about_samples_are_one_line(data):
     with pytest.raises(ConfigError, match=r"no split 'trian': known: train, valid"):
         cmbml.torch_dataset("trian", data.config.root)
     with pytest.raises(CmbmlError, match=r"obs_30.fits: no such file: run the stage that makes it"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import git
+from tests.conftest import ROOT, git
 
 
 @pytest.fixture
@@ -29,7 +29,11 @@ def luigi(repository, *arguments, ok=True):
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": str(Path(sys.executable).parent) + ":/usr/bin:/bin", "PYTHONPATH": str(repository.root)},
+        env={
+            "PATH": str(Path(sys.executable).parent) + ":/usr/bin:/bin",
+            # The toy's own modules, and this tree rather than what is installed.
+            "PYTHONPATH": f"{repository.root}:{ROOT}",
+        },
     )
     assert (done.returncode == 0) == ok, done.stdout + done.stderr
     return done
