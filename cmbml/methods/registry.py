@@ -27,9 +27,7 @@ class Method(NamedTuple):
 
 
 METHODS = (
-    Method(
-        "nilc", "linear", "needlet ILC (internal linear combination): the weights come from the maps alone"
-    ),
+    Method("nilc", "linear", "needlet ILC: the weights come from the maps alone"),
     Method("nilc_regularised", "linear", "the same, steadied by the mean covariance of the training skies"),
     Method("hilc", "linear", "harmonic ILC with the mean covariance of the training skies"),
     Method("hilc_plain", "linear", "harmonic ILC: the weights come from the maps alone"),
