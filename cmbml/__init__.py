@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cmbml.core.views.dataset import Dataset
-    from cmbml.methods.nn.samples import SkyDataset
+    from cmbml.exchange.torch_dataset import SkyDataset
 
 __all__ = ["open", "torch_dataset"]
 
@@ -33,6 +33,6 @@ def torch_dataset(split: str, root: Path | str | None = None) -> "SkyDataset":
     root
         The repository; by default the nearest folder upwards that holds dvc.yaml.
     """
-    from cmbml.methods.nn.samples import sky_dataset
+    from cmbml.exchange.torch_dataset import sky_dataset
 
     return sky_dataset(split, root)

@@ -91,8 +91,8 @@ MUTATIONS = (
     ),
     Mutation(
         "fingerprint-without-inputs",
-        "[self.recipe(portion).digest, self.identity(Unit(portion, None)), self._shared(portion)]",
-        "[self.recipe(portion).digest, self.identity(Unit(portion, None))]",
+        "[self.recipe(portion).digest, self.identity(Piece(portion, None)), self._shared(portion)]",
+        "[self.recipe(portion).digest, self.identity(Piece(portion, None))]",
         "test_a_parameter_changes_its_dependents_and_says_why",
     ),
     Mutation(
@@ -127,8 +127,8 @@ MUTATIONS = (
     ),
     Mutation(
         "last-block-left-out",
-        "for first in range(0, units, size))",
-        "for first in range(0, units - size + 1, size))",
+        "for first in range(0, pieces, size))",
+        "for first in range(0, pieces - size + 1, size))",
         "test_workers_make_the_same_bytes_in_few_processes",
     ),
     Mutation(

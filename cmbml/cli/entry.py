@@ -10,7 +10,7 @@ from pathlib import Path
 from cmbml.cli.authoring import add_commands as add_authoring
 from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
-from cmbml.core.engine.check import check_dvc, check_executors, check_plan
+from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
 from cmbml.core.engine.console import Progress, open_log
 from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.dvc import dvc_yaml, run_dvc
@@ -126,6 +126,7 @@ def _check(plan: Plan, stages: list[Stage] | None) -> None:
     check_plan(plan)
     for line in check_executors(plan, stages):
         print(f"warning: {line}")
+    check_roles(plan)
     check_dvc(plan)
     print(f"{plan.config.dataset}: {len(plan.stages)} stages, no problem found", flush=True)
 

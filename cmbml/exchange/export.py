@@ -20,6 +20,7 @@ from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.core.handlers.base import temporary_path
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.namer import sim_tag
+from cmbml.core.spec.roles import CMB, OBSERVATIONS
 from cmbml.core.views.dataset import Dataset
 from cmbml.sky.sht import Map, alm2map
 
@@ -84,14 +85,14 @@ class Exporter:
 
     def bands(self, split: str, sim: int) -> dict[str, Path]:
         """Files of the observed bands."""
-        obs = self.data["observations"].obs
+        obs = self.data.output(OBSERVATIONS)
         return {
             freq: obs.at(split=split, sim=sim, freq=freq).path for freq in self.config.params.instrument.freqs
         }
 
     def truth(self, split: str, sim: int) -> tuple[Path, Map]:
         """File of the truth's a_lm, and the truth as a map without a beam, ``(n_stokes, npix)`` in uK_CMB."""
-        ref = self.data["cmb"].cmb.at(split=split, sim=sim)
+        ref = self.data.output(CMB).at(split=split, sim=sim)
         return ref.path, alm2map(ref.read().values, self.config.params.instrument.nside)[: self.n_stokes]
 
     @property
@@ -187,13 +188,13 @@ def _write_shards(
 
 def _add_sample(tar: tarfile.TarFile, exporter: Exporter, split: str, sim: int) -> int:
     instrument = exporter.config.params.instrument
-    obs = exporter.data["observations"].obs
+    obs = exporter.data.output(OBSERVATIONS)
     skies = [obs.at(split=split, sim=sim, freq=freq).read().values for freq in instrument.freqs]
     _, truth = exporter.truth(split, sim)
     arrays = {
         "obs": np.stack(skies).astype(np.float32),
         "cmb": truth,
-        "cmb_alm": exporter.data["cmb"].cmb.at(split=split, sim=sim).read().values.astype(np.complex64),
+        "cmb_alm": exporter.data.output(CMB).at(split=split, sim=sim).read().values.astype(np.complex64),
     }
     for key in exporter.methods:
         sky = exporter.data[key].cleaned.at(split=split, sim=sim).read()

@@ -7,6 +7,7 @@ from cmbml.analysis.reference import NOISE_FLOOR, PERFECT
 from cmbml.analysis.tables import to_markdown
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.roles import SCORES
 from cmbml.report.freshness import REPORT, report_mark
 from cmbml.report.html import (
     Page,
@@ -69,5 +70,5 @@ class ReportBuilder:
 
 def leaderboard(plan: Plan, split: str) -> str:
     """Scores of one split, maps made elsewhere among them, as a Markdown table."""
-    expect_complete(plan, "scores")
+    expect_complete(plan, SCORES.stage)
     return to_markdown(read_numbers(plan).scores, split)

@@ -22,6 +22,7 @@ from cmbml.core.record.git import commit
 from cmbml.core.record.ledger import Ledger
 from cmbml.core.spec.namer import sim_tag
 from cmbml.core.spec.params import Params
+from cmbml.core.spec.roles import OBSERVATIONS
 from cmbml.core.views.dataset import Dataset
 from cmbml.core.views.trace import trace_lines
 from cmbml.report.html import (
@@ -205,7 +206,7 @@ def index_flips(numbers: Numbers, scorer: Scorer) -> Iterator[Flip]:
                     residual, f"{method} minus truth, {place}", span=map_span(residual, mask)
                 )
         for band in params.instrument.freqs:
-            sky = scorer.data["observations"].obs.at(split=split, sim=sim, freq=band).read().values[field]
+            sky = scorer.data.output(OBSERVATIONS).at(split=split, sim=sim, freq=band).read().values[field]
             shown = sky - np.median(sky)
             frames[f"band {band}"] = map_picture(
                 shown,

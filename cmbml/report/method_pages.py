@@ -11,7 +11,7 @@ from cmbml.analysis.charts.scores import (
 from cmbml.analysis.residuals import split_by_component
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.namer import sim_tag
-from cmbml.core.spec.roles import CURVE
+from cmbml.core.spec.roles import COMPARISON, COMPONENT, CURVE, Role
 from cmbml.core.views.dataset import Dataset
 from cmbml.report.html import (
     Flip,
@@ -25,7 +25,6 @@ from cmbml.report.maps.mollweide import map_span
 from cmbml.report.numbers import Numbers
 from cmbml.report.page import LEADING, median_sim, method_page
 from cmbml.report.submissions import (
-    COMPARISON,
     Scorer,
     submitted_sky,
 )
@@ -47,7 +46,7 @@ def method_page_of(numbers: Numbers, scorer: Scorer, method: str, split: str) ->
     else:
         estimate = scorer.estimate(method, split, sim)
         place = {"method": method, "split": split, "sim": sim}
-        file = scorer.data[COMPARISON].metrics.at(**place).path
+        file = scorer.data.output(COMPARISON).at(**place).path
         traces = traces_of(plan, {f"the scores of {sim_tag(sim)}": file})
     flips = list(_page_flips(scorer, scorer.truth(split, sim), estimate, f"{method}, {split} {sim_tag(sim)}"))
     figures = [
@@ -96,10 +95,9 @@ def training_figures(plan: Plan, data: Dataset, method: str) -> Iterator[Picture
     method
         Name of the method.
     """
-    home = plan.stages[method].file if method in plan.stages else None
-    for stage in plan.stages.values():
-        if stage.file == home and CURVE in stage.assets_out:
-            rows = data[stage.key].curve.at().read()
+    for stage in plan.stages_of(method):
+        if CURVE in stage.assets_out:
+            rows = data.output(Role(stage.key, CURVE)).at().read()
             epochs = [row["epoch"] for row in rows]
             columns = [name for name in rows[0] if name != "epoch"]
             losses = {name: (epochs, [row[name] for row in rows]) for name in columns}
@@ -110,11 +108,11 @@ def training_figures(plan: Plan, data: Dataset, method: str) -> Iterator[Picture
 
 def _component_figures(plan: Plan, scorer: Scorer, method: str, split: str, sim: int) -> Iterator[Picture]:
     """What the weights of a linear method make of every component of one sky, where a stage has kept that."""
-    stage = plan.stages.get(f"{method}_components")
+    stage = next((stage for stage in plan.stages_of(method) if COMPONENT in stage.assets_out), None)
     if stage is None:
         return
-    part = scorer.data[stage.key].component
-    names = stage.assets_out["component"].fields
+    part = scorer.data.output(Role(stage.key, COMPONENT))
+    names = stage.assets_out[COMPONENT].fields
     skies = {n: scorer.ground.estimate(part.at(split=split, sim=sim, field=n).read())[0] for n in names}
     groups = {"cmb": skies.pop("cmb"), "noise": skies.pop("noise"), "foreground": sum(skies.values())}
     truth, mask = scorer.truth(split, sim)[0], scorer.ground.mask

@@ -16,6 +16,13 @@ from cmbml.analysis.tables import from_dict
 from cmbml.core import Split, generator
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.namer import sim_tag
+from cmbml.core.spec.roles import (
+    DRAW_TABLE,
+    SCORES,
+    SCORES_BY_BAND,
+    SCORES_BY_LATITUDE,
+    SCORES_BY_SIMULATION,
+)
 from cmbml.report.page import SplitResults
 from cmbml.report.submissions import (
     Scorer,
@@ -51,16 +58,15 @@ def read_numbers(plan: Plan) -> Numbers:
     """Read the tables of the last stage, and add what was made elsewhere."""
     config = plan.config
     data = Scorer(plan).data
-    tables = data["scores"]
     kept, notes = submissions(plan)
     guests: Found = {(one.split, one.name): one.scores for one in kept}
     more_latitude, more_bands = profiles(guests)
-    rows = [*tables.simulations.at().read(), *table_rows(guests)]
-    bands = [*tables.bands.at().read(), *more_bands]
+    rows = [*data.output(SCORES_BY_SIMULATION).at().read(), *table_rows(guests)]
+    bands = [*data.output(SCORES_BY_BAND).at().read(), *more_bands]
     values = by_metric(rows)
     results = {}
     for name, split in _home_first(config.splits).items():
-        draws = data["draw_table"].table.at(split=name).read()
+        draws = data.output(DRAW_TABLE).at(split=name).read()
         found = spectra_of(bands, name)
         results[name] = SplitResults(
             split=name,
@@ -75,12 +81,12 @@ def read_numbers(plan: Plan) -> Numbers:
         rng_of(config.params.seed),
         n_resamples=config.params.analysis.n_bootstrap,
     )
-    ours = from_dict(json.loads(tables.scores.at().read()))
+    ours = from_dict(json.loads(data.output(SCORES).at().read()))
     return Numbers(
         plan,
         {split: {**ours[split], **theirs.get(split, {})} for split in results},
         results,
-        [*tables.latitude.at().read(), *more_latitude],
+        [*data.output(SCORES_BY_LATITUDE).at().read(), *more_latitude],
         frozenset(one.name for one in kept),
         tuple(notes),
     )

@@ -13,13 +13,12 @@ from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
 from cmbml.core.record.ledger import Ledger
+from cmbml.core.spec.roles import CMB, COMPARISON, MASK, MASK_COUPLING, PERFECT_ESTIMATE, THEORY
 from cmbml.core.views.dataset import Dataset
 from cmbml.report.freshness import submission_folder
 from cmbml.report.page import median_sim
 from cmbml.sky.sht import Cl, Map
 from cmbml.sky.skymap import SkyMap
-
-COMPARISON, PERFECT = "comparison", "perfect_estimate"
 
 
 @dataclass(frozen=True)
@@ -85,18 +84,18 @@ class Scorer:
     """
 
     def __init__(self, plan: Plan) -> None:
-        for key in ("theory", "cmb", "mask", "mask_coupling"):
-            expect_complete(plan, key)
+        for role in (THEORY, CMB, MASK, MASK_COUPLING):
+            expect_complete(plan, role.stage)
         self.data = Dataset(plan.config)
         params = plan.config.params
         common, nside = params.analysis, params.instrument.nside
-        mask: Map = self.data["mask"].mask.at().read().values[0]
+        mask: Map = self.data.output(MASK).at().read().values[0]
         self.ground = Ground(common.fwhm_arcmin, common.lmax, nside, mask)
         self._width, self._polarised = common.band_width, params.instrument.n_stokes == 3
 
     def truth(self, split: str, sim: int) -> Map:
         """The truth of a simulation on common ground: ``(n_stokes, npix)``, uK_CMB."""
-        return self.ground.truth(self.data["cmb"].cmb.at(split=split, sim=sim).read())
+        return self.ground.truth(self.data.output(CMB).at(split=split, sim=sim).read())
 
     def estimate(self, method: str, split: str, sim: int) -> Map:
         """A method's estimate on common ground: ``(n_stokes, npix)``, uK_CMB."""
@@ -104,12 +103,12 @@ class Scorer:
 
     def decoupling(self) -> Master:
         """Decoupling of spectra under the mask."""
-        statistics = self.data["mask_coupling"].statistics.at().read()
+        statistics = self.data.output(MASK_COUPLING).at().read()
         return self.ground.decoupling(statistics, self._width, polarised=self._polarised)
 
     def theory(self, split: str, sim: int) -> Mapping[str, Cl]:
         """Spectra of a simulation's cosmology, uK_CMB^2."""
-        spectra: Mapping[str, Cl] = self.data["theory"].spectra.at(split=split, sim=sim).read()
+        spectra: Mapping[str, Cl] = self.data.output(THEORY).at(split=split, sim=sim).read()
         return spectra
 
 
@@ -122,7 +121,10 @@ def expect_complete(plan: Plan, stage: str) -> None:
 
 def ground_mark(plan: Plan, split: str) -> list[str]:
     """Fingerprints of all that the score of a map depends on but the map: truths, mask, convention, code."""
-    return [plan.fingerprint(piece) for piece in plan.pieces(Portion(COMPARISON, PERFECT, split))]
+    return [
+        plan.fingerprint(piece)
+        for piece in plan.pieces(Portion(COMPARISON.stage, PERFECT_ESTIMATE.stage, split))
+    ]
 
 
 def score_submission(plan: Plan, submission: Submission, folder: Path) -> None:

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 import cmbml
 from cmbml.core.errors import CmbmlError, ConfigError
-from cmbml.methods.nn.samples import FileSamples
+from cmbml.methods.nn.executors.samples import FileSamples
 from cmbml.sky.sht import alm2map, almxfl, gaussian_beam
 from tests.methods.test_stages import UPSTREAM, repository, run
 

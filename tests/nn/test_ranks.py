@@ -15,7 +15,7 @@ from cmbml.core.engine.make import Engine
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.methods.nn import executors as training
-from cmbml.methods.nn.executors import Training, check_devices
+from cmbml.methods.nn.executors.training import Training, check_devices
 from cmbml.methods.nn.params import TrainingParams
 from cmbml.methods.nn.ranks import RankError
 from cmbml.methods.nn.training import Schedule, TrainingError, seeded

@@ -12,12 +12,14 @@ from cmbml.core.errors import (
     PipelineError,
     ProblemsError,
     UndeclaredError,
+    did_you_mean,
 )
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.namer import tags_in
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_YAML, PARAMS
+from cmbml.core.spec.roles import CONSUMERS, Role
 from cmbml.core.stage.executor import BaseStageExecutor
 
 # Keys that the engine itself gives to splits and simulations, so that no executor's __init__ reads them.
@@ -59,6 +61,36 @@ def check_dvc(plan: Plan) -> None:
         raise PipelineError(
             f"{DVC_YAML}: disagrees with pipeline/, imports, splits or methods: run `cmbml dvc`"
         )
+
+
+def check_roles(plan: Plan) -> None:
+    """Check that what reads finished data finds all that it reads: see `cmbml.core.spec.roles`.
+
+    Raises
+    ------
+    ProblemsError
+        With every stage or output that a consumer would miss.
+    """
+    problems = [
+        PipelineError(f"pipeline/: `{consumer}` reads {role}: {reason}")
+        for consumer, roles in CONSUMERS.items()
+        if _missing(plan, roles[0]) is None
+        for role in roles
+        if (reason := _missing(plan, role)) is not None
+    ]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def _missing(plan: Plan, role: Role) -> str | None:
+    """What there is in place of a role; None where a stage that is switched on plays it."""
+    makers = [stage.key for stage in plan.config.pipeline.stand_ins(role.stage)]
+    if not plan.stages.keys() & {role.stage, *makers}:
+        return f"no stage '{role.stage}' is switched on: {did_you_mean(role.stage, plan.stages)}"
+    outputs = plan.config.pipeline.stages[role.stage].assets_out
+    if role.output not in outputs:
+        return f"stage '{role.stage}' makes no '{role.output}': {did_you_mean(role.output, outputs)}"
+    return None
 
 
 def check_executors(plan: Plan, stages: Iterable[Stage] | None = None) -> list[str]:

@@ -82,7 +82,7 @@ class Pieces:
         off = {key for key in self._estimators if key not in self.config.estimates}
         for key in list(self._estimators):
             if key in off and not self.config.pipeline.stages[key].reference:
-                off |= self._private_to(key)
+                off |= {stage.key for stage in self._private_to(key)}
         return {
             key: stage
             for key, stage in self.config.pipeline.stages.items()
@@ -100,12 +100,16 @@ class Pieces:
     def _estimators(self) -> list[str]:
         return [key for key, stage in self.config.pipeline.stages.items() if CLEANED in stage.assets_out]
 
-    def _private_to(self, method: str) -> set[str]:
+    def stages_of(self, method: str) -> list[Stage]:
+        """Stages of a method that are switched on: its own, and those that it learns and prepares by."""
+        if method not in self.config.pipeline.stages:
+            return []
+        return [stage for stage in self._private_to(method) if stage.key in self.stages]
+
+    def _private_to(self, method: str) -> list[Stage]:
         """Stages of a method's own pipeline file: they are switched off with it."""
         stages = self.config.pipeline.stages
-        return {
-            key for key, stage in stages.items() if stage.file == stages[method].file and not stage.reference
-        }
+        return [each for each in stages.values() if each.file == stages[method].file and not each.reference]
 
     def code(self, stage: Stage) -> Code:
         """The code behind a stage."""

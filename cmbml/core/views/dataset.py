@@ -10,6 +10,7 @@ from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import Config, load_config
 from cmbml.core.spec.namer import Namer, tags_in
 from cmbml.core.spec.pipeline import AssetOut, Stage
+from cmbml.core.spec.roles import Role
 from cmbml.core.spec.split import Split
 
 
@@ -46,6 +47,11 @@ class Dataset(Mapping[str, "StageData"]):
         from cmbml.core.engine.regenerate import regenerate
 
         return regenerate(self.config, stage, split, sim, Path(into))
+
+    def output(self, role: Role) -> Asset:
+        """The output that plays a role."""
+        asset: Asset = getattr(self[role.stage], role.output)
+        return asset
 
     def __getitem__(self, key: str) -> "StageData":
         return StageData(self.config, self.config.pipeline.stage(key))

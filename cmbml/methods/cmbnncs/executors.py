@@ -23,7 +23,7 @@ from cmbml.methods.cmbnncs.network import KERNELS, UNet, check_plane
 from cmbml.methods.cmbnncs.params import CmbnncsParams
 from cmbml.methods.executors import mean
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
 from cmbml.methods.nn.linear_fit import moments, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map

@@ -27,9 +27,10 @@ from cmbml.methods.gsc_unet.params import GscUnetParams
 from cmbml.methods.gsc_unet.statistics import regression, steady
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nn.checkpoint import check_checkpoint, load_weights, make_checkpoint
-from cmbml.methods.nn.executors import TrainingExecutor, naming
+from cmbml.methods.nn.executors.samples import FileSamples
+from cmbml.methods.nn.executors.training import TrainingExecutor, naming
 from cmbml.methods.nn.ranks import own_device
-from cmbml.methods.nn.samples import FileSamples, mean_and_deviation, target_map
+from cmbml.methods.nn.samples import mean_and_deviation, target_map
 from cmbml.methods.nn.training import State, seeded
 from cmbml.sky.sht import Alm, Map, map2alm
 from cmbml.sky.skymap import SkyMap

@@ -20,7 +20,7 @@ from cmbml.core.errors import ConfigError, StageError
 from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
 from cmbml.methods.nn.linear_fit import fitted, left, moments, normalised, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map

@@ -20,11 +20,11 @@ from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import LOCAL
 from cmbml.methods.nn.batches import Sample, SampleLoader
 from cmbml.methods.nn.checkpoint import check_checkpoint, load_weights
+from cmbml.methods.nn.executors.samples import FileSamples
+from cmbml.methods.nn.executors.watch import Watch
 from cmbml.methods.nn.params import TrainingParams
 from cmbml.methods.nn.ranks import RankError, joined, launch, n_ranks, own_device, rank
-from cmbml.methods.nn.samples import FileSamples
 from cmbml.methods.nn.training import Loss, Schedule, State, TrainingError, seeded, train
-from cmbml.methods.nn.watch import Watch
 
 LOG = logging.getLogger("cmbml")
 

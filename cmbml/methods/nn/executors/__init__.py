@@ -1,0 +1,1 @@
+"""Training, joined to files: samples, states, checkpoints, curves."""
