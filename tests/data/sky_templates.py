@@ -5,7 +5,6 @@ from pathlib import Path
 
 import healpy as hp
 import numpy as np
-
 from cmbml.sky.pysm_templates import preset_config, template_files
 
 NSIDE = 32

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-import cmbml
 from cmbml.core.config import Config, load_config
-from cmbml.core.handlers import get_handler
 from cmbml.core.profile import apply_profile
 from cmbml.core.yamlio import dump_yaml, read_yaml
-from cmbml.sky.executors.cosmology import CHAINS
 from cmbml.sky.pysm_templates import presets_of
+
+import cmbml
+from cmbml.core.handlers import get_handler
+from cmbml.sky.executors.cosmology import CHAINS
 from cmbml.sky.skymap import SkyMap
 from tests.conftest import ROOT
 from tests.data.sky_templates import write_chain, write_pysm
