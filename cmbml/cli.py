@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--into", required=True, type=Path, help="folder for the files")
     switch = _add(commands, "profile", profile, "switch to a profile of profiles/")
     switch.add_argument("name", help="name of the profile")
+    switch.add_argument(
+        "--force", action="store_true", help="overwrite changes of params.yaml that git does not have"
+    )
     switch.add_argument("--into", type=Path, help="write a repository of its own there instead")
     _add(commands, "repro", repro, "check, then `dvc repro`, then the report: what `make run` does")
     _add(commands, "report", report, "build reports/index.html")
@@ -264,10 +267,8 @@ def profile(options: argparse.Namespace) -> None:
     """Overlay params.yaml with a profile, here or in a repository of its own."""
     root = find_root()
     folder = root if options.into is None else options.into.resolve()
-    apply_profile(root, options.name, folder)
     sys.path.insert(0, str(root))
-    plan = Plan(load_config(folder))
-    (folder / DVC_YAML).write_text(dvc_yaml(plan), encoding="utf-8")
+    plan = apply_profile(root, options.name, folder, force=options.force)
     print(f"{folder}: dataset {plan.config.dataset}, {len(plan.stages)} stages")
 
 
