@@ -5,18 +5,18 @@ import pdb  # noqa: T100
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cmbml.authoring.commands import add_commands as add_authoring
 from cmbml.core.check import check_dvc, check_executors, check_plan
 from cmbml.core.config import load_config
-from cmbml.core.console import Progress, open_log
+from cmbml.core.console import Progress, one_line_errors, open_log
 from cmbml.core.context import run_stage
 from cmbml.core.dvcfile import dvc_yaml
 from cmbml.core.engine import Engine
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_mean
-from cmbml.core.freshness import REPORT, report_is_fresh
+from cmbml.core.freshness import REPORT, report_is_fresh, report_lacks
 from cmbml.core.ledger import Ledger
 from cmbml.core.pipeline import Stage
 from cmbml.core.plan import Plan
@@ -39,20 +39,21 @@ _EPILOG = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a user's mistake is told in one line and ends with 2."""
-    options = _parser().parse_args(arguments)
-    try:
+    with one_line_errors(_USER_MISTAKE):
+        options = _parser().parse_args(arguments)
         options.command(options)
-    except CmbmlError as error:
-        for line in str(error).splitlines():
-            print(f"cmbml: {line}", file=sys.stderr)
-        sys.exit(_USER_MISTAKE)
-    except BrokenPipeError:
-        sys.exit(1)
+
+
+def _version() -> str:
+    try:
+        return version("cmbml")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cmbml", description=__doc__, epilog=_EPILOG, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"cmbml {version('cmbml')}")
+    parser.add_argument("--version", action="version", version=f"cmbml {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking = _add(commands, "check", check, "find everything that is wrong before anything runs")
     checking.add_argument(
@@ -279,6 +280,9 @@ def repro(_: argparse.Namespace) -> None:
     _check(plan, unfinished)
     _dvc_repro(plan, unfinished)
     write_card(plan)
+    if lacking := report_lacks(plan):
+        print(f"no report: the pipeline has no stage {', '.join(lacking)}")
+        return
     _report(plan)
 
 

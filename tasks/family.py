@@ -11,7 +11,7 @@ import luigi
 
 from cmbml.core.check import check_dvc, check_plan
 from cmbml.core.config import load_config
-from cmbml.core.console import Progress, open_log
+from cmbml.core.console import Progress, open_log, quiet_workers
 from cmbml.core.engine import Engine
 from cmbml.core.errors import PipelineError, SkippedError
 from cmbml.core.locks import die_with_parent
@@ -149,7 +149,8 @@ class Block(_PortionTask):
         die_with_parent()
         self.workshop.progress.start(self.stage.key)
         try:
-            self.workshop.engine.run_block(self.units)
+            with quiet_workers():
+                self.workshop.engine.run_block(self.units)
         except BaseException:
             failed.value = 1
             raise
@@ -168,7 +169,8 @@ class Finalise(_PortionTask):
         return self.workshop.engine.ledger(self.portion).complete()
 
     def run(self) -> None:
-        self.workshop.engine.finalise(self.portion)
+        with quiet_workers():
+            self.workshop.engine.finalise(self.portion)
 
 
 class StageTask(luigi.WrapperTask):

@@ -11,7 +11,14 @@ from cmbml.core.repository import LOCAL
 
 REPORT = "reports/index.html"
 TEMPLATES = Path(__file__).parents[1] / "analysis/templates"
+# Keys of the stages that the report cannot do without.
+_DRAWN = ("observations", "cmb", "theory", "mask", "mask_coupling", "draw_table", "comparison", "scores")
 BUILDER = "cmbml.analysis.reporting.executors.builder.ReportBuilder"
+
+
+def report_lacks(plan: Plan) -> list[str]:
+    """Stages that the report is drawn from and that a pipeline of the user's own may not have."""
+    return [stage for stage in _DRAWN if stage not in plan.stages]
 
 
 def submission_folder(plan: Plan) -> Path:

@@ -10,7 +10,7 @@ from cmbml.analysis.pages import median_sim
 from cmbml.analysis.scoring import Ground, Score, score
 from cmbml.analysis.spectra.master import Master
 from cmbml.core.dataset import Dataset
-from cmbml.core.errors import ConfigError, DataError, did_you_mean
+from cmbml.core.errors import ConfigError, DataError, PipelineError, did_you_mean
 from cmbml.core.freshness import submission_folder
 from cmbml.core.handlers import get_handler
 from cmbml.core.ledger import Ledger
@@ -114,7 +114,9 @@ class Scorer:
 
 
 def expect_complete(plan: Plan, stage: str) -> None:
-    """Raise DataError where a stage is not complete."""
+    """Raise PipelineError where there is no such stage, DataError where it is not complete."""
+    if stage not in plan.stages:
+        raise PipelineError(f"the pipeline has no stage '{stage}', which scores and reports are made from")
     for portion in plan.portions(plan.stages[stage]):
         if not Ledger(plan, portion).complete():
             raise DataError(f"{portion} is not complete: finish the run first, with `dvc repro`")
@@ -145,6 +147,7 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> None:
         Where a map or a truth is missing, or a map cannot be brought to common ground.
     """
     _check(plan, submission)
+    expect_complete(plan, COMPARISON)
     scorer = Scorer(plan)
     master = scorer.decoupling()
     split = submission.split

@@ -18,7 +18,7 @@ from cmbml.analysis.submissions.executors import (
     expect_complete,
 )
 from cmbml.analysis.tables import to_markdown
-from cmbml.core.freshness import REPORT, report_mark
+from cmbml.core.freshness import REPORT, report_lacks, report_mark
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan import Plan
 
@@ -44,7 +44,7 @@ class ReportBuilder:
             Where the dataset is not finished.
         """
         plan = self.plan
-        for stage in plan.stages:
+        for stage in (*plan.stages, *report_lacks(plan)):
             expect_complete(plan, stage)
         path, text = plan.config.root / REPORT, get_handler("Text")
         numbers, scorer = read_numbers(plan), Scorer(plan)
