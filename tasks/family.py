@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import luigi
 
 from cmbml.core.engine.check import check_dvc, check_plan
-from cmbml.core.engine.console import Progress, open_log
+from cmbml.core.engine.console import Progress, open_log, quiet_workers
 from cmbml.core.engine.make import Engine
 from cmbml.core.errors import PipelineError, SkippedError
 from cmbml.core.plan.fingerprints import Plan
@@ -149,7 +149,8 @@ class Block(_PortionTask):
         die_with_parent()
         self.workshop.progress.start(self.stage.key)
         try:
-            self.workshop.engine.run_block(self.pieces)
+            with quiet_workers():
+                self.workshop.engine.run_block(self.pieces)
         except BaseException:
             failed.value = 1
             raise
@@ -168,7 +169,8 @@ class Finalise(_PortionTask):
         return self.workshop.engine.ledger(self.portion).complete()
 
     def run(self) -> None:
-        self.workshop.engine.finalise(self.portion)
+        with quiet_workers():
+            self.workshop.engine.finalise(self.portion)
 
 
 class StageTask(luigi.WrapperTask):

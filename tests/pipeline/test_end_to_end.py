@@ -15,10 +15,10 @@ import cmbml
 from cmbml.analysis.reference import combine, noise_floor_weights
 from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.make import Engine
+from cmbml.core.engine.switch import apply_profile
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import load_config
-from cmbml.core.spec.profile import apply_profile
 from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 from cmbml.core.views.dataset import Dataset
 from cmbml.sky.instrument import white_noise_cl

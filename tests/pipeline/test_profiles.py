@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from cmbml.core.config import Config, load_config
-from cmbml.core.profile import apply_profile
 from cmbml.core.yamlio import dump_yaml, read_yaml
 from cmbml.sky.pysm_templates import presets_of
 
 import cmbml
+from cmbml.core.engine.switch import apply_profile
 from cmbml.core.handlers import get_handler
 from cmbml.sky.executors.cosmology import CHAINS
 from cmbml.sky.skymap import SkyMap

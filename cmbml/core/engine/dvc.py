@@ -21,19 +21,29 @@ if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
 
 _HEADER = "# Written by `cmbml dvc` from pipeline/ and params.yaml; edit those and run it again.\n"
+# The package itself, where a repository is a clone.
+CODE = "cmbml"
 # DVC takes minutes to plan some hundred stages; these many it plans in seconds.
 MAX_STAGES = 40
 _CHARTS, _TABLES = ".svg", ".csv"
 
 
-def dvc_yaml(plan: Plan) -> str:
-    """Text of dvc.yaml: one stage for each stage of the pipeline, one out for each portion."""
+def dvc_yaml(plan: Plan, *, with_code: bool = True) -> str:
+    """Text of dvc.yaml: one stage for each stage of the pipeline, one out for each portion.
+
+    Parameters
+    ----------
+    plan
+        What is wanted.
+    with_code
+        Whether the code of a clone is beside it; without, it is the text for a repository of data alone.
+    """
     if len(plan.stages) > MAX_STAGES:
         raise PipelineError(
             f"{len(plan.stages)} stages are more than DVC plans quickly: at most {MAX_STAGES}"
         )
     described = {
-        "stages": {key: _stage(plan, stage) for key, stage in plan.stages.items()},
+        "stages": {key: _stage(plan, stage, with_code=with_code) for key, stage in plan.stages.items()},
         "plots": [plot for stage in plan.stages.values() for plot in _plots(stage)],
     }
     return _HEADER + dump_yaml({key: value for key, value in described.items() if value})
@@ -62,11 +72,12 @@ def published_files(root: Path, remote: str | None = None) -> "DVCFileSystem":
     return DVCFileSystem(str(root), remote=remote)
 
 
-def _stage(plan: Plan, stage: Stage) -> dict[str, Any]:
+def _stage(plan: Plan, stage: Stage, *, with_code: bool) -> dict[str, Any]:
     outside = [a.path_template for a in stage.assets_out.values() if not a.path_template.startswith("{root}")]
+    deps = {*_code(plan, stage), *_handlers(plan, stage), *_inputs(plan, stage)}
     described: dict[str, Any] = {
         "cmd": f"python -m luigi --module tasks {stage.class_name} --alone",
-        "deps": sorted({*_code(plan, stage), *_handlers(plan, stage), *_inputs(plan, stage)}),
+        "deps": sorted(dep for dep in deps if with_code or not dep.startswith(f"{CODE}/")),
         "params": [*_params(plan, stage), {stage.file: [f"stages.{stage.key}"]}],
         "outs": [
             *({_relative(plan, plan.folder(p)): {"persist": True}} for p in plan.portions(stage)),
