@@ -139,7 +139,9 @@ class Repository:
 
     def results(self) -> Iterator[tuple[str, str, dict[str, float]]]:
         """Split, method and numbers: scores, and on real skies comparisons with the published maps."""
-        scores = json.loads((self.root / "metrics/scores.json").read_text(encoding="utf-8"))
+        scores = json.loads(
+            (self.root / "data" / self.config.dataset / "scores/scores.json").read_text(encoding="utf-8")
+        )
         for split in self.config.splits:
             for method in self.params["methods"]:
                 yield split, method, {key: each["mean"] for key, each in scores[split][method].items()}
