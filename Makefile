@@ -20,6 +20,8 @@ lint: $(INSTALLED)
 	ruff format --check .
 	lint-imports
 	mypy
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 
 test: $(INSTALLED) lint
 	python -m pytest -n 2 -m "not long"
