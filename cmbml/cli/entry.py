@@ -12,8 +12,8 @@ from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
 from cmbml.core.engine.console import Progress, one_line_errors, open_log
-from cmbml.core.engine.context import run_stage
-from cmbml.core.engine.dvc import dvc_yaml, run_dvc
+from cmbml.core.engine.context import run_all, run_stage
+from cmbml.core.engine.dvc import dvc_yaml, is_recorded, record
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.regenerate import regenerate
 from cmbml.core.engine.switch import apply_profile
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="overwrite changes of params.yaml that git does not have"
     )
     switch.add_argument("--into", type=Path, help="write a repository of its own there instead")
-    _add(commands, "repro", repro, "check, then `dvc repro`, then the report: what `make run` does")
+    _add(commands, "repro", repro, "check, make, record with DVC, then the report: what `make run` does")
     _add(commands, "report", report, "build reports/index.html")
     add_map_commands(lambda *described: _add(commands, *described), _plan)
     add_commands(lambda *described: _add(commands, *described), _plan)
@@ -276,11 +276,11 @@ def profile(options: argparse.Namespace) -> None:
 
 
 def repro(_: argparse.Namespace) -> None:
-    """Check what is unfinished, let DVC make and record it, write the card, and build the report."""
+    """Check and make what is unfinished, let DVC record it, write the card, and build the report."""
     plan = _plan()
     unfinished = _unfinished(plan)
     _check(plan, unfinished)
-    _dvc_repro(plan, unfinished)
+    _make_and_record(plan, unfinished)
     write_card(plan)
     if lacking := report_lacks(plan):
         print(f"no report: the pipeline has no stage {', '.join(lacking)}")
@@ -288,12 +288,16 @@ def repro(_: argparse.Namespace) -> None:
     _report(plan)
 
 
-def _dvc_repro(plan: Plan, unfinished: list[Stage]) -> None:
-    """Let DVC run; then tell it of what it cannot see, such as another version of a package."""
-    # Where all is complete, science assets need not be here: their records say what they were.
-    run_dvc(plan.config.root, "repro", *([] if unfinished else ["--allow-missing"]))
-    if unfinished and (unseen := [stage.key for stage in _unfinished(plan)]):
-        run_dvc(plan.config.root, "repro", "--force", "--single-item", *unseen)
+def _make_and_record(plan: Plan, unfinished: list[Stage]) -> None:
+    """Make all at once, with a worker for every core, then let DVC record what is complete."""
+    status = run_all(plan.config.root) if unfinished else 0
+    still = {stage.key for stage in _unfinished(plan)} if unfinished else set()
+    if still:
+        if made := [stage for stage in unfinished if stage.key not in still]:
+            record(plan, made)
+        sys.exit(status or 1)
+    if not is_recorded(plan):
+        record(plan, list(plan.stages.values()))
 
 
 def report(_: argparse.Namespace) -> None:
