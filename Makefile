@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # pytest plugins and matplotlib must not depend on the user's own settings.
 export MPLBACKEND := Agg
 
-.PHONY: run demo test test-all bench bench-ml docs notebooks lint clean
+.PHONY: run demo test test-all bench bench-ml docs notebooks lint regenerate clean
 
 run: $(INSTALLED)
 	@python -m cmbml repro
@@ -20,6 +20,8 @@ lint: $(INSTALLED)
 	ruff format --check .
 	lint-imports
 	mypy
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 
 test: $(INSTALLED) lint
 	python -m pytest -n 2 -m "not long"
@@ -32,6 +34,13 @@ bench: $(INSTALLED)
 
 bench-ml: $(INSTALLED)
 	python benchmarks/training.py
+
+regenerate: $(INSTALLED)
+	python -m cmbml dvc
+	python -m cmbml schema
+	python docs/pictures/draw.py
+	python -m cmbml repro
+	python docs/readme.py
 
 docs: $(INSTALLED)
 	python -m sphinx --fail-on-warning --keep-going --quiet -c docs . docs/_build/html

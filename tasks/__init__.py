@@ -4,8 +4,11 @@ Importing this package reads the configuration of the repository around the work
 in it ends the program with one line for each problem.
 """
 
-from cmbml.core.engine.console import one_line_errors
+import sys
+
+from cmbml.core.engine.console import one_line_errors, tell_in_one_line
 from tasks.family import build_family
 
+sys.excepthook = tell_in_one_line
 with one_line_errors():
     globals().update(build_family())

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,15 @@ from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
 from cmbml.analysis.statistics import Interval, Scores
 
 Row = Mapping[str, Interval]
+
+LEADING = "rmse"
+"""The metric that experiments, rows and skies are compared by first."""
+
+HOME = "test"
+"""The split whose skies are like those that methods learn from; else the first one stands for it."""
+
+MAX_HEADLINE = 12
+"""As many numbers as `dvc exp show` can show side by side."""
 
 KNOWN_METRICS: dict[str, Metric] = METRICS | RESIDUAL_METRICS | SPECTRAL_METRICS
 """Every metric that cmbml computes, in the order of columns."""
@@ -43,8 +52,27 @@ def from_dict(data: Mapping[str, Any]) -> Scores:
 
 
 def to_json(scores: Scores) -> str:
-    """Scores as DVC metrics: JSON of `to_dict`, sorted."""
+    """All scores: JSON of `to_dict`, sorted."""
     return json.dumps(to_dict(scores), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def headline(scores: Scores) -> str:
+    """The few numbers that experiments are compared by: mean RMSE on the home split, the best methods first.
+
+    JSON ``{split: {"rmse": {method: mean}}}`` with at most `MAX_HEADLINE` numbers, without the perfect
+    estimate, which is zero but for rounding.
+    """
+    split = home_split(scores)
+    rows = {name: row for name, row in scores[split].items() if name != PERFECT and LEADING in row}
+    means = {name: row[LEADING].mean for name, row in rows.items()}
+    best = dict(sorted(means.items(), key=lambda item: item[1])[:MAX_HEADLINE])
+    return json.dumps({split: {LEADING: best}}, indent=2, allow_nan=False) + "\n"
+
+
+def home_split(names: Iterable[str]) -> str:
+    """The split whose skies are like those that methods learn from: test, else the first."""
+    known = list(names)
+    return HOME if HOME in known else known[0]
 
 
 def to_csv(scores: Scores) -> str:

@@ -4,30 +4,30 @@ import argparse
 import pdb  # noqa: T100
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cmbml.cli.authoring import add_commands as add_authoring
 from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
-from cmbml.core.engine.console import Progress, open_log
-from cmbml.core.engine.context import run_stage
-from cmbml.core.engine.dvc import dvc_yaml, run_dvc
+from cmbml.core.engine.console import Progress, one_line_errors, open_log
+from cmbml.core.engine.context import run_all, run_stage
+from cmbml.core.engine.dvc import dvc_yaml, is_recorded, record
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.regenerate import regenerate
+from cmbml.core.engine.switch import apply_profile
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_mean
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.ledger import Ledger
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.pipeline import Stage
-from cmbml.core.spec.profile import apply_profile
 from cmbml.core.spec.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
 from cmbml.core.views.status import cost_lines, status_lines
 from cmbml.core.views.trace import diff_lines, trace_lines
 from cmbml.exchange.card import write_card
-from cmbml.report.freshness import REPORT, report_is_fresh
+from cmbml.report.freshness import REPORT, report_is_fresh, report_lacks
 
 _USER_MISTAKE = 2
 _EPILOG = (
@@ -38,20 +38,21 @@ _EPILOG = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a user's mistake is told in one line and ends with 2."""
-    options = _parser().parse_args(arguments)
-    try:
+    with one_line_errors(_USER_MISTAKE):
+        options = _parser().parse_args(arguments)
         options.command(options)
-    except CmbmlError as error:
-        for line in str(error).splitlines():
-            print(f"cmbml: {line}", file=sys.stderr)
-        sys.exit(_USER_MISTAKE)
-    except BrokenPipeError:
-        sys.exit(1)
+
+
+def _version() -> str:
+    try:
+        return version("cmbml")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cmbml", description=__doc__, epilog=_EPILOG, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"cmbml {version('cmbml')}")
+    parser.add_argument("--version", action="version", version=f"cmbml {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking = _add(commands, "check", check, "find everything that is wrong before anything runs")
     checking.add_argument(
@@ -80,8 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--into", required=True, type=Path, help="folder for the files")
     switch = _add(commands, "profile", profile, "switch to a profile of profiles/")
     switch.add_argument("name", help="name of the profile")
+    switch.add_argument(
+        "--force", action="store_true", help="overwrite changes of params.yaml that git does not have"
+    )
     switch.add_argument("--into", type=Path, help="write a repository of its own there instead")
-    _add(commands, "repro", repro, "check, then `dvc repro`, then the report: what `make run` does")
+    _add(commands, "repro", repro, "check, make, record with DVC, then the report: what `make run` does")
     _add(commands, "report", report, "build reports/index.html")
     add_map_commands(lambda *described: _add(commands, *described), _plan)
     add_commands(lambda *described: _add(commands, *described), _plan)
@@ -266,29 +270,34 @@ def profile(options: argparse.Namespace) -> None:
     """Overlay params.yaml with a profile, here or in a repository of its own."""
     root = find_root()
     folder = root if options.into is None else options.into.resolve()
-    apply_profile(root, options.name, folder)
     sys.path.insert(0, str(root))
-    plan = Plan(load_config(folder))
-    (folder / DVC_YAML).write_text(dvc_yaml(plan), encoding="utf-8")
+    plan = apply_profile(root, options.name, folder, force=options.force)
     print(f"{folder}: dataset {plan.config.dataset}, {len(plan.stages)} stages")
 
 
 def repro(_: argparse.Namespace) -> None:
-    """Check what is unfinished, let DVC make and record it, write the card, and build the report."""
+    """Check and make what is unfinished, let DVC record it, write the card, and build the report."""
     plan = _plan()
     unfinished = _unfinished(plan)
     _check(plan, unfinished)
-    _dvc_repro(plan, unfinished)
+    _make_and_record(plan, unfinished)
     write_card(plan)
+    if lacking := report_lacks(plan):
+        print(f"no report: the pipeline has no stage {', '.join(lacking)}")
+        return
     _report(plan)
 
 
-def _dvc_repro(plan: Plan, unfinished: list[Stage]) -> None:
-    """Let DVC run; then tell it of what it cannot see, such as another version of a package."""
-    # Where all is complete, science assets need not be here: their records say what they were.
-    run_dvc(plan.config.root, "repro", *([] if unfinished else ["--allow-missing"]))
-    if unfinished and (unseen := [stage.key for stage in _unfinished(plan)]):
-        run_dvc(plan.config.root, "repro", "--force", "--single-item", *unseen)
+def _make_and_record(plan: Plan, unfinished: list[Stage]) -> None:
+    """Make all at once, with a worker for every core, then let DVC record what is complete."""
+    status = run_all(plan.config.root) if unfinished else 0
+    still = {stage.key for stage in _unfinished(plan)} if unfinished else set()
+    if still:
+        if made := [stage for stage in unfinished if stage.key not in still]:
+            record(plan, made)
+        sys.exit(status or 1)
+    if not is_recorded(plan):
+        record(plan, list(plan.stages.values()))
 
 
 def report(_: argparse.Namespace) -> None:

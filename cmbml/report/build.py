@@ -8,7 +8,7 @@ from cmbml.analysis.tables import to_markdown
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.roles import SCORES
-from cmbml.report.freshness import REPORT, report_mark
+from cmbml.report.freshness import REPORT, report_lacks, report_mark
 from cmbml.report.html import (
     Page,
     render,
@@ -45,7 +45,7 @@ class ReportBuilder:
             Where the dataset is not finished.
         """
         plan = self.plan
-        for stage in plan.stages:
+        for stage in (*plan.stages, *report_lacks(plan)):
             expect_complete(plan, stage)
         path, text = plan.config.root / REPORT, get_handler("Text")
         numbers, scorer = read_numbers(plan), Scorer(plan)

@@ -8,10 +8,17 @@ from cmbml.core.plan.code import code_of
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.record.git import commit
 from cmbml.core.spec.repository import LOCAL
+from cmbml.core.spec.roles import CONSUMERS
 
 REPORT = "reports/index.html"
 TEMPLATES = Path(__file__).parent / "templates"
 BUILDER = "cmbml.report.build.ReportBuilder"
+
+
+def report_lacks(plan: Plan) -> list[str]:
+    """Stages that the report is drawn from and that a pipeline of the user's own may not have."""
+    drawn = dict.fromkeys(role.stage for role in CONSUMERS["cmbml report"])
+    return [stage for stage in drawn if not plan.makers(stage)]
 
 
 def submission_folder(plan: Plan) -> Path:

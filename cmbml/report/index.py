@@ -14,7 +14,7 @@ from cmbml.analysis.charts.scores import (
 from cmbml.analysis.reference import NOISE_FLOOR, PERFECT
 from cmbml.analysis.statistics import Interval, differences
 from cmbml.analysis.subcategories import generalisation_gap
-from cmbml.analysis.tables import all_latex, all_markdown, to_csv
+from cmbml.analysis.tables import LEADING, all_latex, all_markdown, to_csv
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
 from cmbml.core.record.cost import costs_of
@@ -22,7 +22,7 @@ from cmbml.core.record.git import commit
 from cmbml.core.record.ledger import Ledger
 from cmbml.core.spec.namer import sim_tag
 from cmbml.core.spec.params import Params
-from cmbml.core.spec.roles import OBSERVATIONS
+from cmbml.core.spec.roles import OBSERVATIONS, SCORES
 from cmbml.core.views.dataset import Dataset
 from cmbml.core.views.trace import trace_lines
 from cmbml.report.html import (
@@ -36,7 +36,7 @@ from cmbml.report.html import (
 from cmbml.report.maps.images import map_picture
 from cmbml.report.maps.mollweide import map_span
 from cmbml.report.numbers import Numbers, rng_of
-from cmbml.report.page import LEADING, median_sim
+from cmbml.report.page import median_sim
 from cmbml.report.submissions import (
     Scorer,
 )
@@ -58,7 +58,7 @@ def index_context(numbers: Numbers, pages: list[Page]) -> ReportContext:
         differences=differences(values, LEADING, rng_of(config.params.seed)),
         tables=[*_gap_tables(numbers), _stage_table(plan)],
         notes=_notes(numbers),
-        traces=traces_of(plan, {"the leaderboard": plan.config.root / "metrics/scores.json"}),
+        traces=traces_of(plan, {"the leaderboard": Dataset(plan.config).output(SCORES).at().path}),
         downloads={
             "scores.csv": to_csv(scores),
             "scores.md": all_markdown(scores),

@@ -9,6 +9,7 @@ from cmbml.analysis.charts.scores import (
     training_chart,
 )
 from cmbml.analysis.residuals import split_by_component
+from cmbml.analysis.tables import LEADING
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.namer import sim_tag
 from cmbml.core.spec.roles import COMPARISON, COMPONENT, CURVE, Role
@@ -23,7 +24,7 @@ from cmbml.report.index import traces_of
 from cmbml.report.maps.images import map_picture, zoom_picture
 from cmbml.report.maps.mollweide import map_span
 from cmbml.report.numbers import Numbers
-from cmbml.report.page import LEADING, median_sim, method_page
+from cmbml.report.page import median_sim, method_page
 from cmbml.report.submissions import (
     Scorer,
     submitted_sky,

@@ -12,7 +12,7 @@ from cmbml.analysis.charts.scores import (
 from cmbml.analysis.gathering import Found, by_metric, profiles, table_rows
 from cmbml.analysis.scoring import Rows
 from cmbml.analysis.statistics import Scores, summarise
-from cmbml.analysis.tables import from_dict
+from cmbml.analysis.tables import HOME, from_dict
 from cmbml.core import Split, generator
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.namer import sim_tag
@@ -28,9 +28,6 @@ from cmbml.report.submissions import (
     Scorer,
     submissions,
 )
-
-HOME = "test"
-"""The split whose skies are like those that methods learn from; else the first one stands for it."""
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,9 @@ from cmbml.analysis.spectra.comparison import Comparison
 from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
 from cmbml.analysis.statistics import Interval
 from cmbml.analysis.subcategories import rank_correlation, score_by_parameter, trend, varying
-from cmbml.analysis.tables import format_interval, header, metric, metric_names
+from cmbml.analysis.tables import LEADING, format_interval, header, metric, metric_names
 from cmbml.report.html import Flip, Page, Picture, Table, chart_picture
 from cmbml.sky.sht import Cl
-
-LEADING = "rmse"
-"""The metric that pages plot and sort by."""
 
 MAX_PARAMETERS = 3
 """Figures of score against parameter that are shown first: those that the score follows most."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cmbml.analysis.scoring import Ground, Score, score
 from cmbml.analysis.spectra.master import Master
-from cmbml.core.errors import ConfigError, DataError, did_you_mean
+from cmbml.core.errors import ConfigError, DataError, PipelineError, did_you_mean
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
@@ -113,8 +113,11 @@ class Scorer:
 
 
 def expect_complete(plan: Plan, stage: str) -> None:
-    """Raise DataError where a stage is not complete."""
-    for portion in plan.portions(plan.stages[stage]):
+    """Raise PipelineError where there is no such stage, DataError where it is not complete."""
+    makers = plan.makers(stage)
+    if not makers:
+        raise PipelineError(f"the pipeline has no stage '{stage}', which scores and reports are made from")
+    for portion in (portion for maker in makers for portion in plan.portions(maker)):
         if not Ledger(plan, portion).complete():
             raise DataError(f"{portion} is not complete: finish the run first, with `dvc repro`")
 
@@ -147,6 +150,7 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> None:
         Where a map or a truth is missing, or a map cannot be brought to common ground.
     """
     _check(plan, submission)
+    expect_complete(plan, COMPARISON.stage)
     scorer = Scorer(plan)
     master = scorer.decoupling()
     split = submission.split

@@ -25,6 +25,21 @@ def test_json_is_what_dvc_reads():
     assert data["test"]["perfect_estimate"]["psnr"]["mean"] is None
 
 
+def test_the_headline_is_short_and_begins_with_the_best():
+    many = {"test": {f"m{i:02d}": {"rmse": Interval(20.0 - i, None, None)} for i in range(14)}, "train": {}}
+    found = json.loads(tables.headline(many))["test"]["rmse"]
+    assert list(found.items())[:2] == [("m13", 7.0), ("m12", 8.0)]
+    assert len(found) == 12
+    assert json.loads(tables.headline(SCORES)) == {
+        "test": {"rmse": {"noise_floor": 1.0, "my_net": 3.0, "nilc": 4.2351}}
+    }
+
+
+def test_the_first_split_stands_for_test_where_there_is_none():
+    assert tables.home_split(["train", "test"]) == "test"
+    assert tables.home_split(["mine", "theirs"]) == "mine"
+
+
 def test_json_comes_back():
     assert tables.from_dict(json.loads(tables.to_json(SCORES))) == SCORES
 

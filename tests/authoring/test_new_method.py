@@ -87,7 +87,7 @@ def test_it_runs_and_is_scored_as_it_is(clone):
         env={**os.environ, "PYTHONPATH": str(clone)},
     )
     assert done.returncode == 0, done.stderr
-    scores = read_yaml(demo / "metrics/scores.json")["test"]
+    scores = read_yaml(demo / "data/demo/scores/scores.json")["test"]
     # One weight for all scales and the whole sky is no good method, but far better than a band as it is.
     assert scores["noise_floor"]["rmse"]["mean"] < scores[NAME]["rmse"]["mean"] < 30.0
     assert scores[NAME]["coherence"]["mean"] > 0.9

@@ -109,7 +109,7 @@ def test_a_split_knows_its_simulations(toy):
 
 
 def test_a_profile_forgets_the_one_before_and_the_first_is_what_ships(tmp_path):
-    from cmbml.core.spec.profile import apply_profile
+    from cmbml.core.engine.switch import apply_profile
 
     for name in ("profiles", "pipeline"):
         shutil.copytree(ROOT / name, tmp_path / name)
@@ -124,7 +124,7 @@ def test_a_profile_forgets_the_one_before_and_the_first_is_what_ships(tmp_path):
 
 
 def test_every_shipped_profile_is_valid(tmp_path, real_config):
-    from cmbml.core.spec.profile import apply_profile
+    from cmbml.core.engine.switch import apply_profile
 
     profiles = sorted((real_config.root / "profiles").glob("*.yaml"))
     assert profiles

@@ -15,10 +15,10 @@ import cmbml
 from cmbml.cli.entry import main
 from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.make import Engine
+from cmbml.core.engine.switch import apply_profile
 from cmbml.core.errors import DataError
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import load_config
-from cmbml.core.spec.profile import apply_profile
 from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 from cmbml.exchange.cmb_ml import index_archives
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam

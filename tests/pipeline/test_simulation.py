@@ -12,12 +12,12 @@ from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.dvc import dvc_yaml
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.regenerate import regenerate
+from cmbml.core.engine.switch import apply_profile
 from cmbml.core.errors import CmbmlError, DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.spec.config import load_config
-from cmbml.core.spec.profile import apply_profile
 from cmbml.core.views.dataset import Dataset
 from cmbml.sky.executors import cmb, cosmology, draws, noise, observations
 from cmbml.sky.sht import alm2cl, map2alm

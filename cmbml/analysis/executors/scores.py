@@ -9,7 +9,7 @@ from cmbml.analysis.reference import combine, noise_floor_weights
 from cmbml.analysis.scoring import Ground, Score, metric_rows, metrics_of, score
 from cmbml.analysis.spectra.master import mask_statistics
 from cmbml.analysis.statistics import all_differences, summarise
-from cmbml.analysis.tables import all_latex, all_markdown, differences_csv, to_csv, to_json
+from cmbml.analysis.tables import all_latex, all_markdown, differences_csv, headline, to_csv, to_json
 from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import DataError
 from cmbml.sky.executors.noise import InstrumentNoise
@@ -154,7 +154,7 @@ class ScoresExecutor(BaseStageExecutor):
         self.n_bootstrap = cfg.analysis.n_bootstrap
 
     def execute(self) -> None:
-        """Write the numbers of all simulations, their summaries in four formats, and figures."""
+        """Write all numbers, their means in four formats, the few that DVC compares, and charts."""
         found = {
             (split.name, method): [self._read(split, method, sim) for sim in split.iter_sims()]
             for split in self.splits
@@ -168,11 +168,12 @@ class ScoresExecutor(BaseStageExecutor):
         self.out["simulations"].write(rows)
         self.out["latitude"].write(latitude)
         self.out["bands"].write(bands)
-        self.out["summary"].write(to_csv(scores))
+        self.out["scores"].write(to_json(scores))
+        self.out["table"].write(to_csv(scores))
         self.out["differences"].write(differences_csv(pairs))
         self.out["markdown"].write(all_markdown(scores))
         self.out["latex"].write(all_latex(scores))
-        self.out["scores"].write(to_json(scores))
+        self.out["summary"].write(headline(scores))
         self.out["score_plot"].write(svg(bars_chart(scores, "rmse")))
         self.out["latitude_plot"].write(svg(latitude_chart(latitude)))
         self.out["spectrum_plot"].write(svg(power_grid(bands)))

@@ -84,8 +84,7 @@ def check_roles(plan: Plan) -> None:
 
 def _missing(plan: Plan, role: Role) -> str | None:
     """What there is in place of a role; None where a stage that is switched on plays it."""
-    makers = [stage.key for stage in plan.config.pipeline.stand_ins(role.stage)]
-    if not plan.stages.keys() & {role.stage, *makers}:
+    if not plan.makers(role.stage):
         return f"no stage '{role.stage}' is switched on: {did_you_mean(role.stage, plan.stages)}"
     outputs = plan.config.pipeline.stages[role.stage].assets_out
     if role.output not in outputs:

@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import errno
 import json
 import logging
 import multiprocessing
@@ -10,13 +11,15 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import TracebackType
 from typing import Any
 
 from cmbml.core.engine.make import Reporter
 from cmbml.core.errors import CmbmlError, SkippedError
+from cmbml.core.handlers.base import explain_storage
 from cmbml.core.plan.pieces import Piece
 from cmbml.core.record.git import commit
 from cmbml.core.spec.repository import LOCAL
@@ -25,15 +28,93 @@ LOG = logging.getLogger("cmbml")
 # Makes a command of the command line from its name, its function and a description.
 Add = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 _EVERY_SECONDS = 1.0
+# What a shell says of a program that Ctrl-C has ended.
+_INTERRUPTED = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End the program with a user's mistake in one line, without a traceback."""
+def one_line_errors(status: int = 1) -> Iterator[None]:
+    """End the program without a traceback, but with a line, for what is no fault of the code.
+
+    Parameters
+    ----------
+    status
+        Exit status of a user's mistake.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(1)
+    except (CmbmlError, OSError, KeyboardInterrupt) as error:
+        text = in_one_line(error)
+        if text is None:
+            raise
+        if isinstance(error, OSError) and error.filename is None:
+            _drop_output()
+        _tell(text)
+        sys.exit(_INTERRUPTED if isinstance(error, KeyboardInterrupt) else status)
+
+
+def in_one_line(error: BaseException | None) -> str | None:
+    """What a user's mistake, an interrupt or a refusal of the disk says; None for a fault of the code."""
+    if isinstance(error, CmbmlError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted: the same command carries on where it stopped"
+    if isinstance(error, OSError):
+        path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+        if error.errno in _FULL or (path is not None and LOCAL in path.parts):
+            return str(explain_storage(path or Path("output or log"), error))
+    return None
+
+
+def tell_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Take the place of `sys.excepthook` in a program that is not ours."""
+    text = in_one_line(error)
+    if text is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        _tell(text)
+
+
+@contextmanager
+def quiet_workers() -> Iterator[None]:
+    """Let a forked worker end at an interrupt in silence: its parent, which got the same, tells it."""
     try:
         yield
-    except CmbmlError as error:
-        sys.exit("\n".join(f"cmbml: {line}" for line in str(error).splitlines()))
+    except KeyboardInterrupt:
+        if multiprocessing.parent_process() is None:
+            raise
+        os._exit(_INTERRUPTED)
+
+
+def _tell(text: str) -> None:
+    for line in text.splitlines():
+        sys.stderr.write(f"cmbml: {line}\n")
+
+
+def _drop_output() -> None:
+    """Send what nobody takes nowhere: Python would try once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written ends the run, where logging itself would print a traceback and go on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the name is logging's)
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise error
+        super().handleError(record)
 
 
 class _OneLine(logging.Filter):
@@ -47,8 +128,8 @@ class _OneLine(logging.Filter):
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(error, SkippedError):
             return False
-        if isinstance(error, CmbmlError):
-            record.msg, record.args = str(error), ()
+        if (text := in_one_line(error)) is not None:
+            record.msg, record.args = text, ()
             record.exc_info = record.exc_text = None
         return True
 
@@ -64,7 +145,7 @@ def open_log(root: Path) -> "RunRecord":
     folder = root / LOCAL / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    file = logging.FileHandler(folder / f"{name}.log", encoding="utf-8", delay=True)
+    file = _LogFile(folder / f"{name}.log", encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(logging.Formatter("%(message)s"))
@@ -110,7 +191,9 @@ class RunRecord:
     def _end(self, counts: Callable[[], dict[str, int]]) -> None:
         if os.getpid() == self._content["pid"]:
             self._content |= {"ended": time.strftime("%FT%T%z"), "made": counts()}
-            self._write()
+            # The run is over, and a full disk was told already.
+            with suppress(OSError):
+                self._write()
 
     def _write(self) -> None:
         self._path.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")

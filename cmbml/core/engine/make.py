@@ -25,7 +25,7 @@ from cmbml.core.spec.repository import LOCAL
 from cmbml.core.stage.executor import BaseStageExecutor
 from cmbml.core.stage.sealed import Access, StageConfig
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Reporter:
@@ -273,6 +273,6 @@ def _located(piece: Piece) -> Iterator[None]:
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
     """Fix the number of threads: of libraries that are loaded, and of those that will be."""
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(number)))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(number)))
     with threadpool_limits(limits=number):
         yield

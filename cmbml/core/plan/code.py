@@ -46,6 +46,8 @@ class Code:
         they are joined: what each imported name stands for.
     packages
         major.minor of every other package that these import.
+    imports
+        Modules of these packages, by their dotted names.
     files
         Source files, for DVC to watch.
     loop
@@ -54,6 +56,7 @@ class Code:
 
     modules: dict[str, str]
     packages: dict[str, str]
+    imports: tuple[str, ...]
     files: tuple[Path, ...]
     loop: str
 
@@ -77,7 +80,9 @@ def code_of(executor: str | type) -> Code:
     modules = dict(sorted({f"{source.name}:{name}": said, **closure.modules}.items()))
     modules[JOINTS] = _hash(sorted(closure.joints))
     files = ([source.file] if source.file else []) + closure.files
-    return Code(modules, _versions(closure.packages), tuple(files), _loop(source, name))
+    imports = tuple(sorted(closure.imports))
+    packages = {module.partition(".")[0] for module in imports}
+    return Code(modules, _versions(packages), imports, tuple(files), _loop(source, name))
 
 
 def forget() -> None:
@@ -328,15 +333,15 @@ class _Closure:
         Hash of what each module says.
     joints
         Of each part, its hash with what the names that it imports stand for.
-    packages
-        Top-level names of packages of others.
+    imports
+        Modules of packages of others.
     files
         Source files.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
     joints: list[str] = field(default_factory=list)
-    packages: set[str] = field(default_factory=set)
+    imports: set[str] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
 
     def add_definition(self, source: _Source, first: str) -> str:
@@ -369,7 +374,7 @@ class _Closure:
             return
         if not _is_own(top):
             if top and top not in sys.stdlib_module_names:
-                self.packages.add(top)
+                self.imports.add(name)
             return
         # A package runs before its modules.
         self._add_parents(name)

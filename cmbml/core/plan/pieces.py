@@ -100,6 +100,11 @@ class Pieces:
     def _estimators(self) -> list[str]:
         return [key for key, stage in self.config.pipeline.stages.items() if CLEANED in stage.assets_out]
 
+    def makers(self, key: str) -> list[Stage]:
+        """Stages that are switched on and make the files of a stage: itself, and its stand-ins."""
+        others = [stage.key for stage in self.config.pipeline.stand_ins(key)]
+        return [stage for stage in self.stages.values() if stage.key in (key, *others)]
+
     def stages_of(self, method: str) -> list[Stage]:
         """Stages of a method that are switched on: its own, and those that it learns and prepares by."""
         if method not in self.config.pipeline.stages:

@@ -12,6 +12,13 @@ def commit(root: Path) -> str:
     return f"{head} (with changes)" if _git(root, "status", "--porcelain") else head
 
 
+def committed(root: Path, file: str) -> str | None:
+    """Content of a file in the last commit; None outside of git, empty where git has none."""
+    if not _git(root, "rev-parse", "--git-dir"):
+        return None
+    return _git(root, "show", f"HEAD:./{file}")
+
+
 def introduced(root: Path, text: str, file: str) -> str:
     """First commit whose version of a file holds some text, with its date; empty where there is none."""
     found = _git(root, "log", "--all", "--reverse", "--format=%h of %as, %s", f"-S{text}", "--", file)

@@ -1,6 +1,6 @@
 """Parameters and pipeline, read and validated together."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -19,6 +19,8 @@ from cmbml.core.spec.roles import CLEANED
 from cmbml.core.spec.split import Split
 from cmbml.core.spec.yamlio import read_yaml
 
+# Names the file that a key of the parameters comes from.
+FileOf = Callable[[Sequence[str]], str]
 # DVC takes keys of these names for its own and then misses their changes (treeverse/dvc issue 10296).
 RESERVED = ("size", "nfiles")
 
@@ -155,6 +157,10 @@ def _children(node: Any) -> Mapping[str, Any]:
     return node if isinstance(node, Mapping) else {}
 
 
+def _always_params(_: Sequence[str]) -> str:
+    return PARAMS
+
+
 def load_config(root: Path | str | None = None, *, overrides: Mapping[str, Any] | None = None) -> Config:
     """Read params.yaml and ``pipeline/*.yaml``.
 
@@ -171,23 +177,45 @@ def load_config(root: Path | str | None = None, *, overrides: Mapping[str, Any] 
         Where a key or value is wrong; every problem stands on a line of its own.
     """
     root = Path(root).resolve() if root is not None else find_root()
-    pipeline = load_pipeline(root / PIPELINE)
     values = read_yaml(root / PARAMS)
     if not isinstance(values, dict):
         raise ConfigError(f"{PARAMS}: expected keys and values at the top level")
     for key, value in (overrides or {}).items():
         _override(values, key, value)
-    return Config(root, validate_params(_with_bands(root, values), pipeline), pipeline, values)
+    return make_config(root, values)
 
 
-def _with_bands(root: Path, values: dict[str, Any]) -> dict[str, Any]:
+def make_config(root: Path, values: dict[str, Any], file_of: FileOf = _always_params) -> Config:
+    """Validate the content of params.yaml together with the pipeline of a repository.
+
+    Parameters
+    ----------
+    root
+        The repository.
+    values
+        The content.
+    file_of
+        Names the file that a key comes from, for messages.
+
+    Raises
+    ------
+    ConfigError, PipelineError, ProblemsError
+        As `load_config`.
+    """
+    pipeline = load_pipeline(root / PIPELINE)
+    params = validate_params(_with_bands(root, values, file_of), pipeline, file_of)
+    return Config(root, params, pipeline, values)
+
+
+def _with_bands(root: Path, values: dict[str, Any], file_of: FileOf) -> dict[str, Any]:
     """Take the bands from the table that `instrument.table` names."""
     instrument = values.get("instrument")
     name = instrument.get("table") if isinstance(instrument, dict) else None
     if not isinstance(instrument, dict) or not name:
         return values
     if instrument.get("bands"):
-        raise ConfigError(f"{PARAMS}: instrument: has a table and bands: leave out one (bands: null)")
+        file = file_of(("instrument", "table"))
+        raise ConfigError(f"{file}: instrument: has a table and bands: leave out one (bands: null)")
     bands = read_bands(table_path(root, str(name)))
     return {**values, "instrument": {**instrument, "bands": bands}}
 
@@ -203,11 +231,12 @@ def _override(values: dict[str, Any], key: str, value: Any) -> None:
     node[last] = value
 
 
-def validate_params(values: dict[str, Any], pipeline: Pipeline) -> Params:
+def validate_params(values: dict[str, Any], pipeline: Pipeline, file_of: FileOf = _always_params) -> Params:
     """Validate the content of params.yaml against the schema and the pipeline's own blocks."""
     problems: list[CmbmlError] = [
         ConfigError(
-            f"{PARAMS}: {key}: DVC would miss changes of a key named '{key.split('.')[-1]}': rename it"
+            f"{file_of(key.split('.'))}: {key}: DVC would miss changes of a key named "
+            f"'{key.split('.')[-1]}': rename it"
         )
         for key in _keys(values)
         if key.split(".")[-1] in RESERVED
@@ -216,10 +245,10 @@ def validate_params(values: dict[str, Any], pipeline: Pipeline) -> Params:
     try:
         params = model.model_validate(values)
     except ValidationError as error:
-        problems += [_explain(model, detail) for detail in error.errors()]
+        problems += [_explain(model, detail, file_of) for detail in error.errors()]
     if problems:
         raise ProblemsError(problems)
-    _check_methods(params, pipeline)
+    _check_methods(params, pipeline, file_of)
     return params
 
 
@@ -253,7 +282,7 @@ def resolve(path: str, where: str) -> Any:
         raise PipelineError(f"{where}: cannot import '{path}': {error}") from None
 
 
-def _explain(model: type[BaseModel], detail: Any) -> ConfigError:
+def _explain(model: type[BaseModel], detail: Any, file_of: FileOf) -> ConfigError:
     """Turn one of pydantic's findings into one line."""
     location = [str(part) for part in detail["loc"]]
     key = ".".join(location)
@@ -265,7 +294,7 @@ def _explain(model: type[BaseModel], detail: Any) -> ConfigError:
     else:
         text = detail["msg"].removeprefix("Value error, ")
         text += "" if isinstance(given, dict) else f" (it is {given!r})"
-    return ConfigError(f"{PARAMS}: {key + ': ' if key else ''}{text}")
+    return ConfigError(f"{file_of(location)}: {key + ': ' if key else ''}{text}")
 
 
 def _meant(model: type[BaseModel], location: list[str]) -> str:
@@ -291,10 +320,12 @@ def _fields_at(model: Any, location: Iterable[str]) -> Iterable[str]:
     return getattr(model, "model_fields", {})
 
 
-def _check_methods(params: Params, pipeline: Pipeline) -> None:
+def _check_methods(params: Params, pipeline: Pipeline, file_of: FileOf) -> None:
     for method in params.methods:
         stage = pipeline.stages.get(method)
         if stage is None or CLEANED not in stage.assets_out:
             known = [key for key, stage in pipeline.stages.items() if CLEANED in stage.assets_out]
             hint = did_you_mean(method, known)
-            raise ConfigError(f"{PARAMS}: methods: no stage '{method}' with an output 'cleaned': {hint}")
+            raise ConfigError(
+                f"{file_of(('methods',))}: methods: no stage '{method}' with an output 'cleaned': {hint}"
+            )

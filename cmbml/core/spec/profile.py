@@ -1,55 +1,100 @@
 """Profiles: values of params.yaml, each with a dataset of its own."""
 
-import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cmbml.core.errors import ConfigError, did_you_mean
-from cmbml.core.spec.repository import PARAMS, PIPELINE, RAW
+from cmbml.core.spec.params import Params
+from cmbml.core.spec.repository import PARAMS
 from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 
 PROFILES = "profiles"
-# Networks that ship, which git tracks.
-TRAINED = f"{RAW}/pretrained"
 # The one that is complete; params.yaml ships as a copy of it.
 BASE = "mini"
 # By this line editors complete and check the file.
 SCHEMA_LINE = "# yaml-language-server: $schema=schema/params.json"
 
 
-def apply_profile(root: Path, name: str, folder: Path) -> None:
-    """Write params.yaml for a profile into `folder`; elsewhere also pipeline/, luigi.cfg, networks.
+class Profiles:
+    """The profiles of a repository, with what the user has beside them.
 
-    Every profile but the first is an overlay of the first, whatever params.yaml says at present.
-
-    Raises
-    ------
-    ConfigError
-        Where there is no such profile.
+    Parameters
+    ----------
+    root
+        The repository.
     """
-    profiles = root / PROFILES
-    known = [file.stem for file in profiles.glob("*.yaml")]
-    if name not in known:
-        raise ConfigError(f"no profile '{name}' in {PROFILES}/: {did_you_mean(name, known)}")
-    text = (profiles / f"{BASE}.yaml").read_text(encoding="utf-8")
-    if name != BASE:
-        values = overlay(read_yaml(profiles / f"{BASE}.yaml"), read_yaml(profiles / f"{name}.yaml"))
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / PROFILES
+        self.given = {file.stem: _read(file) for file in sorted(self.folder.glob("*.yaml"))}
+        known: dict[str, Any] = {}
+        for values in self.given.values():
+            known = overlay(known, values)
+        present = _read(root / PARAMS) if (root / PARAMS).is_file() else {}
+        # What the sky is, a profile says alone: bands and splits of two of them do not mix.
+        described = Params.model_fields.keys() - {"populations"}
+        self.own = _beyond({key: present[key] for key in present if key not in described}, known)
+
+    def values(self, name: str) -> dict[str, Any]:
+        """Content of params.yaml for a profile."""
+        for wanted in (name, BASE):
+            if wanted not in self.given:
+                raise ConfigError(f"no profile '{wanted}' in {PROFILES}/: {did_you_mean(wanted, self.given)}")
+        values = overlay(overlay(self.given[BASE], self.given[name]), self.own)
         # A split that a profile sets to null is left out.
-        values["splits"] = {split: given for split, given in values["splits"].items() if given is not None}
+        return {
+            **values,
+            "splits": {key: given for key, given in values["splits"].items() if given is not None},
+        }
+
+    def text(self, name: str) -> str:
+        """The same as text: that of the first profile as it is written, with its comments."""
+        if name == BASE and not self.own.keys() & self.given[BASE].keys():
+            written = (self.folder / f"{BASE}.yaml").read_text(encoding="utf-8")
+            return written + (f"\n{dump_yaml(self.own)}" if self.own else "")
         origin = f"# {PROFILES}/{BASE}.yaml, overlaid with {PROFILES}/{name}.yaml"
-        text = f"{SCHEMA_LINE}\n{origin}\n{dump_yaml(values)}"
-    if folder != root:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(root / PIPELINE, folder / PIPELINE, dirs_exist_ok=True)
-        shutil.copy(root / "luigi.cfg", folder)
-        shutil.copytree(root / TRAINED, folder / TRAINED, dirs_exist_ok=True)
-    (folder / PARAMS).write_text(text, encoding="utf-8")
+        return f"{SCHEMA_LINE}\n{origin}\n{dump_yaml(self.values(name))}"
+
+    def file_of(self, name: str, key: Sequence[str]) -> str:
+        """The file in which a value of a profile has to be changed."""
+        wanted = key[:2] if key and key[0] in Params.model_fields else key
+        return next(
+            (f"{PROFILES}/{one}.yaml" for one in (name, BASE) if _has(self.given[one], wanted)), PARAMS
+        )
 
 
-def overlay(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def overlay(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Replace values of `base`, key by key; mappings are overlaid in turn."""
     merged = dict(base)
     for key, value in values.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = overlay(merged[key], value) if both else value
     return merged
+
+
+def _beyond(values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What `values` has and `known` has not, key by key."""
+    more: dict[str, Any] = {}
+    for key, value in values.items():
+        both = isinstance(value, dict) and isinstance(known.get(key), dict)
+        if key not in known:
+            more[key] = value
+        elif both and (inner := _beyond(value, known[key])):
+            more[key] = inner
+    return more
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path.name}: expected keys and values at the top level")
+    return values
+
+
+def _has(values: Any, path: Sequence[str]) -> bool:
+    for part in path:
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True

@@ -1,0 +1,150 @@
+"""What is no fault of the code ends a program with one line and without a traceback."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from cmbml import cli
+from cmbml.cli.entry import main
+from cmbml.core.engine.console import in_one_line
+from cmbml.core.engine.context import run_stage
+from cmbml.core.engine.make import Engine
+from cmbml.core.plan.fingerprints import Plan
+
+LUIGI = ("luigi", "--module", "tasks", "RunAll")
+
+
+def told(capsys, *arguments):
+    """Exit status and lines of a command that fails."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return ended.value.code, capsys.readouterr().err.splitlines()
+
+
+def shell(toy, line):
+    return subprocess.run(
+        ["bash", "-c", line.replace("python", sys.executable)],
+        cwd=toy.root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_checkout_that_is_not_installed_works(toy, monkeypatch, capsys):
+    def no_version(_):
+        raise PackageNotFoundError
+
+    monkeypatch.setattr(cli, "version", no_version)
+    monkeypatch.chdir(toy.root)
+    main(["stages"])
+    assert "number" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, "cmbml of a checkout that is not installed\n")
+
+
+def test_output_that_cannot_be_written(toy):
+    done = shell(toy, "python -m cmbml stages > /dev/full")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "cannot be written: the disk is full" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["stages", "--help", "graph"])
+def test_a_closed_pipe_is_no_news(toy, command):
+    done = shell(toy, f"python -m cmbml {command} | true")
+    assert done.stderr == ""
+
+
+def test_an_interrupt_is_told_in_one_line(toy):
+    toy.edit("toy.py", "time.sleep(PAUSE)", "raise KeyboardInterrupt")
+    done = toy.run("cmbml", "run", ok=False)
+    assert (done.returncode, done.stderr) == (
+        130,
+        "cmbml: interrupted: the same command carries on where it stopped\n",
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_of_luigi_is_told_in_one_line(toy_dvc, workers):
+    toy_dvc.edit("toy.py", "PAUSE = 0.0", "PAUSE = 5.0")
+    running = subprocess.Popen(
+        [sys.executable, "-m", *LUIGI, "--workers", str(workers)],
+        cwd=toy_dvc.root,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    journal = toy_dvc.root / ".cmbml/journal"
+    until = time.monotonic() + 60
+    while not list(journal.glob("*/*.jsonl")) and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode != 0
+    assert "Traceback" not in said
+    assert said.count("cmbml: interrupted") == 1
+
+
+@pytest.mark.parametrize("place", [".cmbml", ".cmbml/locks", ".cmbml/journal", ".cmbml/runs", ".cmbml/usage"])
+def test_a_local_folder_that_cannot_be_written(toy, place):
+    path = toy.root / place
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    done = toy.run("cmbml", "run", ok=False)
+    assert done.returncode == 2
+    assert sum(place in line and "cannot be written" in line for line in done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("place", [".cmbml", ".cmbml/locks"])
+def test_luigi_tells_it_as_well(toy_dvc, place):
+    path = toy_dvc.root / place
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    done = toy_dvc.run(*LUIGI, ok=False)
+    assert done.returncode != 0
+    assert place in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_below_the_local_files(toy):
+    path = toy.root / ".cmbml/usage/toy.jsonl"
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/dev/full")
+    done = toy.run("cmbml", "run", "number", ok=False)
+    assert done.returncode == 2
+    assert "the disk is full" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_faults_of_code_keep_their_traceback():
+    assert in_one_line(FileNotFoundError(errno.ENOENT, "no", "mine.txt")) is None
+    assert in_one_line(PermissionError(errno.EACCES, "no", "mine.txt")) is None
+    assert in_one_line(ValueError("x")) is None
+
+
+def test_a_pipeline_without_our_stages_has_no_report(toy, monkeypatch, capsys):
+    monkeypatch.chdir(toy.root)
+    engine = Engine(Plan(toy.config()))
+    for stage in engine.plan.stages.values():
+        run_stage(engine, stage)
+    monkeypatch.setattr(cli, "_dvc", lambda *_: None)
+    main(["dvc"])
+    main(["repro"])
+    assert "no report: the pipeline has no stage observations, cmb, theory" in capsys.readouterr().out
+    status, lines = told(capsys, "report")
+    assert (status, len(lines)) == (2, 1)
+    assert "the pipeline has no stage 'observations'" in lines[0]
+    status, lines = told(
+        capsys, "score", "--name", "x", "--maps", "{sim}.fits", "--split", "test", "--fwhm", "5"
+    )
+    assert (status, len(lines)) == (2, 1)
+    assert "the pipeline has no stage 'comparison'" in lines[0]
