@@ -351,6 +351,14 @@ def test_what_ships_passes_the_check(tmp_path):
     check_executors(plan)
 
 
+def test_one_train_sky_is_refused_before_anything_runs(tmp_path):
+    one = {name: {"n_sims": 1, "population": "nominal"} for name in ("train", "valid", "test")}
+    with pytest.raises(
+        ProblemsError, match=r"gsc_unet learns how skies differ: set splits.train.n_sims to 2"
+    ):
+        check_executors(Plan(toy(tmp_path, splits=one)))
+
+
 def test_epochs_that_are_never_reached_are_refused(tmp_path):
     config = toy(tmp_path, gsc_unet__epochs=1)
     text = (tmp_path / "pipeline/gsc_unet.yaml").read_text().replace("epochs: [1, best]", "epochs: [5, best]")
