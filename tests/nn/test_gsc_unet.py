@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmbml.clean.linear import clean
+from cmbml.clean.dispatch import clean
 from cmbml.clean.request import Order
 from cmbml.core.engine.check import check_executors, check_plan
 from cmbml.core.engine.make import Engine

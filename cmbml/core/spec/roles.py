@@ -21,7 +21,6 @@ class Role(NamedTuple):
 
 # Outputs by which the stages of a method are known, whatever the stage is called.
 CLEANED = "cleaned"
-UNCERTAINTY = "uncertainty"
 COMPONENT = "component"
 CURVE = "curve"
 
