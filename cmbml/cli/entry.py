@@ -20,7 +20,7 @@ from cmbml.core.engine.switch import apply_profile
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_mean
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
-from cmbml.core.record.ledger import Ledger
+from cmbml.core.record.facts import Facts
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
@@ -139,7 +139,7 @@ def _unfinished(plan: Plan) -> list[Stage]:
     return [
         stage
         for stage in plan.stages.values()
-        if not all(Ledger(plan, portion).complete() for portion in plan.portions(stage))
+        if not all(Facts(plan, portion).complete() for portion in plan.portions(stage))
     ]
 
 
@@ -235,7 +235,7 @@ def _run_chosen(engine: Engine, stage: Stage, progress: Progress, options: argpa
     progress.start(stage.key)
     if options.sim is None:
         for portion in portions:
-            progress.expect(u for u in engine.plan.pieces(portion) if engine.ledger(portion).stale(u))
+            progress.expect(u for u in engine.plan.pieces(portion) if engine.facts(portion).stale(u))
         run_stage(engine, stage, portions)
         return
     for portion in portions:
@@ -253,8 +253,8 @@ def _repeat(engine: Engine, portion: Portion, pieces: list[Piece], progress: Pro
     progress.expect(pieces)
     engine.require_inputs(portion)
     engine.run_block(pieces, force=True)
-    ledger = engine.ledger(portion)
-    if not any(ledger.stale(piece) for piece in engine.plan.pieces(portion)):
+    facts = engine.facts(portion)
+    if not any(facts.stale(piece) for piece in engine.plan.pieces(portion)):
         engine.finalise(portion)
 
 

@@ -14,7 +14,7 @@ from cmbml.core.engine.make import Engine, Reporter
 from cmbml.core.errors import DataError, StageError, StorageError
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
-from cmbml.core.record.ledger import Ledger
+from cmbml.core.record.facts import Facts
 
 TRAIN = Portion("number", None, "train")
 
@@ -117,9 +117,9 @@ def test_a_parameter_changes_its_dependents_and_says_why(toy):
     run(toy)
     plan = Plan(toy.config(analysis__n_bootstrap=100))
     portion = Portion("double", None, "test")
-    assert Ledger(plan, portion).stale(Piece(portion, 0)) == "changed: params analysis.n_bootstrap"
+    assert Facts(plan, portion).stale(Piece(portion, 0)) == "changed: params analysis.n_bootstrap"
     total = Portion("total", None, "test")
-    assert Ledger(plan, total).stale(Piece(total, None)) == "changed: input double"
+    assert Facts(plan, total).stale(Piece(total, None)) == "changed: input double"
     assert {name.split("/")[0] for name in run(toy, analysis__n_bootstrap=100)} == {"double", "total"}
 
 
@@ -127,7 +127,7 @@ def test_a_formula_is_named_as_the_reason(toy):
     run(toy)
     toy.edit("toy_math.py", "2 * x", "3 * x")
     portion = Portion("double", None, "test")
-    assert Ledger(Plan(toy.config()), portion).stale(Piece(portion, 0)) == "changed: code toy_math"
+    assert Facts(Plan(toy.config()), portion).stale(Piece(portion, 0)) == "changed: code toy_math"
 
 
 def test_inputs_that_are_not_there_name_the_stage_to_run(toy):
@@ -249,14 +249,14 @@ def test_the_limit_of_file_sizes_keeps_what_is_finished(toy):
 def journal(toy, state, **change):
     """Leave a journal as a process does that dies after the given line."""
     plan = Plan(toy.config())
-    ledger = Ledger(plan, TRAIN)
-    entry = ledger.finalised[0]
+    facts = Facts(plan, TRAIN)
+    entry = facts.finalised[0]
     files = change.get("files", entry.files)
-    entry = ledger.new_entry(Piece(TRAIN, 0), files)
-    with ledger.journal.writing():
-        ledger.journal.intend(entry)
+    entry = facts.new_entry(Piece(TRAIN, 0), files)
+    with facts.journal.writing():
+        facts.journal.intend(entry)
         if state == "done":
-            ledger.journal.confirm(entry)
+            facts.journal.confirm(entry)
     return plan
 
 
@@ -273,7 +273,7 @@ def test_a_crash_before_the_rename_is_made_again(toy):
     plan = Plan(toy.config())
     path = "data/toy/number/train/sim0000/number.yaml"
     journal(toy, "intent", files={path: [(toy.root / path).stat().st_size, "0" * 32]})
-    assert Ledger(plan, TRAIN).stale(Piece(TRAIN, 0)) == "never made"
+    assert Facts(plan, TRAIN).stale(Piece(TRAIN, 0)) == "never made"
     assert run(toy) == ["number/train/sim0000"]
 
 
@@ -301,7 +301,7 @@ def test_earlier_parameters_come_back_from_the_cache(toy):
     plan = Plan(toy.config())
     for stage in plan.stages.values():
         for portion in plan.portions(stage):
-            for entry in Ledger(plan, portion).finalised.values():
+            for entry in Facts(plan, portion).finalised.values():
                 for path, (_, md5) in entry.files.items():
                     target = cache / md5[:2] / md5[2:]
                     target.parent.mkdir(parents=True, exist_ok=True)

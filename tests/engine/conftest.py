@@ -159,7 +159,7 @@ class CountedRepository:
             for stage in plan.stages.values()
             for portion in plan.portions(stage)
             for piece in plan.pieces(portion)
-            if engine.ledger(portion).stale(piece) is None
+            if engine.facts(portion).stale(piece) is None
         }
 
     def finish(self, monkeypatch) -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from cmbml.core.files.checksums import md5_of
-from cmbml.core.record import ledger
+from cmbml.core.record import facts
 from cmbml.core.views.status import cost_lines, status_lines
 
 FILE = "data/toy/number/test/sim0001/number.yaml"
@@ -66,7 +66,7 @@ def test_files_that_a_checkout_brought_late_are_read_once(counted, monkeypatch):
     for path in (counted.root / "data").rglob("*.yaml"):
         os.utime(path, ns=(late, late))
     read = []
-    monkeypatch.setattr(ledger, "md5_of", lambda path: read.append(path) or md5_of(path))
+    monkeypatch.setattr(facts, "md5_of", lambda path: read.append(path) or md5_of(path))
     assert list(status_lines(counted.plan())) == ["everything is complete"]
     assert len(read) == len(set(read)) == 2 * 4 * 6 + 4
     assert list(status_lines(counted.plan())) == ["everything is complete"]

@@ -23,10 +23,10 @@ def parse_lines(text: str) -> Iterator[dict[str, Any]]:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Parse the lines of a file; none where it is absent."""
+    """Parse the lines of a file; none where it cannot be read, which costs making again and no more."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return iter(())
     return parse_lines(text)
 
