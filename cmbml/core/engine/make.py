@@ -88,7 +88,9 @@ class Engine:
         """Close a portion: prune, and write its manifest."""
         facts = self.facts(portion)
         with self._hold(facts):
-            if not facts.complete():
+            if facts.complete():
+                facts.sweep()
+            else:
                 facts.finalise()
 
     def _hold(self, facts: Facts, first: int = 0, count: int = 0) -> AbstractContextManager[None]:

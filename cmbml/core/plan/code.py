@@ -10,6 +10,7 @@ machinery around the science.
 import ast
 import hashlib
 import inspect
+import marshal
 import py_compile
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +29,8 @@ from cmbml.core.spec.signature import Signature, signature
 MACHINERY = ("cmbml.core", "cmbml.cli", "tasks")
 # Part of the code that is no module: how the modules are joined.
 JOINTS = "imports"
-# Flags in the head of bytecode that holds a hash of its source: PEP 552.
+# Length of the head of bytecode, and its flags where it holds a hash of its source: PEP 552.
+_HEAD = 16
 _CHECKED_HASH = (0b11).to_bytes(4, "little")
 _DOORS = ("cmbml", "cmbml.core")
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -250,11 +252,17 @@ def pin_bytecode(files: Iterable[Path]) -> None:
         except OSError:
             checked = False
         if not checked:
-            # Where it cannot be written there is none, or none of ours to be wrong.
-            with suppress(OSError, py_compile.PyCompileError):
-                py_compile.compile(
-                    str(file), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
-                )
+            _compile(file, compiled)
+
+
+def _compile(file: Path, compiled: Path) -> None:
+    try:
+        mode = py_compile.PycInvalidationMode.CHECKED_HASH
+        py_compile.compile(str(file), doraise=True, invalidation_mode=mode)
+        marshal.loads(compiled.read_bytes()[_HEAD:])  # noqa: S302 (just written here; a full disk cuts it short)
+    except (OSError, EOFError, ValueError, TypeError, py_compile.PyCompileError):
+        with suppress(OSError):  # where it cannot be removed it was not written either
+            compiled.unlink()
 
 
 def _parse(file: Path) -> ast.Module:

@@ -15,15 +15,17 @@ _DVC = ".dvc"
 _OURS = "cmbml"
 
 
-@cache
 def cache_folder(root: Path) -> Path | None:
     """DVC's cache folder as `dvc cache dir` says it; None where the repository has no DVC.
 
     DVC itself takes a second to start, so its configuration files are read here: of the system, of the user,
     of the repository, and of this clone; the last that names a folder holds.
     """
-    if not (root / _DVC).is_dir():
-        return None
+    return _configured(root) if (root / _DVC).is_dir() else None
+
+
+@cache
+def _configured(root: Path) -> Path:
     folder = root / _DVC / "cache"
     for file in _settings(root):
         settings = configparser.ConfigParser(interpolation=None)

@@ -296,7 +296,10 @@ class Facts:
         for path in sorted(owned - wanted):
             if self._is_ours(path):
                 remove(self.root / path, self.folder)
-        # Nobody else writes here while the portion is closed: what is unfinished was left by the dead.
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove unfinished files: while the portion is closed, only the dead can have left them."""
         for folder, _, names in os.walk(self.folder):
             for name in names:
                 if name.startswith(TEMPORARY):
