@@ -151,7 +151,7 @@ class CountedRepository:
         return Plan(load_config(self.root))
 
     def done(self) -> set[str]:
-        """Units whose files were journalled as done, named as in the log."""
+        """Pieces that are complete, named as in the log."""
         plan = self.plan()
         engine = Engine(plan)
         return {

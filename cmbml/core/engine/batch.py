@@ -9,7 +9,13 @@ from typing import Any
 from cmbml.core.engine.watch import Watch
 from cmbml.core.errors import StageError
 from cmbml.core.files.checksums import md5_of, sync_disk
-from cmbml.core.handlers.base import AssetHandler, explain_storage, stage_file, temporary_path
+from cmbml.core.handlers.base import (
+    AssetHandler,
+    explain_storage,
+    remove_unfinished,
+    stage_file,
+    temporary_path,
+)
 from cmbml.core.plan.pieces import Piece
 from cmbml.core.record.dvc_cache import cached_file
 from cmbml.core.record.facts import Fact, Facts
@@ -56,7 +62,7 @@ class Staging:
     def discard(self) -> None:
         """Remove what has not taken its name."""
         for path in self.files.values():
-            path.unlink(missing_ok=True)
+            remove_unfinished(path)
 
 
 def scratch_folder(root: Path, fingerprint: str) -> Path:
@@ -117,7 +123,10 @@ class Batch:
 
     def _name(self, fact: Fact, staging: Staging) -> None:
         for path, unfinished in staging.files.items():
-            unfinished.replace(self._root / path)
+            try:
+                unfinished.replace(self._root / path)
+            except OSError as error:  # a folder in its place, for instance
+                raise explain_storage(self._root / path, error) from error
             found = signature(self._root / path)
             if found is not None:
                 self.facts.memo.note(path, found, fact.files[path][1])

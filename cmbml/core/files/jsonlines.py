@@ -10,7 +10,7 @@ from typing import Any
 from cmbml.core.handlers.base import TEMPORARY, explain_storage
 
 
-def parse_lines(text: str) -> Iterator[dict[str, Any]]:
+def parse_lines(text: str) -> Iterator[Any]:
     """Parse lines of json, without those that a killed process left half written."""
     lines = [line for line in text.split("\n") if line]
     try:
@@ -22,7 +22,7 @@ def parse_lines(text: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[Any]:
     """Parse the lines of a file; none where it cannot be read, which costs making again and no more."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")

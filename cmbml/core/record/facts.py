@@ -7,17 +7,18 @@ names.
 """
 
 import gc
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from cmbml.core.errors import DataError
 from cmbml.core.files.jsonlines import read_lines, write_lines
 from cmbml.core.handlers.base import TEMPORARY
-from cmbml.core.plan.fingerprints import Plan, differences
+from cmbml.core.plan.fingerprints import Plan, Recipe, differences
 from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.dvc_cache import index_folder, locked_manifest
 from cmbml.core.record.index import Index
@@ -86,6 +87,11 @@ def _is_content(value: Any) -> bool:
     return False
 
 
+def _says(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two lines name the same files with the same content."""
+    return json.dumps(old.get("files"), sort_keys=True) == json.dumps(new["files"], sort_keys=True)
+
+
 def _named(path: str, folder: str) -> str:
     """Name of a file in its out directory; elsewhere it begins with /, which stands for the repository."""
     return path.removeprefix(f"{folder}/") if path.startswith(f"{folder}/") else f"/{path}"
@@ -114,11 +120,14 @@ def read_manifest(path: Path, folder: str) -> Manifest:
     """Read a manifest; what is damaged in it, or is of another form, is as if it were not there."""
     with no_garbage():
         records = [record for record in read_lines(path) if isinstance(record, dict)]
-        headers = {
-            str(record[_HEADER]): record for record in records if "sim" not in record and _HEADER in record
-        }
+        headers = {str(record[_HEADER]): record for record in records if _is_header(record)}
         facts = [fact for record in records if (fact := Fact.read(record, folder)) is not None]
     return Manifest(headers, {fact.sim: fact for fact in facts})
+
+
+def _is_header(record: Mapping[str, Any]) -> bool:
+    parts = (record.get(part.name) for part in fields(Recipe))
+    return "sim" not in record and _HEADER in record and all(isinstance(part, dict) for part in parts)
 
 
 class Facts:
@@ -233,9 +242,11 @@ class Facts:
     def closed(self) -> bool:
         """Whether the manifest names all wanted pieces, as they are wanted, and no others."""
         pieces = self.plan.pieces(self.portion)
-        return self.manifest.facts.keys() == {piece.sim for piece in pieces} and all(
-            map(self._in_manifest, pieces)
-        )
+        if not (self.folder / MANIFEST).is_file():
+            return False
+        named = self.manifest.facts.keys() == {piece.sim for piece in pieces}
+        described = self.plan.recipe(self.portion).digest in self.manifest.headers
+        return named and described and all(self._in_manifest(piece) for piece in pieces)
 
     def new(self, piece: Piece, files: Mapping[str, tuple[int, str]]) -> Fact:
         """The fact of a piece that has just been made."""
@@ -250,7 +261,7 @@ class Facts:
 
     def add(self, facts: Iterable[Fact]) -> None:
         """Write down facts whose files have just taken their names."""
-        self.index.append(fact.line(self.name) for fact in facts)
+        self._remember(facts)
         self._save_memo()
 
     def finalise(self) -> None:
@@ -276,8 +287,18 @@ class Facts:
     def _remember_dropped(self, wanted: Iterable[Fact]) -> None:
         """Keep facts that came with the data and leave the manifest: DVC's cache may hold their files."""
         kept = {fact.fingerprint for fact in wanted}
-        dropped = [fact for fact in self.manifest.facts.values() if fact.fingerprint not in kept]
-        self.index.append(fact.line(self.name) for fact in dropped if not self.index.find(fact.fingerprint))
+        self._remember(fact for fact in self.manifest.facts.values() if fact.fingerprint not in kept)
+
+    def _remember(self, facts: Iterable[Fact]) -> None:
+        """Write facts into the index, where it has them not yet."""
+        lines = [fact.line(self.name) for fact in facts]
+        self.index.append(
+            [
+                line
+                for line in lines
+                if not any(_says(old, line) for old in self.index.find(line["fingerprint"]))
+            ]
+        )
 
     def _save_memo(self, only: Iterable[str] | None = None) -> None:
         """Where the data may only be read, files are hashed again every time."""

@@ -85,7 +85,7 @@ class Memo:
         whole = text[: text.rfind(b"\n") + 1]
         self._read_to += len(whole)
         for line in parse_lines(whole.decode(errors="replace")):
-            for path, values in line.items():
+            for path, values in line.items() if isinstance(line, dict) else ():
                 match values:
                     case [int(size), int(inode), int(mtime), int(ctime), str(md5)] if path not in self._new:
                         self._known[path] = ((size, inode, mtime, ctime), md5)
