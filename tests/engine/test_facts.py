@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from cmbml.cli import main
 from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.make import Engine
 from cmbml.core.errors import StageError
@@ -202,3 +203,12 @@ def toy_run(toy):
     engine = Engine(Plan(toy.config()))
     for stage in engine.plan.stages.values():
         run_stage(engine, stage)
+
+
+def test_force_computes_what_is_complete(recorded, monkeypatch):
+    monkeypatch.setenv("TOY_LOG", str(recorded.log))
+    monkeypatch.chdir(recorded.root)
+    main(["run", "number", "--split", "test", "--force"])
+    assert sorted(recorded.names()) == [f"number/test/{sim}" for sim in range(6)]
+    with pytest.raises(SystemExit):
+        main(["run", "--force"])

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cmbml.core.handlers.base import TEMPORARY, explain_storage
+from cmbml.core.handlers.base import TEMPORARY, explain_storage, remove_unfinished
 
 
 def parse_lines(text: str) -> Iterator[Any]:
@@ -39,7 +39,7 @@ def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
             file.writelines(json.dumps(record, sort_keys=True) + "\n" for record in records)
             file.flush()
             os.fsync(file.fileno())
+        unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        remove_unfinished(unfinished)
         raise explain_storage(path, error) from error
-    unfinished.replace(path)
