@@ -60,7 +60,7 @@ class Workshop:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
         plan = self.plan
         for stage in plan.stages.values():
-            if not all(self.engine.ledger(portion).complete() for portion in plan.portions(stage)):
+            if not all(self.engine.facts(portion).complete() for portion in plan.portions(stage)):
                 for module in (*plan.code(stage).imports, (stage.executor or "").rpartition(".")[0]):
                     with suppress(ImportError):  # told by the stage itself, where it is really missed
                         import_module(module)
@@ -101,7 +101,7 @@ class AssetTarget(luigi.LocalTarget):
 
     def exists(self) -> bool:
         """Whether the piece that makes the file is complete."""
-        return self._workshop.engine.ledger(self._piece.portion).stale(self._piece) is None
+        return self._workshop.engine.facts(self._piece.portion).stale(self._piece) is None
 
 
 class _PortionTask(luigi.Task):
@@ -149,9 +149,8 @@ class Block(_PortionTask):
         return [AssetTarget(str(root / path), self.workshop, piece) for path, piece in files]
 
     def complete(self) -> bool:
-        ledger = self.workshop.engine.ledger(self.portion)
-        entries = ledger.entries
-        stale = [piece for piece in self.pieces if ledger.stale(piece, entries)]
+        facts = self.workshop.engine.facts(self.portion)
+        stale = [piece for piece in self.pieces if facts.stale(piece)]
         self.workshop.progress.expect(stale)
         return not stale
 
@@ -183,7 +182,7 @@ class Finalise(_PortionTask):
             yield block(first=first, count=count, **shared)
 
     def complete(self) -> bool:
-        return self.workshop.engine.ledger(self.portion).complete()
+        return self.workshop.engine.facts(self.portion).complete()
 
     def run(self) -> None:
         with quiet_workers():

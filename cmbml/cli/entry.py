@@ -20,7 +20,7 @@ from cmbml.core.engine.switch import apply_profile
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_mean
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
-from cmbml.core.record.ledger import Ledger
+from cmbml.core.record.facts import Facts
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
@@ -109,6 +109,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--method", help="only this method, for stages that loop over methods")
     parser.add_argument("--sim", type=int, help="only this simulation, even where it is complete")
+    parser.add_argument("--force", action="store_true", help="compute even what is complete, or in the cache")
     parser.add_argument("--pdb", action="store_true", help="open the debugger where it fails")
 
 
@@ -139,7 +140,7 @@ def _unfinished(plan: Plan) -> list[Stage]:
     return [
         stage
         for stage in plan.stages.values()
-        if not all(Ledger(plan, portion).complete() for portion in plan.portions(stage))
+        if not all(Facts(plan, portion).complete() for portion in plan.portions(stage))
     ]
 
 
@@ -211,8 +212,8 @@ def run(options: argparse.Namespace) -> None:
     """Run all stages, or some, or force parts of one."""
     plan = _plan()
     check_plan(plan)
-    if len(options.stage) != 1 and options.sim is not None:
-        raise ConfigError("--sim repeats a simulation of one stage: name the stage")
+    if len(options.stage) != 1 and (options.sim is not None or options.force):
+        raise ConfigError("--sim and --force repeat what one stage makes: name the stage")
     chosen = _named(plan, options.stage)
     progress = Progress(plan.stages, open_log(plan.config.root))
     engine = Engine(plan, progress)
@@ -233,9 +234,13 @@ def _run_chosen(engine: Engine, stage: Stage, progress: Progress, options: argpa
         splits = "/".join(p.split for p in engine.plan.portions(stage) if p.split) or "none"
         raise ConfigError(f"stage '{stage.key}' has no such split or method: its splits are {splits}")
     progress.start(stage.key)
+    if options.force and options.sim is None:
+        for portion in portions:
+            _repeat(engine, portion, engine.plan.pieces(portion), progress)
+        return
     if options.sim is None:
         for portion in portions:
-            progress.expect(u for u in engine.plan.pieces(portion) if engine.ledger(portion).stale(u))
+            progress.expect(u for u in engine.plan.pieces(portion) if engine.facts(portion).stale(u))
         run_stage(engine, stage, portions)
         return
     for portion in portions:
@@ -253,8 +258,8 @@ def _repeat(engine: Engine, portion: Portion, pieces: list[Piece], progress: Pro
     progress.expect(pieces)
     engine.require_inputs(portion)
     engine.run_block(pieces, force=True)
-    ledger = engine.ledger(portion)
-    if not any(ledger.stale(piece) for piece in engine.plan.pieces(portion)):
+    facts = engine.facts(portion)
+    if not any(facts.stale(piece) for piece in engine.plan.pieces(portion)):
         engine.finalise(portion)
 
 

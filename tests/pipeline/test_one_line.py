@@ -82,9 +82,9 @@ def test_an_interrupt_of_luigi_is_told_in_one_line(toy_dvc, workers):
         text=True,
         start_new_session=True,
     )
-    journal = toy_dvc.root / ".cmbml/journal"
+    memo = toy_dvc.root / ".cmbml/memo"
     until = time.monotonic() + 60
-    while not list(journal.glob("*/*.jsonl")) and time.monotonic() < until:
+    while not list(memo.glob("*.jsonl")) and time.monotonic() < until:
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGINT)
     _, said = running.communicate(timeout=60)
@@ -93,7 +93,7 @@ def test_an_interrupt_of_luigi_is_told_in_one_line(toy_dvc, workers):
     assert said.count("cmbml: interrupted") == 1
 
 
-@pytest.mark.parametrize("place", [".cmbml", ".cmbml/locks", ".cmbml/journal", ".cmbml/runs", ".cmbml/usage"])
+@pytest.mark.parametrize("place", [".cmbml", ".cmbml/locks", ".cmbml/memo", ".cmbml/runs", ".cmbml/cost"])
 def test_a_local_folder_that_cannot_be_written(toy, place):
     path = toy.root / place
     path.parent.mkdir(exist_ok=True)
@@ -116,7 +116,7 @@ def test_luigi_tells_it_as_well(toy_dvc, place):
 
 
 def test_a_full_disk_below_the_local_files(toy):
-    path = toy.root / ".cmbml/usage/toy.jsonl"
+    path = toy.root / ".cmbml/cost/toy.jsonl"
     path.parent.mkdir(parents=True)
     path.symlink_to("/dev/full")
     done = toy.run("cmbml", "run", "number", ok=False)

@@ -104,7 +104,7 @@ def run_all(root: Path) -> int:
 def run_stage(engine: Engine, stage: Stage, portions: Iterable[Portion] | None = None) -> None:
     """Make what is not complete of one stage, or of some of its portions, in this process."""
     for portion in engine.plan.portions(stage) if portions is None else portions:
-        if not engine.ledger(portion).complete():
+        if not engine.facts(portion).complete():
             engine.require_inputs(portion)
             engine.run_block(engine.plan.pieces(portion))
             engine.finalise(portion)
