@@ -24,6 +24,7 @@ from cmbml.core.record.facts import Facts
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
+from cmbml.core.views.leftovers import leftovers, remove_leftover
 from cmbml.core.views.status import cost_lines, status_lines
 from cmbml.core.views.trace import diff_lines, trace_lines
 from cmbml.exchange.card import write_card
@@ -63,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     state = _add(commands, "status", status, "say what would run, and why")
     state.add_argument("stage", nargs="*", help="keys of stages in pipeline/; by default, all of them")
     state.add_argument("--verify", action="store_true", help="read all files, to find any that was damaged")
+    state.add_argument(
+        "--leftovers",
+        action="store_true",
+        help="list unfinished files, and folders that nobody plans",
+    )
+    state.add_argument("--remove", action="store_true", help="with --leftovers: remove them")
     state.add_argument(
         "--cost", action="store_true", help="say what it took here, and what the rest will take"
     )
@@ -171,11 +178,26 @@ def graph(_: argparse.Namespace) -> None:
 def status(options: argparse.Namespace) -> None:
     """Print what is not complete, and why; or what it costs."""
     plan = _plan()
+    if options.leftovers or options.remove:
+        _leftovers(plan, options)
+        return
     chosen = _named(plan, options.stage)
     for line in (
         cost_lines(plan, chosen) if options.cost else status_lines(plan, chosen, verify=options.verify)
     ):
         print(line)
+
+
+def _leftovers(plan: Plan, options: argparse.Namespace) -> None:
+    if not options.leftovers or options.stage:
+        raise ConfigError("--remove goes with --leftovers, and names no stage: `cmbml status --leftovers`")
+    found = list(leftovers(plan))
+    for path in found:
+        print(path.relative_to(plan.config.root))
+        for other in remove_leftover(plan, path) if options.remove else ():
+            print(f"{other.relative_to(plan.config.root)} stays: nothing here has made it")
+    if not found:
+        print("no leftovers")
 
 
 def _named(plan: Plan, keys: list[str]) -> list[Stage]:

@@ -6,8 +6,10 @@ import time
 
 import pytest
 
+from cmbml.cli import main
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.record import memo
+from cmbml.core.views.leftovers import leftovers
 from cmbml.core.views.status import cost_lines, status_lines
 
 FILE = "data/toy/number/test/sim0001/number.yaml"
@@ -128,3 +130,34 @@ def test_the_cost_is_measured_and_projected(counted, monkeypatch):
     assert 0.05 <= float(each) < 0.5
     assert float(memory) > 10
     assert float(seconds) == pytest.approx(20 * float(each), rel=0.1)
+
+
+def test_leftovers_are_listed_and_removed(counted, monkeypatch):
+    counted.finish(monkeypatch)
+    root, data = counted.root, counted.root / "data/toy"
+    assert list(leftovers(counted.plan())) == []
+    counted.toy.write("data/toy/total/test/.cmbml-tmp.999999999.total.yaml", "half")
+    counted.toy.write("data/toy/number/test/mine.txt", "mine")
+    (root / "data/mine").mkdir()
+    counted.toy.write("data/mine/notes.txt", "mine")
+    counted.toy.edit("pipeline/toy.yaml", "dir_name: number", "dir_name: numbers")
+    counted.finish(monkeypatch)
+    monkeypatch.chdir(root)
+    found = list(leftovers(counted.plan()))
+    old = [data / "number" / split for split in ("shifted", "test", "train", "valid")]
+    assert found == [*old, data / "total/test/.cmbml-tmp.999999999.total.yaml"]
+    main(["status", "--leftovers", "--remove"])
+    assert list(leftovers(counted.plan())) == []
+    assert [path.name for path in (data / "number").rglob("*") if path.is_file()] == ["mine.txt"]
+    assert (root / "data/mine/notes.txt").is_file()
+    assert list(status_lines(counted.plan())) == ["everything is complete"]
+
+
+def test_the_folders_of_other_datasets_are_no_leftovers(counted, monkeypatch):
+    counted.finish(monkeypatch)
+    (counted.root / "profiles").mkdir()
+    counted.toy.write("profiles/toy.yaml", "dataset: toy\n")
+    counted.toy.edit("params.yaml", "dataset: toy", "dataset: other")
+    assert list(leftovers(counted.plan())) == []
+    counted.toy.write("profiles/toy.yaml", "dataset: third\n")
+    assert len(list(leftovers(counted.plan()))) == 12
