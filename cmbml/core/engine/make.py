@@ -45,7 +45,7 @@ class _Staging:
     root: Path
     files: dict[str, Path] = field(default_factory=dict)
 
-    def __call__(self, handler: AssetHandler, path: Path, data: Any, options: dict[str, Any]) -> None:
+    def __call__(self, handler: AssetHandler[Any], path: Path, data: Any, options: dict[str, Any]) -> None:
         name = str(path).removeprefix(f"{self.root}/")
         if name in self.files:
             raise StageError(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from cmbml.core.errors import PipelineError, did_you_mean
 from cmbml.core.files.asset import Asset, Reach
@@ -72,7 +73,7 @@ class StageData:
         self._config = config
         self._stage = stage
 
-    def __getattr__(self, name: str) -> Asset:
+    def __getattr__(self, name: str) -> Asset[Any]:
         if name.startswith("_"):
             raise AttributeError(name)
         outputs = self._stage.assets_out
