@@ -231,7 +231,7 @@ class Cleaning:
             get_handler("HealpyMap").write(self._path("mask.fits"), self._coverage(observed))
             yield self._path("mask.fits")
         fields = FIELDS[self.order.fields]
-        rows = [{"field": f} | row for f, one in zip(fields, cleaned, strict=True) for row in one.weights]
+        rows = [{"field": f, **row} for f, one in zip(fields, cleaned, strict=True) for row in one.weights]
         if rows:
             get_handler("Csv").write(self._path("weights.csv"), rows)
             yield self._path("weights.csv")

@@ -14,7 +14,7 @@ from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
-from cmbml.sky.sht import alm2map, map2alm
+from cmbml.sky.sht import Map, alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
 
 
@@ -42,7 +42,7 @@ class NetworkCleaning:
         if order.model is None:
             raise ConfigError(f"{order.method} needs --model: the model_best.pt that its stage has trained")
         self.order, self.folder, self.model = order, folder, order.model
-        self.checkpoint: dict[str, Any] = get_handler("PyTorchModel").read(folder / order.model)
+        self.checkpoint: Any = get_handler("PyTorchModel").read(folder / order.model)
         with self._blamed_on_checkpoint():
             check_checkpoint(self.checkpoint)
             self.table = self._same_bands(table)
@@ -189,10 +189,12 @@ class GscUnetCleaning(NetworkCleaning):
 NETWORKS = {"gsc_unet": GscUnetCleaning, "cmbnncs": NetworkCleaning, "patch_nn": NetworkCleaning}
 
 
-def clean_sky_of(method: str) -> Callable[..., Any]:
+def clean_sky_of(method: str) -> Callable[..., Map]:
     """The function of a network that takes a checkpoint, maps and a device."""
     if method == "cmbnncs":
-        from cmbml.methods.cmbnncs.cleaning import clean_sky
-    else:
-        from cmbml.methods.patch_nn.cleaning import clean_sky
-    return clean_sky
+        from cmbml.methods.cmbnncs.cleaning import clean_sky as clean_planes
+
+        return clean_planes
+    from cmbml.methods.patch_nn.cleaning import clean_sky as clean_by_patches
+
+    return clean_by_patches

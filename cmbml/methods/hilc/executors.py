@@ -1,18 +1,15 @@
 """The stages of the harmonic ILC: weights learned on train skies, or from each sky itself."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
-from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor
+from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor, Described
 from cmbml.methods.hilc.configured import configured_hilc
-from cmbml.methods.hilc.hilc import bin_edges, nuisance_covariance
-from cmbml.methods.hilc.params import PlainHilcParams
+from cmbml.methods.hilc.hilc import FloatArray, bin_edges, nuisance_covariance
+from cmbml.methods.hilc.params import HilcParams, PlainHilcParams
 from cmbml.methods.ilc import known_beams
 from cmbml.sky.sht import Alm
+from cmbml.sky.skymap import SkyMap
 
 
 class HilcCovarianceExecutor(CovarianceExecutor):
@@ -20,15 +17,15 @@ class HilcCovarianceExecutor(CovarianceExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="hilc_covariance")
-        self.bin_width = cfg.hilc.bin_width
+        self.bin_width: int = cfg.hilc.bin_width
         self.fwhm_out = cfg.analysis.fwhm_arcmin
         _check("hilc", self.bin_width, self.bands)
 
-    def learned_with(self) -> dict[str, Any]:
+    def learned_with(self) -> Described:
         """Beam of the result and width of the bins."""
         return {"fwhm_out": self.fwhm_out, "bin_width": self.bin_width}
 
-    def covariance(self, bands: Bands, cmb: Alm) -> NDArray[Any]:
+    def covariance(self, bands: Bands, cmb: Alm) -> FloatArray:
         """Covariance of one field of one sky, in bins of multipoles."""
         return nuisance_covariance(
             bands.nuisance(cmb),
@@ -44,10 +41,10 @@ class HilcExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="hilc")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_covariance = self.assets_in["covariance"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.in_covariance: Asset[FloatArray] = self.assets_in["covariance"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
-        self.settings = cfg.hilc
+        self.settings: HilcParams = cfg.hilc
         self.fwhm_out = cfg.analysis.fwhm_arcmin
 
     def setup(self) -> None:
@@ -67,9 +64,9 @@ class PlainHilcExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="hilc_plain")
-        self.out_cleaned = self.assets_out["cleaned"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
-        self.settings = cfg.hilc_plain
+        self.settings: PlainHilcParams = cfg.hilc_plain
         self.fwhm_out = cfg.analysis.fwhm_arcmin
         _check("hilc_plain", self.settings.bin_width, self.bands)
 
@@ -88,7 +85,7 @@ def _check(block: str, bin_width: int, bands: BandReader) -> None:
 
 
 def _clean(
-    bands: Bands, settings: PlainHilcParams, lmax: int, fwhm_out: float, learned: NDArray[Any] | None = None
+    bands: Bands, settings: PlainHilcParams, lmax: int, fwhm_out: float, learned: FloatArray | None = None
 ) -> Alm:
     return configured_hilc(
         bands.alms,

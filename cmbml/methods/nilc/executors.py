@@ -1,18 +1,16 @@
 """The stages of the needlet ILC: plain, and shrunk towards what train skies teach."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
-from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor
+from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor, Described
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nilc.configured import check_nilc, configured_nilc
 from cmbml.methods.nilc.nilc import NilcResult, apply_weights, nuisance_covariance
-from cmbml.methods.nilc.params import NilcParams
+from cmbml.methods.nilc.params import NilcParams, RegularisedNilcParams
+from cmbml.methods.peaks import Peaks
 from cmbml.sky.sht import Alm
+from cmbml.sky.skymap import SkyMap
 
 
 class NilcExecutor(BaseStageExecutor):
@@ -20,9 +18,9 @@ class NilcExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="nilc")
-        self.out_cleaned = self.assets_out["cleaned"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
-        self.settings = cfg.nilc
+        self.settings: NilcParams = cfg.nilc
         self.fwhm_out = cfg.analysis.fwhm_arcmin
         _check("nilc", self.settings, self.bands, self.fwhm_out)
 
@@ -39,11 +37,11 @@ class NilcCovarianceExecutor(CovarianceExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="nilc_covariance")
         self.fwhm_out = cfg.analysis.fwhm_arcmin
-        self.peaks = cfg.nilc_regularised.peaks
-        self.needlets = cfg.nilc_regularised.needlets
-        self.domain_deg = cfg.nilc_regularised.domain_deg
+        self.peaks: Peaks = cfg.nilc_regularised.peaks
+        self.needlets: str = cfg.nilc_regularised.needlets
+        self.domain_deg: float = cfg.nilc_regularised.domain_deg
 
-    def learned_with(self) -> dict[str, Any]:
+    def learned_with(self) -> Described:
         """Beam of the result, needlets and domains."""
         return {
             "fwhm_out": self.fwhm_out,
@@ -52,7 +50,7 @@ class NilcCovarianceExecutor(CovarianceExecutor):
             "domain_deg": self.domain_deg,
         }
 
-    def covariance(self, bands: Bands, cmb: Alm) -> NDArray[Any]:
+    def covariance(self, bands: Bands, cmb: Alm) -> Alm:
         """Covariance of one field of one sky, on every scale and in every domain."""
         return nuisance_covariance(
             bands.nuisance(cmb),
@@ -71,10 +69,10 @@ class RegularisedNilcExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="nilc_regularised")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_covariance = self.assets_in["covariance"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.in_covariance: Asset[Alm] = self.assets_in["covariance"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
-        self.settings = cfg.nilc_regularised
+        self.settings: RegularisedNilcParams = cfg.nilc_regularised
         self.fwhm_out = cfg.analysis.fwhm_arcmin
         _check("nilc_regularised", self.settings, self.bands, self.fwhm_out)
 
@@ -94,11 +92,11 @@ class _ComponentsExecutor(BaseStageExecutor):
     """Sends every component through the weights of the whole sky: what is left of each is known exactly."""
 
     settings: NilcParams
-    learned: Any = None
+    learned: Alm | None = None
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str=stage_str)
-        self.out_component = self.assets_out["component"]
+        self.out_component: Asset[SkyMap] = self.assets_out["component"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.parts = BandReader(self.assets_in["component"], cfg, self.threads)
         self.fwhm_out = cfg.analysis.fwhm_arcmin
@@ -134,7 +132,7 @@ class RegularisedComponentsExecutor(_ComponentsExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="nilc_regularised_components")
         self.settings = cfg.nilc_regularised
-        self.in_covariance = self.assets_in["covariance"]
+        self.in_covariance: Asset[Alm] = self.assets_in["covariance"]
 
     def setup(self) -> None:
         """Read what was learned."""

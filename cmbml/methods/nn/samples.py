@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Dataset
 
 from cmbml.core import AssetRef
@@ -14,6 +15,7 @@ from cmbml.core.spec.repository import PARAMS
 from cmbml.core.views.dataset import Dataset as Repository
 from cmbml.methods.nn.batches import Sample
 from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, resize_alm
+from cmbml.sky.skymap import SkyAlm, SkyMap
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class SkyDataset(Dataset[Sample]):
     """
 
     names: tuple[str, ...]
-    bands: tuple[tuple[AssetRef, ...], ...]
-    cmbs: tuple[AssetRef, ...]
+    bands: tuple[tuple[AssetRef[SkyMap], ...], ...]
+    cmbs: tuple[AssetRef[SkyAlm], ...]
     nside: int
     fwhm_arcmin: float
     lmax: int
@@ -105,7 +107,7 @@ class FileSamples(Dataset[Sample]):
     """
 
     names: tuple[str, ...]
-    files: tuple[AssetRef, ...]
+    files: tuple[AssetRef[NDArray[np.float32]], ...]
     n_target: int
 
     def __len__(self) -> int:
@@ -134,7 +136,7 @@ def target_map(cmb: Alm, nside: int, fwhm_arcmin: float, lmax: int) -> Map:
     return alm2map(almxfl(resize_alm(cmb, lmax), gaussian_beam(fwhm_arcmin, lmax)), nside)
 
 
-def _float32(array: Any) -> torch.Tensor:
+def _float32(array: ArrayLike) -> torch.Tensor:
     return torch.as_tensor(array, dtype=torch.float32)
 
 
