@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from cmbml.clean.bands import MapReader, Observed
 from cmbml.clean.filtering import Filtering
@@ -31,7 +31,9 @@ FIELDS = {"T": ("T",), "TQU": ("T", "E", "B")}
 PACKAGES = ("cmbml", "numpy", "ducc0")
 
 
-def _clean_pyilc(channels: Channels, settings: PyilcParams, target: Target, _: Any, threads: int) -> Cleaned:
+def _clean_pyilc(
+    channels: Channels, settings: PyilcParams, target: Target, _: Alm | None, threads: int
+) -> Cleaned:
     from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
 
     lmax = target.lmax
@@ -148,7 +150,7 @@ class Cleaning:
             )
         return dict(get_handler("Config").read(self.folder / model.parent / "settings.yaml"))
 
-    def _settings(self) -> Any:
+    def _settings(self) -> BaseModel:
         chosen = {name: yaml.safe_load(text) for name, text in self.order.settings.items()}
         fwhm, lmax = self.order.fwhm_arcmin, self.order.lmax
         try:

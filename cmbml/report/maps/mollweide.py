@@ -29,15 +29,15 @@ STYLE: dict[Any, Any] = {
 
 def to_png(figure: Figure, *, dpi: int = 110) -> bytes:
     """PNG of a figure: no date, no version inside."""
-    return _save(figure, format="png", dpi=dpi, metadata={"Software": None})
+    return _save(figure, {"format": "png", "dpi": dpi, "metadata": {"Software": None}})
 
 
 def to_svg(figure: Figure) -> bytes:
     """SVG of a figure: no date, fixed identifiers."""
-    return _save(figure, format="svg", metadata={"Date": None, "Creator": None})
+    return _save(figure, {"format": "svg", "metadata": {"Date": None, "Creator": None}})
 
 
-def _save(figure: Figure, **options: Any) -> bytes:
+def _save(figure: Figure, options: Mapping[str, Any]) -> bytes:
     out = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(out, facecolor="white", **options)
