@@ -8,7 +8,7 @@ from cmbml.analysis.charts.scores import bars_chart, latitude_chart, power_grid
 from cmbml.analysis.charts.svg import svg
 from cmbml.analysis.gathering import by_metric, profiles, table_rows
 from cmbml.analysis.reference import combine, noise_floor_weights
-from cmbml.analysis.scoring import Ground, Rows, Score, metric_rows, metrics_of, score
+from cmbml.analysis.scoring import Ground, Score, metric_rows, metrics_of, score
 from cmbml.analysis.spectra.coupling import Matrix
 from cmbml.analysis.spectra.master import mask_statistics
 from cmbml.analysis.statistics import all_differences, summarise
@@ -16,7 +16,6 @@ from cmbml.analysis.tables import all_latex, all_markdown, differences_csv, to_c
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import DataError
 from cmbml.sky.executors.noise import InstrumentNoise
-from cmbml.sky.foregrounds import Draw
 from cmbml.sky.sht import Cl, Map, alm2map, almxfl, gaussian_beam, resize_alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
@@ -28,7 +27,7 @@ class NoiseFloorExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="noise_floor")
         self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
         self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
-        self.in_draw: Asset[Draw] = self.assets_in["draw"]
+        self.in_draw: Asset[Mapping[str, float | str]] = self.assets_in["draw"]
         self.instrument = cfg.instrument
         self.noise = InstrumentNoise(self, cfg)
         self.fwhm = cfg.analysis.fwhm_arcmin
@@ -133,9 +132,9 @@ class DrawTableExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="draw_table")
-        self.out_table: Asset[Rows] = self.assets_out["table"]
+        self.out_table: Asset[list[dict[str, float | str]]] = self.assets_out["table"]
         self.in_cosmology: Asset[dict[str, float]] = self.assets_in["cosmology"]
-        self.in_draw: Asset[Draw] = self.assets_in["draw"]
+        self.in_draw: Asset[Mapping[str, float | str]] = self.assets_in["draw"]
 
     def process_split(self, split: Split) -> None:
         """Write a row for every simulation."""

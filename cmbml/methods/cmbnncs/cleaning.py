@@ -1,29 +1,13 @@
 """One sky through a trained network, with nothing but its checkpoint."""
 
-from typing import Literal, TypedDict
-
 import torch
 
-from cmbml.methods.cmbnncs.features import Scale, cmb_planes, feature_planes, sky_of
+from cmbml.methods.cmbnncs.checkpoint import Checkpoint
+from cmbml.methods.cmbnncs.features import cmb_planes, feature_planes, sky_of
 from cmbml.methods.cmbnncs.network import KERNELS, UNet
-from cmbml.methods.nn.checkpoint import Result, load_weights
+from cmbml.methods.nn.checkpoint import load_weights
 from cmbml.methods.nn.training import predict
 from cmbml.sky.sht import Map
-
-
-class Architecture(TypedDict):
-    """The network, as its checkpoint names it."""
-
-    name: Literal["unet5", "unet8"]
-    channels: int
-
-
-class Checkpoint(TypedDict):
-    """What cleaning takes from a checkpoint."""
-
-    architecture: Architecture
-    normalisation: Scale
-    result: Result
 
 
 def clean_sky(checkpoint: Checkpoint, maps: Map, device: torch.device) -> Map:

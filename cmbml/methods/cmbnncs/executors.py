@@ -10,9 +10,8 @@ from torch import nn
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, did_you_mean
 from cmbml.core.spec.repository import PARAMS
-from cmbml.methods.cmbnncs.cleaning import Architecture, Checkpoint
+from cmbml.methods.cmbnncs.checkpoint import Architecture, Checkpoint, Scale
 from cmbml.methods.cmbnncs.features import (
-    Scale,
     cmb_planes,
     feature_planes,
     robust_scale,

@@ -8,26 +8,16 @@ bands (see `cmbml.methods.nn.linear_fit.statistics_of`): then the network sees t
 and says what the fit leaves.
 """
 
-from typing import TypedDict
-
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.methods.cmbnncs.checkpoint import Scale
 from cmbml.methods.cmbnncs.plane import from_plane, to_plane
 from cmbml.methods.nn.linear_fit import LinearFit, fitted, normalised
 from cmbml.sky.sht import Map, alm2map, map2alm
 
 # The median of |x| times this is the deviation of Gaussian x.
 MEDIAN_TO_DEVIATION = 1.4826
-
-
-class Scale(TypedDict):
-    """A scale as plain values, as described above."""
-
-    features: list[float]
-    compression: float | None
-    target: float
-    fit: LinearFit | None
 
 
 def robust_scale(planes: Map) -> Map:

@@ -1,42 +1,16 @@
 """One sky through a trained network, patch by patch, with nothing but its checkpoint."""
 
-from typing import TypedDict
-
 import numpy as np
 import torch
 from torch import nn
 
-from cmbml.methods.nn.checkpoint import Result, load_weights
+from cmbml.methods.nn.checkpoint import load_weights
 from cmbml.methods.nn.linear_fit import LinearFit, fitted, left, normalised
 from cmbml.methods.nn.training import predict
+from cmbml.methods.patch_nn.checkpoint import Checkpoint
 from cmbml.methods.patch_nn.network import UNet
 from cmbml.methods.patch_nn.patches import Index, join_patches, patch_table
 from cmbml.sky.sht import Map, alm2map, map2alm
-
-
-class Architecture(TypedDict):
-    """The network, as its checkpoint names it."""
-
-    name: str
-    init: int
-    depth: int
-
-
-class Layout(TypedDict):
-    """How the sky is cut into patches, and how many are in the network at once."""
-
-    nside_patches: int
-    margin: int
-    batch: int
-
-
-class Checkpoint(TypedDict):
-    """What cleaning takes from a checkpoint."""
-
-    architecture: Architecture
-    normalisation: LinearFit
-    layout: Layout
-    result: Result
 
 
 def clean_patches(

@@ -25,7 +25,8 @@ from cmbml.methods.nn.linear_fit import LinearFit, fitted, left, moments, normal
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map
 from cmbml.methods.nn.training import Weights, seeded
-from cmbml.methods.patch_nn.cleaning import Architecture, Checkpoint, clean_patches
+from cmbml.methods.patch_nn.checkpoint import Architecture, Checkpoint
+from cmbml.methods.patch_nn.cleaning import clean_patches
 from cmbml.methods.patch_nn.network import UNet, check_side
 from cmbml.methods.patch_nn.params import PatchNnParams
 from cmbml.methods.patch_nn.patches import Index, choose_patches, patch_table
