@@ -6,7 +6,6 @@ The comparison of maps of unlike resolution measures the beams and little else: 
 """
 
 from functools import lru_cache
-from typing import Any
 
 import healpy as hp
 import numpy as np
@@ -200,7 +199,7 @@ def _check_grid(name: str, nside: int, lmax: int) -> None:
 
 
 def _check_pixels(sky: Map) -> None:
-    bad: Any = ~np.isfinite(sky) | is_unseen(sky)
+    bad = ~np.isfinite(sky) | is_unseen(sky)
     if bad.any():
         raise ValueError(
             f"the estimate has {int(bad.sum())} invalid pixels (NaN, inf or UNSEEN): "

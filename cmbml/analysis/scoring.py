@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import healpy as hp
 import numpy as np
@@ -22,7 +21,8 @@ from cmbml.sky.skymap import SkyAlm, SkyMap
 LATITUDE_EDGES_DEG = tuple(range(-90, 91, 10))
 POWERS = ("truth", "estimate", "cross", "residual")
 
-Rows = list[dict[str, Any]]
+Cell = str | float
+Rows = list[dict[str, Cell]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def metric_rows(metrics: Mapping[str, float]) -> Rows:
 
 def metrics_of(rows: Rows) -> dict[str, float]:
     """Undo `metric_rows`."""
-    return {row["metric"]: row["value"] for row in rows}
+    return {str(row["metric"]): float(row["value"]) for row in rows}
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def comparisons(rows: Rows) -> dict[str, tuple[Comparison, Cl]]:
     """Undo `band_rows`: comparison and sigma by spectrum."""
     tables: dict[str, Rows] = {}
     for row in rows:
-        tables.setdefault(row["spectrum"], []).append(row)
+        tables.setdefault(str(row["spectrum"]), []).append(row)
     return {
         spectrum: (
             Comparison(*(np.array([row[name] for row in table]) for name in ("ell", *POWERS))),
@@ -173,7 +173,7 @@ def mean_rows(tables: list[Rows]) -> Rows:
 def latitude_profile(tables: list[Rows]) -> Rows:
     """Errors by field, region and latitude: ``rmse_uk``, root of the mean MSE, and ``mae_uk``."""
     keys = ("field", "region", "latitude_deg")
-    groups: dict[tuple[Any, ...], Rows] = {}
+    groups: dict[tuple[Cell, ...], Rows] = {}
     for row in (row for table in tables for row in table):
         groups.setdefault(tuple(row[key] for key in keys), []).append(row)
     return [

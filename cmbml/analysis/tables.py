@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from cmbml.analysis.metric import FIELDS, MASKED, SCORED, Metric, metric_name
 from cmbml.analysis.pixel import METRICS
@@ -16,6 +15,7 @@ from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
 from cmbml.analysis.statistics import Interval, Scores
 
 Row = Mapping[str, Interval]
+PlainScores = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float | None]]]]
 
 LEADING = "rmse"
 """The metric that experiments, rows and skies are compared by first."""
@@ -30,7 +30,7 @@ KNOWN_METRICS: dict[str, Metric] = METRICS | RESIDUAL_METRICS | SPECTRAL_METRICS
 """Every metric that cmbml computes, in the order of columns."""
 
 
-def to_dict(scores: Scores) -> dict[str, Any]:
+def to_dict(scores: Scores) -> PlainScores:
     """Nested plain data ``{split: {method: {metric: {mean, lo, hi}}}}``, with null for what is not finite."""
     return {
         split: {
@@ -41,7 +41,7 @@ def to_dict(scores: Scores) -> dict[str, Any]:
     }
 
 
-def from_dict(data: Mapping[str, Any]) -> Scores:
+def from_dict(data: PlainScores) -> Scores:
     """Scores from what `to_dict` made; a null mean comes back as infinity (PSNR without error)."""
     return {
         split: {

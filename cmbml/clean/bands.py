@@ -121,7 +121,7 @@ class MapReader:
             filled = np.array([inpaint(row, hole) for row, hole in zip(sky.values, holes, strict=True)])
         except ValueError as error:
             raise DataError(f"{band.path}: {error}") from None
-        return Filled(band, sky.nside, holes.any(axis=0), filled)
+        return Filled(band, sky.nside, np.asarray(holes.any(axis=0)), filled)
 
     def _analyse(self, band: BandFile, sky: SkyMap) -> Observed:
         """Fill the holes of one band, and analyse it on one thread."""
@@ -143,7 +143,7 @@ class MapReader:
         weights = get_handler("HealpyMap").read(path, field=0, unit="1", allow_unseen=True).values[0]
         return np.where(is_unseen(weights), 0.0, weights)
 
-    def _masked(self, nside: int) -> Any:
+    def _masked(self, nside: int) -> NDArray[np.bool_] | bool:
         """Pixels of a resolution that the mask leaves out."""
         if self._mask is None:
             return False

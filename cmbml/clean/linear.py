@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from cmbml.clean.bands import MapReader, Observed, instrument_of
 from cmbml.clean.request import Order
@@ -26,7 +26,9 @@ FIELDS = {"T": ("T",), "TQU": ("T", "E", "B")}
 PACKAGES = ("cmbml", "numpy", "ducc0")
 
 
-def _clean_pyilc(channels: Channels, settings: PyilcParams, target: Target, _: Any, threads: int) -> Cleaned:
+def _clean_pyilc(
+    channels: Channels, settings: PyilcParams, target: Target, _: Alm | None, threads: int
+) -> Cleaned:
     from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
 
     lmax = target.lmax
@@ -102,7 +104,7 @@ class Cleaning:
             )
         return dict(get_handler("Config").read(self.folder / model.parent / "settings.yaml"))
 
-    def _settings(self) -> Any:
+    def _settings(self) -> BaseModel:
         chosen = {name: yaml.safe_load(text) for name, text in self.order.settings.items()}
         fwhm, lmax = self.order.fwhm_arcmin, self.order.lmax
         try:
@@ -185,7 +187,7 @@ class Cleaning:
             get_handler("HealpyMap").write(self._path("mask.fits"), self._coverage(observed))
             yield self._path("mask.fits")
         fields = FIELDS[self.order.fields]
-        rows = [{"field": f} | row for f, one in zip(fields, cleaned, strict=True) for row in one.weights]
+        rows = [{"field": f, **row} for f, one in zip(fields, cleaned, strict=True) for row in one.weights]
         if rows:
             get_handler("Csv").write(self._path("weights.csv"), rows)
             yield self._path("weights.csv")

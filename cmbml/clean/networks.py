@@ -15,7 +15,7 @@ from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
-from cmbml.sky.sht import alm2map, map2alm
+from cmbml.sky.sht import Map, alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
 
 
@@ -44,7 +44,7 @@ class NetworkCleaning:
         if order.model is None:
             raise ConfigError(f"{order.method} needs --model: the model_best.pt that its stage has trained")
         self.order, self.folder, self.model = order, folder, order.model
-        self.checkpoint: dict[str, Any] = get_handler("PyTorchModel").read(folder / order.model)
+        self.checkpoint: Any = get_handler("PyTorchModel").read(folder / order.model)
         with self._blamed_on_checkpoint():
             check_checkpoint(self.checkpoint)
             self.table = self._same_bands(table)
@@ -191,7 +191,7 @@ class GscUnetCleaning(NetworkCleaning):
 NETWORKS = {"gsc_unet": GscUnetCleaning, "cmbnncs": NetworkCleaning, "patch_nn": NetworkCleaning}
 
 
-def clean_sky_of(method: str) -> Callable[..., Any]:
+def clean_sky_of(method: str) -> Callable[..., Map]:
     """The function of a network that takes a checkpoint, maps and a device."""
-    clean_sky: Callable[..., Any] = import_module(f"cmbml.methods.{method}.cleaning").clean_sky
+    clean_sky: Callable[..., Map] = import_module(f"cmbml.methods.{method}.cleaning").clean_sky
     return clean_sky

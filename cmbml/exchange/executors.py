@@ -1,13 +1,14 @@
 """Stages that put imported skies in the place of simulated ones: CMB-ML's archives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import DataError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
@@ -15,7 +16,7 @@ from cmbml.exchange.cmb_ml import TRUTH, archive_of
 from cmbml.exchange.unpack import unpack_tar
 from cmbml.sky.cosmology import fixed, theory_spectra
 from cmbml.sky.lensing import lensing_lmax
-from cmbml.sky.sht import map2alm
+from cmbml.sky.sht import Cl, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
 
@@ -24,7 +25,7 @@ class _ImportExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str)
-        self.in_index = self.assets_in["index"]
+        self.in_index: Asset[dict[str, Any]] = self.assets_in["index"]
 
     @contextmanager
     def unpacked(self, split: Split, sim: int) -> Iterator[dict[str, Path]]:
@@ -44,7 +45,7 @@ class ImportedObservationsExecutor(_ImportExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="imported_observations")
-        self.out_obs = self.assets_out["obs"]
+        self.out_obs: Asset[SkyMap] = self.assets_out["obs"]
         self.bands = cfg.instrument.bands
         self.nside = cfg.instrument.nside
 
@@ -65,7 +66,7 @@ class ImportedCmbExecutor(_ImportExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="imported_cmb")
-        self.out_alm = self.assets_out["cmb"]
+        self.out_alm: Asset[SkyAlm] = self.assets_out["cmb"]
         self.nside = cfg.instrument.nside
         self.lmax = cfg.instrument.lmax
 
@@ -82,7 +83,7 @@ class ImportedTheoryExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="imported_theory")
-        self.out_spectra = self.assets_out["spectra"]
+        self.out_spectra: Asset[Mapping[str, Cl]] = self.assets_out["spectra"]
         lmax = cfg.instrument.lmax
         self.lmax = lensing_lmax(lmax, 3) if cfg.cmb.kind == "lensed" else lmax
         self.n_stokes = 3 if cfg.cmb.kind == "lensed" else len(cfg.instrument.fields)

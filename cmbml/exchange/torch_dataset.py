@@ -13,6 +13,7 @@ from cmbml.core.spec.roles import CMB, OBSERVATIONS
 from cmbml.core.views.dataset import Dataset as Repository
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.samples import as_float32, first_to_last, target_map
+from cmbml.sky.skymap import SkyAlm, SkyMap
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class SkyDataset(Dataset[Sample]):
     """
 
     names: tuple[str, ...]
-    bands: tuple[tuple[AssetRef, ...], ...]
-    cmbs: tuple[AssetRef, ...]
+    bands: tuple[tuple[AssetRef[SkyMap], ...], ...]
+    cmbs: tuple[AssetRef[SkyAlm], ...]
     nside: int
     fwhm_arcmin: float
     lmax: int

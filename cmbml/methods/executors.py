@@ -1,16 +1,22 @@
 """What the stages of all methods share: the observed bands as a_lm, and learning their covariance."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
-from cmbml.sky.skymap import SkyMap
+from cmbml.sky.skymap import SkyAlm, SkyMap
+
+Inexact = TypeVar("Inexact", bound=np.inexact)
+Covariance = NDArray[np.inexact]
+Learned = TypeVar("Learned", bound=NDArray[np.inexact])
+Described = Mapping[str, object]
+"""Plain values by name, to be compared with those where something learned is used."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class BandReader:
         Number of threads.
     """
 
-    def __init__(self, obs: Asset, cfg: StageConfig, threads: int) -> None:
+    def __init__(self, obs: Asset[SkyMap], cfg: StageConfig, threads: int) -> None:
         self.obs = obs
         self.threads = threads
         self.freqs = tuple(cfg.instrument.bands)
@@ -56,11 +62,11 @@ class BandReader:
         self.nside = cfg.instrument.nside
         self.lmax = cfg.instrument.lmax
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Described:
         """What must be the same where something learned from these bands is used: plain values."""
         return {"freq_ghz": self.freq_ghz, "fwhm_arcmin": self.fwhm_arcmin, "lmax": self.lmax}
 
-    def read(self, split: str, sim: int, **tags: Any) -> list[Bands]:
+    def read(self, split: str, sim: int, **tags: str) -> list[Bands]:
         """Read and analyse the bands of one simulation: T, or T, E and B."""
         files = [self.obs.at(split=split, sim=sim, freq=freq, **tags) for freq in self.freqs]
         maps = [file.read(nside=self.nside) for file in files]
@@ -74,12 +80,13 @@ class BandReader:
         return SkyMap(sky, "uK_CMB", fwhm_arcmin, self.lmax)
 
 
-class LinearExecutor(BaseStageExecutor):
+class LinearExecutor(BaseStageExecutor, Generic[Learned]):
     """Cleans every simulation field by field, with the learned covariance where the stage reads one."""
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str=stage_str)
-        self.in_covariance = self.assets_in.get("covariance")
+        self.in_covariance: Asset[Iterable[Learned]] | None = self.assets_in.get("covariance")
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.fwhm_out = cfg.analysis.fwhm_arcmin
 
@@ -90,15 +97,15 @@ class LinearExecutor(BaseStageExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         alms = [self.clean(bands, learned) for bands, learned in self.fields(split, sim)]
-        self.assets_out["cleaned"].write(self.bands.cleaned(alms, self.fwhm_out))
+        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
 
-    def fields(self, split: Split, sim: int) -> Iterable[tuple[Bands, NDArray[Any] | None]]:
+    def fields(self, split: Split, sim: int) -> Iterable[tuple[Bands, Learned | None]]:
         """The fields of one simulation, each with its learned covariance."""
         fields = self.bands.read(split.name, sim)
         return zip(fields, [None] * len(fields) if self.learned is None else self.learned, strict=True)
 
     @abstractmethod
-    def clean(self, bands: Bands, learned: NDArray[Any] | None) -> Alm:
+    def clean(self, bands: Bands, learned: Learned | None) -> Alm:
         """Clean one field: a_lm, ``(nalm,)``, at the beam of the result."""
 
 
@@ -107,17 +114,17 @@ class CovarianceExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str=stage_str)
-        self.out_covariance = self.assets_out["covariance"]
-        self.out_settings = self.assets_out["settings"]
-        self.in_cmb = self.assets_in["cmb"]
+        self.out_covariance: Asset[Covariance] = self.assets_out["covariance"]
+        self.out_settings: Asset[Described] = self.assets_out["settings"]
+        self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
 
     @abstractmethod
-    def learned_with(self) -> dict[str, Any]:
+    def learned_with(self) -> Described:
         """Settings that must be the same where the covariance is used: plain values."""
 
     @abstractmethod
-    def covariance(self, bands: Bands, cmb: Alm) -> NDArray[Any]:
+    def covariance(self, bands: Bands, cmb: Alm) -> Covariance:
         """Covariance of the foregrounds and noise of one field of one sky, whose CMB is ``(nalm,)``."""
 
     def execute(self) -> None:
@@ -125,7 +132,7 @@ class CovarianceExecutor(BaseStageExecutor):
         self.out_covariance.write(mean(self._covariances()))
         self.out_settings.write({**self.bands.described(), **self.learned_with()})
 
-    def _covariances(self) -> Iterator[NDArray[Any]]:
+    def _covariances(self) -> Iterator[Covariance]:
         for split in self.splits:
             for sim in split.iter_sims():
                 cmb = self.in_cmb.at(split=split.name, sim=sim).read().values
@@ -133,7 +140,7 @@ class CovarianceExecutor(BaseStageExecutor):
                 yield np.stack([self.covariance(bands, truth) for bands, truth in fields])
 
 
-def mean(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+def mean(arrays: Iterable[NDArray[Inexact]]) -> NDArray[Inexact]:
     """Mean of arrays of one shape that are made one after the other, so that few are held at once.
 
     Raises
@@ -141,7 +148,8 @@ def mean(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
     ValueError
         Where there are none.
     """
-    total, count = None, 0
+    total: Any = None
+    count = 0
     for count, array in enumerate(arrays, start=1):  # noqa: B007
         total = array if total is None else total + array
     if total is None:

@@ -1,14 +1,13 @@
 """The algebra that every internal linear combination (ILC) shares: weights from a covariance of channels."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.sky.sht import Alm, lmax_of
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.floating]
 
 # Added to the correlation matrix: far below what noise leaves there, far above what rounding leaves of zero.
 RIDGE = 1e-11

@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from cmbml.methods.hilc.configured import configured_hilc
+from cmbml.methods.hilc.hilc import FloatArray, bin_edges
 from cmbml.methods.hilc.hilc import apply_weights as apply_harmonic
-from cmbml.methods.hilc.hilc import bin_edges
 from cmbml.methods.hilc.params import HilcParams, PlainHilcParams
 from cmbml.methods.nilc.configured import configured_nilc
 from cmbml.methods.nilc.nilc import ScaleWeights
@@ -22,6 +23,10 @@ from cmbml.sky.sht import Alm, alm2cl, gaussian_beam
 
 # Peaks of the default needlets, in units of the band-limit.
 PEAK_FRACTIONS = (1 / 12, 1 / 6, 1 / 3, 1 / 2, 3 / 4)
+
+Settings = TypeVar("Settings", bound=BaseModel)
+Learned = TypeVar("Learned", bound=np.inexact)
+WeightRow = dict[str, float | str]
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,11 @@ class Cleaned:
 
     alm: Alm
     apply: Callable[[Alm], Alm]
-    weights: list[dict[str, Any]]
+    weights: list[WeightRow]
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Generic[Settings, Learned]):
     """How a method is called.
 
     Attributes
@@ -89,9 +94,9 @@ class Method:
         Whether it needs what its pipeline stage has learned.
     """
 
-    params: type[Any]
-    clean: Callable[[Channels, Any, Target, NDArray[Any] | None, int], Cleaned]
-    defaults: Mapping[str, Any]
+    params: type[Settings]
+    clean: Callable[[Channels, Settings, Target, NDArray[Learned] | None, int], Cleaned]
+    defaults: Mapping[str, object]
     learned: bool = False
 
 
@@ -101,7 +106,7 @@ def default_peaks(lmax: int) -> list[int]:
 
 
 def _clean_nilc(
-    channels: Channels, settings: NilcParams, target: Target, learned: NDArray[Any] | None, threads: int
+    channels: Channels, settings: NilcParams, target: Target, learned: Alm | None, threads: int
 ) -> Cleaned:
     result = configured_nilc(
         channels.alms,
@@ -118,7 +123,7 @@ def _clean_nilc(
     return Cleaned(result.alm, apply, rows)
 
 
-def _needlet_rows(entry: ScaleWeights, names: Sequence[str]) -> list[dict[str, Any]]:
+def _needlet_rows(entry: ScaleWeights, names: Sequence[str]) -> list[WeightRow]:
     inside = np.flatnonzero(entry.scale.window > WINDOW_FLOOR)
     rows = []
     for channel, alm in zip(entry.scale.channels, entry.alm, strict=True):
@@ -130,7 +135,7 @@ def _needlet_rows(entry: ScaleWeights, names: Sequence[str]) -> list[dict[str, A
 
 
 def _clean_hilc(
-    channels: Channels, settings: PlainHilcParams, target: Target, learned: NDArray[Any] | None, _: int
+    channels: Channels, settings: PlainHilcParams, target: Target, learned: FloatArray | None, _: int
 ) -> Cleaned:
     lmax = target.lmax
     result = configured_hilc(
@@ -152,7 +157,7 @@ def _clean_hilc(
     return Cleaned(result.alm, partial(apply_harmonic, result.weights), rows)
 
 
-def _row(scale: int, ell: Sequence[int], band: str, mean: float, scatter: float) -> dict[str, Any]:
+def _row(scale: int, ell: Sequence[int], band: str, mean: float, scatter: float) -> WeightRow:
     return {
         "scale": scale,
         "ell_min": int(ell[0]),
@@ -164,7 +169,7 @@ def _row(scale: int, ell: Sequence[int], band: str, mean: float, scatter: float)
 
 
 # Values of settings where neither the user nor a model gives them.
-METHODS = {
+METHODS: dict[str, Method[Any, Any]] = {
     "nilc": Method(NilcParams, _clean_nilc, {"ilc_bias": 0.001}),
     "nilc_regularised": Method(
         RegularisedNilcParams, _clean_nilc, {"ilc_bias": 0.001, "shrinkage": 0.999}, learned=True
@@ -175,12 +180,12 @@ METHODS = {
 
 
 def settings_of(
-    method: Method,
+    method: Method[Settings, Learned],
     *,
     lmax: int,
-    learned: Mapping[str, Any],
-    chosen: Mapping[str, Any],
-) -> Any:
+    learned: Mapping[str, object],
+    chosen: Mapping[str, object],
+) -> Settings:
     """Settings of a method: the user's, else those that the model was learned with, else the defaults.
 
     Parameters

@@ -181,7 +181,7 @@ def index_figures(numbers: Numbers) -> Iterator[Picture]:
         chart = gap_chart(gaps, LEADING, home=numbers.home)
         yield chart_picture(chart, f"Change of RMSE from split {numbers.home} to every other split")
     for split in numbers.results:
-        for field in dict.fromkeys(row["field"] for row in numbers.latitude):
+        for field in dict.fromkeys(str(row["field"]) for row in numbers.latitude):
             chart = latitude_chart(numbers.latitude, field=field, splits=[split])
             yield chart_picture(chart, f"Residual of {field} by Galactic latitude, split {split}")
 

@@ -1,12 +1,11 @@
 """Leakage audit: which splits share random numbers, on purpose or not."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
-from cmbml.sky.foregrounds import FOREGROUND_KEYS
+from cmbml.sky.foregrounds import FOREGROUND_KEYS, Draw
 from cmbml.sky.pysm.templates import PROCEDURAL
 
 
@@ -25,7 +24,7 @@ class Drawn:
     split: str
     stream: str
     sim: int
-    draw: Mapping[str, Any]
+    draw: Draw
 
 
 def paired_splits(drawn: Iterable[Drawn]) -> list[str]:
@@ -58,7 +57,7 @@ def shared_foregrounds(drawn: Iterable[Drawn]) -> list[str]:
 
 def _scattered(rows: list[Drawn]) -> dict[str, tuple[str, ...]]:
     """Foreground parameters that are not the same in all simulations of a split, by split."""
-    values: dict[str, dict[str, set[float]]] = defaultdict(lambda: defaultdict(set))
+    values: dict[str, dict[str, set[float | str]]] = defaultdict(lambda: defaultdict(set))
     for row in rows:
         for key in FOREGROUND_KEYS:
             values[row.split][key].add(row.draw[key])

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
 
 import camb
 import numpy as np
@@ -98,7 +97,7 @@ def draw_gaussian(name: str, rng: np.random.Generator) -> Cosmology:
     return replace(published.mean, **drawn)
 
 
-def _camb_params(cosmology: Cosmology, settings: Mapping[str, float], lmax: int) -> Any:
+def _camb_params(cosmology: Cosmology, settings: Mapping[str, float], lmax: int) -> camb.CAMBparams:
     values = asdict(cosmology)
     primordial = {key: values.pop(key) for key in ("As", "ns", "pivot_scalar")}
     params = camb.CAMBparams()
@@ -184,7 +183,7 @@ def theory_spectra(cosmology: Cosmology, lmax: int, *, n_stokes: int = 3, thread
     return {key: spectra[key] for key in ("TT", "TT_unlensed")} if accuracy == "temperature" else spectra
 
 
-def _named(tables: Mapping[str, Any]) -> dict[str, Cl]:
+def _named(tables: Mapping[str, Cl]) -> dict[str, Cl]:
     """Columns of CAMB's tables by name."""
     spectra = {}
     for column, key in enumerate(("TT", "EE", "BB", "TE")):

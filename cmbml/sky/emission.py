@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmbml.sky.grid import GaussGrid
 from cmbml.sky.passbands import Band, as_bandpass
 from cmbml.sky.sht import Alm, Map
 from cmbml.sky.units import GHZ_PER_KELVIN, power_law
 
+Number = TypeVar("Number", bound=np.generic)
 Law = Callable[[slice, float], Map | float]
 CHUNK = 1 << 15  # points evaluated at once: their arrays stay in cache
 
@@ -69,7 +71,7 @@ def band_alm(components: Sequence[Component], band: Band, n_stokes: int, grid: G
     return np.concatenate([temperature, grid.analyse(sky[1:], lmax, spin=2)])
 
 
-def squeeze(rows: Sequence[Any]) -> Any:
+def squeeze(rows: Sequence[NDArray[Number]]) -> NDArray[Number]:
     """Bands as the first axis; the axis of Stokes parameters only where there are three."""
     return np.stack([row[0] if len(row) == 1 else row for row in rows])
 

@@ -39,6 +39,9 @@ class ForegroundDraw:
     small_scale: float = 1.0
 
 
+Draw = Mapping[str, float | str]
+"""What is drawn for one simulation, by name: all of `ForegroundDraw`, ``noise_level``, and ``model``."""
+
 FOREGROUND_KEYS = tuple(field.name for field in fields(ForegroundDraw))
 
 

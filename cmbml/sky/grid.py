@@ -4,7 +4,6 @@ Products of band-limited fields are formed on it (lensing, foreground emission);
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import ducc0
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from cmbml.sky.sht import Alm, Map, alm2map, alm_size, almxfl, lmax_of
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)

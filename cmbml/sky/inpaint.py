@@ -1,7 +1,5 @@
 """Inpainting: missing pixels are filled so smoothly that they do not ring into the rest of the sky."""
 
-from typing import Any
-
 import ducc0
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +61,7 @@ def _fill(nested: Map, holes: NDArray[np.bool_]) -> Map:
     return _diffuse(filled, np.flatnonzero(holes))
 
 
-def _diffuse(nested: Map, holes: NDArray[Any]) -> Map:
+def _diffuse(nested: Map, holes: NDArray[np.intp]) -> Map:
     neighbours = ducc0.healpix.Healpix_Base(nside_of(nested), "NEST").neighbors(holes)
     # a few pixels have seven neighbours: the eighth counts as the pixel itself
     neighbours = np.where(neighbours < 0, holes[:, None], neighbours)

@@ -11,14 +11,14 @@ as five frequencies.  For Planck's tables that leaves 1e-6 at most, and 1e-4 at 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.sky.units import rj_to_cmb
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.floating]
+Emission = Array | float
 NODES = 5
 FLOOR = 1e-6  # of the highest transmission; below it tables hold extrapolations up to 18 THz
 
@@ -38,7 +38,7 @@ class Bandpass:
     freqs_ghz: tuple[float, ...]
     weights: tuple[float, ...]
 
-    def average(self, law: Callable[[float], Any]) -> Any:
+    def average(self, law: Callable[[float], Emission]) -> Emission:
         """Band average in uK_CMB of an emission law, a function of GHz in uK_RJ."""
         terms = (weight * law(freq) for freq, weight in zip(self.freqs_ghz, self.weights, strict=True))
         return sum(terms)

@@ -12,9 +12,9 @@ import ducc0
 import numpy as np
 from numpy.typing import NDArray
 
-Map = NDArray[np.floating[Any]]
-Alm = NDArray[np.complexfloating[Any, Any]]
-Cl = NDArray[np.floating[Any]]
+Map = NDArray[np.floating]
+Alm = NDArray[np.complexfloating]
+Cl = NDArray[np.floating]
 
 ARCMIN = np.pi / 180 / 60
 FWHM_PER_SIGMA = np.sqrt(8 * np.log(2))

@@ -3,12 +3,11 @@
 Formulas follow Planck 2015 results X (arXiv:1502.01588, table 4); frequencies in GHz, factors without unit.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.floating]
+Factor = Array | float
 
 T_CMB = 2.7255  # K, Fixsen 2009 (arXiv:0911.1955)
 GHZ_PER_KELVIN = 20.836619123327576  # k_B / h, CODATA 2018
@@ -19,7 +18,7 @@ MJYSR_PER_KELVIN_GHZ2 = 0.0307235837  # 2 k_B / c^2, CODATA 2018: brightness of 
 PLANCK_MJYSR = {(540.0, 560.0): 58.0356, (850.0, 870.0): 2.2681}
 
 
-def rj_to_cmb(freq_ghz: float | Array) -> Any:
+def rj_to_cmb(freq_ghz: float | Array) -> Factor:
     """Thermodynamic temperature per Rayleigh-Jeans temperature (uK_CMB / uK_RJ) for small fluctuations."""
     x = np.asarray(freq_ghz, dtype=np.float64) / (GHZ_PER_KELVIN * T_CMB)
     return (np.expm1(x) / x) ** 2 * np.exp(-x)
@@ -33,14 +32,14 @@ def mjysr_per_kelvin(freq_ghz: float) -> float:
     return float(MJYSR_PER_KELVIN_GHZ2 * freq_ghz**2 / rj_to_cmb(freq_ghz))
 
 
-def power_law(freq_ghz: float, reference_ghz: float, index: float | Array) -> Any:
+def power_law(freq_ghz: float, reference_ghz: float, index: float | Array) -> Factor:
     """Power law in Rayleigh-Jeans temperature, 1 at the reference."""
     return np.exp(np.log(freq_ghz / reference_ghz) * np.asarray(index))
 
 
 def modified_blackbody(
     freq_ghz: float, reference_ghz: float, index: float | Array, temperature: float | Array
-) -> Any:
+) -> Factor:
     """Grey body nu^index B_nu(temperature in K) in Rayleigh-Jeans temperature, 1 at the reference."""
     scale = 1 / (GHZ_PER_KELVIN * np.asarray(temperature))
     planck = np.expm1(reference_ghz * scale) / np.expm1(freq_ghz * scale)
@@ -62,14 +61,14 @@ def free_free(freq_ghz: float, reference_ghz: float, electron_temperature: float
 SPINNING_WIDTHS = (0.52, 0.36)
 
 
-def spinning_dust(freq_ghz: float, reference_ghz: float, log_peak: float | Array) -> Any:
+def spinning_dust(freq_ghz: float, reference_ghz: float, log_peak: float | Array) -> Factor:
     """Spinning dust in Rayleigh-Jeans temperature, 1 at the reference: log-normal in flux around its peak.
 
     `log_peak` is the logarithm of the peak frequency in GHz.
     """
     below, above = (0.5 / width**2 for width in SPINNING_WIDTHS)
 
-    def log_flux(freq: float) -> Any:
+    def log_flux(freq: float) -> Factor:
         offset = np.log(freq) - np.asarray(log_peak)
         return offset**2 * np.where(offset < 0, -below, -above)
 

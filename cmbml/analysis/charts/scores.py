@@ -99,8 +99,8 @@ def latitude_chart(rows: Rows, *, field: str = "T", splits: Sequence[str] | None
         Those to show; all by default.
     """
     chosen = [row for row in rows if row["field"] == field and row["method"] != PERFECT]
-    shown = splits or list(dict.fromkeys(row["split"] for row in chosen))
-    known = looks(list(dict.fromkeys(row["method"] for row in chosen)))
+    shown = splits or list(dict.fromkeys(str(row["split"]) for row in chosen))
+    known = looks(list(dict.fromkeys(str(row["method"]) for row in chosen)))
     panels = [
         Panel(
             [
@@ -136,7 +136,7 @@ def power_grid(rows: Rows) -> Chart:
         Of ``split``, ``method`` and what `cmbml.analysis.scoring.band_rows` gives.
     """
     panels = []
-    for split in dict.fromkeys(row["split"] for row in rows):
+    for split in dict.fromkeys(str(row["split"]) for row in rows):
         for spectrum, (found, _) in spectra_of(rows, split).items():
             methods = {name: one for name, one in found.items() if name != PERFECT}
             panel = _power_panel(methods, spectrum)
@@ -148,7 +148,7 @@ def spectra_of(rows: Rows, split: str) -> dict[str, tuple[dict[str, Comparison],
     """Mean comparison of every method, and sigma, by spectrum: from rows of band powers."""
     out: dict[str, tuple[dict[str, Comparison], Cl]] = {}
     own = [row for row in rows if row["split"] == split]
-    for method in dict.fromkeys(row["method"] for row in own):
+    for method in dict.fromkeys(str(row["method"]) for row in own):
         found = comparisons([row for row in own if row["method"] == method])
         for spectrum, (comparison, sigma) in found.items():
             out.setdefault(spectrum, ({}, sigma))[0][method] = comparison

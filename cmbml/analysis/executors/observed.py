@@ -1,17 +1,18 @@
 """The stage that compares what methods make of a real sky with published CMB maps."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from cmbml.analysis.scoring import Ground
+from cmbml.analysis.scoring import Ground, Rows
 from cmbml.analysis.spectra.comparison import Comparison, compare
+from cmbml.analysis.spectra.coupling import Matrix
 from cmbml.analysis.spectra.master import masked_alm
-from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import DataError
 from cmbml.sky.inpaint import inpaint
 from cmbml.sky.instrument import PIXEL_LMAX
+from cmbml.sky.observed.params import ObservedParams
 from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyMap, is_unseen
 
@@ -22,13 +23,13 @@ class SkyComparisonExecutor(BaseStageExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="sky_comparison")
         self.out = {name: self.assets_out[name] for name in ("difference", "bands", "summary")}
-        self.in_estimate = self.assets_in["estimate"]
-        self.in_cmb = self.assets_in["cmb"]
-        self.in_mask = self.assets_in["mask"]
-        self.in_coupling = self.assets_in["coupling"]
+        self.in_estimate: Asset[SkyMap] = self.assets_in["estimate"]
+        self.in_cmb: Asset[SkyMap] = self.assets_in["cmb"]
+        self.in_mask: Asset[SkyMap] = self.assets_in["mask"]
+        self.in_coupling: Asset[Matrix] = self.assets_in["coupling"]
         self.common = (cfg.analysis.fwhm_arcmin, cfg.analysis.lmax, cfg.instrument.nside)
         self.band_width = cfg.analysis.band_width
-        self.observed = cfg.observed
+        self.observed: ObservedParams = cfg.observed
 
     def setup(self) -> None:
         """Bring the published maps to common ground, once for all."""
@@ -58,7 +59,7 @@ class SkyComparisonExecutor(BaseStageExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Compare one cleaned sky with all published ones."""
         estimate = self._common(self.in_estimate.read(), f"{self.in_estimate.path.name} of {self.method}")
-        rows: list[dict[str, Any]] = []
+        rows: Rows = []
         summary = {}
         for name, other in self.published.items():
             difference = (estimate - other) * self.ground.mask

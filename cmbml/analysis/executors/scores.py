@@ -1,5 +1,7 @@
 """Stages that make the reference rows and score every estimate."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from cmbml.analysis.charts.scores import bars_chart, latitude_chart, power_grid
@@ -7,14 +9,15 @@ from cmbml.analysis.charts.svg import svg
 from cmbml.analysis.gathering import by_metric, profiles, table_rows
 from cmbml.analysis.reference import combine, noise_floor_weights
 from cmbml.analysis.scoring import Ground, Score, metric_rows, metrics_of, score
+from cmbml.analysis.spectra.coupling import Matrix
 from cmbml.analysis.spectra.master import mask_statistics
 from cmbml.analysis.statistics import all_differences, summarise
 from cmbml.analysis.tables import all_latex, all_markdown, differences_csv, headline, to_csv, to_json
-from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import DataError
 from cmbml.sky.executors.noise import InstrumentNoise
-from cmbml.sky.sht import Map, alm2map, almxfl, gaussian_beam, resize_alm
-from cmbml.sky.skymap import SkyMap
+from cmbml.sky.sht import Cl, Map, alm2map, almxfl, gaussian_beam, resize_alm
+from cmbml.sky.skymap import SkyAlm, SkyMap
 
 
 class NoiseFloorExecutor(BaseStageExecutor):
@@ -22,9 +25,9 @@ class NoiseFloorExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="noise_floor")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_cmb = self.assets_in["cmb"]
-        self.in_draw = self.assets_in["draw"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
+        self.in_draw: Asset[Mapping[str, float | str]] = self.assets_in["draw"]
         self.instrument = cfg.instrument
         self.noise = InstrumentNoise(self, cfg)
         self.fwhm = cfg.analysis.fwhm_arcmin
@@ -37,7 +40,7 @@ class NoiseFloorExecutor(BaseStageExecutor):
         """Add to the truth the combined noise of the very observation that the methods clean."""
         lmax, beams = self.instrument.lmax, self.instrument.fwhm_arcmin
         n_stokes = self.instrument.n_stokes
-        level = self.in_draw.read()["noise_level"]
+        level = float(self.in_draw.read()["noise_level"])
         noise = self.noise.draw(level, split, sim).reshape(len(beams), n_stokes, -1)
         spectra = self.noise.spectra(level)
         alm = almxfl(self.in_cmb.read().values[:n_stokes], gaussian_beam(self.fwhm, lmax))
@@ -53,8 +56,8 @@ class PerfectEstimateExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="perfect_estimate")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_cmb = self.assets_in["cmb"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.nside = cfg.instrument.nside
         self.fwhm = cfg.analysis.fwhm_arcmin
         self.lmax = cfg.analysis.lmax
@@ -72,8 +75,8 @@ class MaskCouplingExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="mask_coupling")
-        self.out_statistics = self.assets_out["statistics"]
-        self.in_mask = self.assets_in["mask"]
+        self.out_statistics: Asset[Matrix] = self.assets_out["statistics"]
+        self.in_mask: Asset[SkyMap] = self.assets_in["mask"]
         self.ground = (cfg.analysis.fwhm_arcmin, cfg.analysis.lmax, cfg.instrument.nside)
         self.band_width = cfg.analysis.band_width
         self.polarised = cfg.instrument.fields == "TQU"
@@ -95,11 +98,11 @@ class ComparisonExecutor(BaseStageExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="comparison")
         self.out = {name: self.assets_out[name] for name in ("metrics", "latitude", "bands")}
-        self.in_estimate = self.assets_in["estimate"]
-        self.in_cmb = self.assets_in["cmb"]
-        self.in_mask = self.assets_in["mask"]
-        self.in_coupling = self.assets_in["coupling"]
-        self.in_theory = self.assets_in["theory"]
+        self.in_estimate: Asset[SkyMap] = self.assets_in["estimate"]
+        self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
+        self.in_mask: Asset[SkyMap] = self.assets_in["mask"]
+        self.in_coupling: Asset[Matrix] = self.assets_in["coupling"]
+        self.in_theory: Asset[Mapping[str, Cl]] = self.assets_in["theory"]
         self.common = (cfg.analysis.fwhm_arcmin, cfg.analysis.lmax, cfg.instrument.nside)
         self.band_width = cfg.analysis.band_width
         self.polarised = cfg.instrument.fields == "TQU"
@@ -129,9 +132,9 @@ class DrawTableExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="draw_table")
-        self.out_table = self.assets_out["table"]
-        self.in_cosmology = self.assets_in["cosmology"]
-        self.in_draw = self.assets_in["draw"]
+        self.out_table: Asset[list[dict[str, float | str]]] = self.assets_out["table"]
+        self.in_cosmology: Asset[dict[str, float]] = self.assets_in["cosmology"]
+        self.in_draw: Asset[Mapping[str, float | str]] = self.assets_in["draw"]
 
     def process_split(self, split: Split) -> None:
         """Write a row for every simulation."""

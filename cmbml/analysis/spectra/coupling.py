@@ -9,7 +9,6 @@ with W_L the mask's spectrum: exact by Gauss-Legendre quadrature, and a product 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import ducc0
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from cmbml.sky.sht import Cl
 
-Matrix = NDArray[np.floating[Any]]
+Matrix = NDArray[np.floating]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Staging:
     root: Path
     files: dict[str, Path] = field(default_factory=dict)
 
-    def __call__(self, handler: AssetHandler, path: Path, data: Any, options: dict[str, Any]) -> None:
+    def __call__(self, handler: AssetHandler[Any], path: Path, data: Any, options: dict[str, Any]) -> None:
         """Write an unfinished file: what an executor's assets call."""
         name = str(path).removeprefix(f"{self.root}/")
         if name in self.files:

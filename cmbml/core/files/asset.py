@@ -3,24 +3,24 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 from cmbml.core.errors import DirectionError, NamerError, UndeclaredError, did_you_mean
 from cmbml.core.handlers import get_handler
-from cmbml.core.handlers.base import AssetHandler
+from cmbml.core.handlers.base import AssetHandler, Data
 from cmbml.core.spec.namer import Namer, sim_tag, tags_in
 
 Direction = Literal["in", "out"]
-Writer = Callable[[AssetHandler, Path, Any, dict[str, Any]], None]
+Writer = Callable[[AssetHandler[Any], Path, Any, dict[str, Any]], None]
 
 
-def write_now(handler: AssetHandler, path: Path, data: Any, options: dict[str, Any]) -> None:
+def write_now(handler: AssetHandler[Data], path: Path, data: Data, options: dict[str, Any]) -> None:
     """Write a file under its own name at once."""
     handler.write(path, data, **options)
 
 
 @dataclass(frozen=True)
-class AssetRef:
+class AssetRef(Generic[Data]):
     """One file of an asset: immutable and picklable, for process pools and PyTorch datasets.
 
     Attributes
@@ -37,12 +37,12 @@ class AssetRef:
     handler_name: str
     direction: Direction
 
-    def read(self, **options: Any) -> Any:
+    def read(self, **options: Any) -> Data:
         """Read the file."""
         _expect(self.direction, "in", str(self.path))
         return get_handler(self.handler_name).read(self.path, **options)
 
-    def write(self, data: Any, **options: Any) -> None:
+    def write(self, data: Data, **options: Any) -> None:
         """Write the file, whole or not at all."""
         _expect(self.direction, "out", str(self.path))
         get_handler(self.handler_name).write(self.path, data, **options)
@@ -73,7 +73,7 @@ class Reach:
     pinned: str | None = None
 
 
-class Asset:
+class Asset(Generic[Data]):
     """A class of files: a path template and a handler, in one direction.
 
     Parameters
@@ -125,7 +125,7 @@ class Asset:
         return f"<Asset {self.name}: {self.template}, {self.handler_name}, {self.direction}>"
 
     @property
-    def handler(self) -> AssetHandler:
+    def handler(self) -> AssetHandler[Data]:
         """The handler that reads and writes the files."""
         return get_handler(self.handler_name)
 
@@ -142,7 +142,7 @@ class Asset:
         """
         return self._resolve({})
 
-    def at(self, **tags: Any) -> AssetRef:
+    def at(self, **tags: Any) -> AssetRef[Data]:
         """Refer to one file by its tags: ``at(split="test", sim=3, freq="100")``.
 
         Raises
@@ -156,7 +156,7 @@ class Asset:
                 raise NamerError(f"asset '{self.name}' has no tag '{tag}': {hint}")
         return AssetRef(self._resolve(tags), self.handler_name, self.direction)
 
-    def read(self, **options: Any) -> Any:
+    def read(self, **options: Any) -> Data:
         """Read the file that the context names.
 
         Raises
@@ -167,7 +167,7 @@ class Asset:
         _expect(self.direction, "in", f"asset '{self.name}'")
         return self.handler.read(self.path, **options)
 
-    def write(self, data: Any, **options: Any) -> None:
+    def write(self, data: Data, **options: Any) -> None:
         """Write the file that the context names.
 
         Raises

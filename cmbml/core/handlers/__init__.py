@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 from cmbml.core.errors import PipelineError
 from cmbml.core.handlers.base import AssetHandler
@@ -9,7 +10,7 @@ from cmbml.core.spec.formats import BUILT_IN
 
 
 @cache
-def get_handler(name: str) -> AssetHandler:
+def get_handler(name: str) -> AssetHandler[Any]:
     """Make the handler with a built-in name or a dotted path.
 
     Raises

@@ -10,7 +10,7 @@ from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
 
 
-class NumpyMap(AssetHandler):
+class NumpyMap(AssetHandler[NDArray[Any]]):
     """One array as .npy."""
 
     def read(self, path: Path) -> NDArray[Any]:

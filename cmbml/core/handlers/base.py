@@ -6,9 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from cmbml.core.errors import DataError, StorageError
+
+# What a handler reads and writes.
+Data = TypeVar("Data")
 
 TEMPORARY = ".cmbml-tmp."
 _STORAGE = {
@@ -37,8 +40,8 @@ def explain_storage(path: Path, error: OSError) -> StorageError:
     return StorageError(f"{path}: cannot be written: {reason}")
 
 
-class AssetHandler:
-    """Reads and writes one file format.
+class AssetHandler(Generic[Data]):
+    """Reads and writes one file format: `AssetHandler[SkyMap]` reads and writes a `SkyMap`.
 
     Subclasses override `read` and `write`; `write` gets a temporary path in the target's folder, and the file
     takes its name only when it is whole, so no reader ever sees half a file and a link into a cache is never
@@ -61,20 +64,20 @@ class AssetHandler:
             cls.read = _existing(cls.__dict__["read"])  # type: ignore[method-assign]
 
     # The arguments of the three are left open so that handlers may name their own options.
-    def read(self, *args: Any, **options: Any) -> Any:  # noqa: ARG002
+    def read(self, path: Path, *args: Any, **options: Any) -> Data:  # noqa: ARG002
         """Read the file at a path."""
-        raise DataError(f"{args[0]}: handler {type(self).__name__} does not read")
+        raise DataError(f"{path}: handler {type(self).__name__} does not read")
 
-    def write(self, *args: Any, **options: Any) -> Any:  # noqa: ARG002
+    def write(self, path: Path, data: Data, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Write data to a path, whole or not at all."""
-        raise DataError(f"{args[0]}: handler {type(self).__name__} does not write")
+        raise DataError(f"{path}: handler {type(self).__name__} does not write")
 
-    def write_whole(self, *args: Any, **options: Any) -> Any:
+    def write_whole(self, path: Path, data: Data, *args: Any, **options: Any) -> None:
         """Write data to a path at once; for callers that rename the file themselves."""
-        return self.write(*args, **options)
+        self.write(path, data, *args, **options)
 
 
-def stage_file(handler: AssetHandler, path: Path, data: Any, options: dict[str, Any]) -> Path:
+def stage_file(handler: AssetHandler[Data], path: Path, data: Data, options: dict[str, Any]) -> Path:
     """Write an unfinished version of `path` beside it and return its name.
 
     Raises
@@ -102,16 +105,16 @@ def remove_unfinished(path: Path) -> None:
 
 def _atomic(write: Callable[..., None]) -> Callable[..., None]:
     @wraps(write)
-    def wrapper(self: AssetHandler, path: Path, data: Any = None, **options: Any) -> None:
+    def wrapper(self: AssetHandler[Any], path: Path, data: object = None, **options: Any) -> None:
         path = Path(path)
         stage_file(self, path, data, options).replace(path)
 
     return wrapper
 
 
-def _existing(read: Callable[..., Any]) -> Callable[..., Any]:
+def _existing(read: Callable[..., Data]) -> Callable[..., Data]:
     @wraps(read)
-    def wrapper(self: AssetHandler, path: Path, **options: Any) -> Any:
+    def wrapper(self: AssetHandler[Data], path: Path, **options: Any) -> Data:
         try:
             return read(self, Path(path), **options)
         except FileNotFoundError:

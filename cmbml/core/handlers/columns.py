@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class ChainRows:
             raise DataError(f"{self.path}: row {row} is numbered {number - first}: rows are missing")
         return value
 
-    def _row(self, file: Any, row: int) -> tuple[int, float]:
+    def _row(self, file: BinaryIO, row: int) -> tuple[int, float]:
         file.seek(row * self.width)
         line = file.read(self.width)
         try:
@@ -49,7 +49,7 @@ class ChainRows:
             ) from None
 
 
-class ChainColumn(AssetHandler):
+class ChainColumn(AssetHandler[ChainRows]):
     """One parameter of a WMAP chain as LAMBDA has it: rows of one width, each a row number and a value.
 
     The file is never read whole: a chain has a million rows.
@@ -71,7 +71,7 @@ class ChainColumn(AssetHandler):
         return ChainRows(path, width)
 
 
-class Transmission(AssetHandler):
+class Transmission(AssetHandler[tuple[NDArray[np.float64], NDArray[np.float64]]]):
     """Transmission of a band: text of two columns, frequency in GHz and response."""
 
     def read(self, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,13 +2,13 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
 
 
-class Figure(AssetHandler):
+class Figure(AssetHandler[bytes]):
     """A picture as bytes, in the format that the path's suffix names."""
 
     def read(self, path: Path) -> bytes:
@@ -20,7 +20,7 @@ class Figure(AssetHandler):
         path.write_bytes(data)
 
 
-class Mover(AssetHandler):
+class Mover(AssetHandler[Any]):
     """A file that another program left somewhere: it moves to the asset's path."""
 
     def read(self, path: Path) -> bytes:
@@ -40,10 +40,10 @@ class Mover(AssetHandler):
         shutil.move(data, path)
 
 
-class Empty(AssetHandler):
+class Empty(AssetHandler[None]):
     """A file that this system neither reads nor writes: only its path matters."""
 
-    def read(self, path: Path) -> Any:
+    def read(self, path: Path) -> NoReturn:
         """Refuse: read `asset.path` in your own way."""
         raise DataError(f"{path}: handler Empty does not read: use the asset's path, or another handler")
 

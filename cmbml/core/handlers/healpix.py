@@ -28,7 +28,7 @@ _STOKES = {1: "I", 3: "IQU"}
 _HARMONIC = {1: "T", 3: "TEB"}
 
 
-class HealpyMap(AssetHandler):
+class HealpyMap(AssetHandler["SkyMap"]):
     """Maps of one band: T, or T, Q and U, as one binary table."""
 
     format_version = 1
@@ -111,7 +111,7 @@ class HealpyMap(AssetHandler):
         table.writeto(path, overwrite=True)
 
 
-class HealpyAlm(AssetHandler):
+class HealpyAlm(AssetHandler["SkyAlm"]):
     """Harmonic coefficients, T or T, E, B, in the layout of ``healpy.write_alm``: one extension each."""
 
     format_version = 1

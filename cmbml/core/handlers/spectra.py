@@ -13,7 +13,7 @@ from cmbml.core.handlers.base import AssetHandler
 Spectra = Mapping[str, NDArray[Any]]
 
 
-class PowerSpectrum(AssetHandler):
+class PowerSpectrum(AssetHandler[Spectra]):
     """Spectra C_l by name, as a text table with a column of l that starts at 0; float64, all digits."""
 
     unit = "uK_CMB^2"

@@ -1,16 +1,22 @@
 """Tables with units."""
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-class QTable(AssetHandler):
+    from astropy.table import QTable as Table
+
+
+class QTable(AssetHandler["Table"]):
     """An astropy QTable as ECSV: columns with units in readable text."""
 
-    def read(self, path: Path) -> Any:
+    def read(self, path: Path) -> Table:
         """Read the table as an `astropy.table.QTable`.
 
         Raises
@@ -28,6 +34,6 @@ class QTable(AssetHandler):
         except (ValueError, IORegistryError) as error:
             raise DataError(f"{path}: not a readable ECSV table: {' '.join(str(error).split())}") from None
 
-    def write(self, path: Path, data: Any) -> None:
+    def write(self, path: Path, data: Table) -> None:
         """Write an astropy table."""
         data.write(path, format="ascii.ecsv", overwrite=True)

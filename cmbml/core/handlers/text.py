@@ -10,7 +10,7 @@ from cmbml.core.handlers.base import AssetHandler
 from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 
 
-class Text(AssetHandler):
+class Text(AssetHandler[str]):
     """Plain text, UTF-8."""
 
     def read(self, path: Path) -> str:
@@ -22,21 +22,21 @@ class Text(AssetHandler):
         path.write_text(data, encoding="utf-8")
 
 
-class Config(AssetHandler):
+class Config(AssetHandler[dict[str, Any]]):
     """Plain values (mappings, lists, numbers, text) as yaml."""
 
-    def read(self, path: Path) -> Any:
+    def read(self, path: Path) -> dict[str, Any]:
         """Read the values; nothing but plain values is ever made."""
         if not path.is_file():
             raise FileNotFoundError(path)
         return read_yaml(path)
 
-    def write(self, path: Path, data: Any) -> None:
+    def write(self, path: Path, data: Mapping[str, Any]) -> None:
         """Write plain values, keys in their own order."""
         path.write_text(dump_yaml(data), encoding="utf-8")
 
 
-class Csv(AssetHandler):
+class Csv(AssetHandler[Sequence[Mapping[str, Any]]]):
     """A table as rows of named values: a list of mappings with the same keys."""
 
     def read(self, path: Path) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ class Csv(AssetHandler):
             writer.writerows(data)
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> int | float | str | None:
     for kind in (int, float):
         try:
             return kind(text)

@@ -1,6 +1,7 @@
 """PyTorch states."""
 
 import warnings
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
@@ -10,10 +11,10 @@ from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
 
 
-class PyTorchModel(AssetHandler):
+class PyTorchModel(AssetHandler[dict[str, Any]]):
     """A state of tensors and plain values; nothing in the file is ever executed."""
 
-    def read(self, path: Path, *, map_location: str = "cpu") -> Any:
+    def read(self, path: Path, *, map_location: str = "cpu") -> dict[str, Any]:
         """Read the state onto the device `map_location`.
 
         Raises
@@ -33,7 +34,7 @@ class PyTorchModel(AssetHandler):
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{path}: not a whole file of tensors and plain values: {reason}") from None
 
-    def write(self, path: Path, data: Any) -> None:
+    def write(self, path: Path, data: Mapping[str, Any]) -> None:
         """Write a state: tensors in mappings, lists and plain values."""
         import torch
 

@@ -1,6 +1,6 @@
 """The base of all executors: a stage as a function from data and parameters to other data."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 from cmbml.core.errors import UndeclaredError, did_you_mean
 from cmbml.core.files.asset import Asset, Reach, Writer, write_now
@@ -12,7 +12,7 @@ from cmbml.core.spec.split import Split
 from cmbml.core.stage.sealed import Access, StageConfig
 
 
-class _Assets(dict[str, Asset]):
+class _Assets(dict[str, Asset[Any]]):
     """Assets by name; a missing one says what to add where."""
 
     def __init__(self, stage: Stage, kind: str) -> None:
@@ -20,7 +20,7 @@ class _Assets(dict[str, Asset]):
         self._stage = stage
         self._kind = kind
 
-    def __missing__(self, name: str) -> Asset:
+    def __missing__(self, name: str) -> NoReturn:
         raise UndeclaredError(
             f"stage '{self._stage.key}' has no asset '{name}' in '{self._kind}': {did_you_mean(name, self)}; "
             f"add '{name}' to '{self._kind}' of stage '{self._stage.key}' in {self._stage.file}"
@@ -149,7 +149,7 @@ class BaseStageExecutor(metaclass=_Sealing):
             assets[name] = self._make_asset_in(name, asset)
         return assets
 
-    def _make_asset_in(self, name: str, asset: AssetIn) -> Asset:
+    def _make_asset_in(self, name: str, asset: AssetIn) -> Asset[Any]:
         key = (self.method or self.estimates[0]) if asset.stage == THE_METHOD else asset.stage
         producer = self._config.pipeline.stage(key)
         origin = producer.assets_out[asset.orig_name or name]

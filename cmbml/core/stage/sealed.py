@@ -10,7 +10,23 @@ from cmbml.core.errors import UndeclaredError
 
 if TYPE_CHECKING:
     from cmbml.core.spec.config import Config
+    from cmbml.core.spec.params import CosmologyRegion, Name, Params, PopulationParams
     from cmbml.core.spec.pipeline import Stage
+
+    class _Populations(dict[Name, PopulationParams]):
+        """All populations, or one block of each where the stage declares no more."""
+
+        cosmology: Mapping[str | None, CosmologyRegion]
+
+        def __getitem__(self, name: str | None) -> PopulationParams: ...
+
+    class _Known(Params):
+        """What editors and mypy know of `StageConfig`; the blocks that pipeline files add come on top."""
+
+        populations: _Populations
+
+else:
+    _Known = object
 
 
 @dataclass
@@ -74,7 +90,7 @@ class Access:
         return value
 
 
-class StageConfig:
+class StageConfig(_Known):
     """Parameters by attribute, as ``cfg.instrument.nside``, while an executor is made.
 
     Only declared keys can be read, only after ``super().__init__(cfg, stage_str=...)`` said which stage it

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from cmbml.core.errors import PipelineError, did_you_mean
 from cmbml.core.files.asset import Asset, Reach
@@ -48,9 +49,9 @@ class Dataset(Mapping[str, "StageData"]):
 
         return regenerate(self.config, stage, split, sim, Path(into))
 
-    def output(self, role: Role) -> Asset:
+    def output(self, role: Role) -> Asset[Any]:
         """The output that plays a role."""
-        asset: Asset = getattr(self[role.stage], role.output)
+        asset: Asset[Any] = getattr(self[role.stage], role.output)
         return asset
 
     def __getitem__(self, key: str) -> "StageData":
@@ -78,7 +79,7 @@ class StageData:
         self._config = config
         self._stage = stage
 
-    def __getattr__(self, name: str) -> Asset:
+    def __getattr__(self, name: str) -> Asset[Any]:
         if name.startswith("_"):
             raise AttributeError(name)
         outputs = self._stage.assets_out

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, StageError
 from cmbml.core.handlers import get_handler
 from cmbml.interfaces.pyilc.config import OUTPUT_NAME, Channel, failure, last_lines, nilc_config
@@ -24,12 +24,12 @@ class PyilcExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="pyilc")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_obs = self.assets_in["obs"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.in_obs: Asset[SkyMap] = self.assets_in["obs"]
         self.nside = cfg.instrument.nside
         self.lmax = cfg.instrument.lmax
         self.freq_ghz = {name: band.freq_ghz for name, band in cfg.instrument.bands.items()}
-        self.settings = cfg.pyilc
+        self.settings: PyilcParams = cfg.pyilc
         self.fwhm_out = cfg.analysis.fwhm_arcmin
         self.checkout = find_checkout(self.settings.checkout)
         if cfg.instrument.fields != "T":

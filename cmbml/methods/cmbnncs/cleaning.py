@@ -1,9 +1,8 @@
 """One sky through a trained network, with nothing but its checkpoint."""
 
-from typing import Any
-
 import torch
 
+from cmbml.methods.cmbnncs.checkpoint import Checkpoint
 from cmbml.methods.cmbnncs.features import cmb_planes, feature_planes, sky_of
 from cmbml.methods.cmbnncs.network import KERNELS, UNet
 from cmbml.methods.nn.checkpoint import load_weights
@@ -11,7 +10,7 @@ from cmbml.methods.nn.training import predict
 from cmbml.sky.sht import Map
 
 
-def clean_sky(checkpoint: dict[str, Any], maps: Map, device: torch.device) -> Map:
+def clean_sky(checkpoint: Checkpoint, maps: Map, device: torch.device) -> Map:
     """The CMB of one sky.
 
     Parameters

@@ -1,7 +1,6 @@
 """The stages of cmbnncs: scale, preprocess, train, predict, postprocess."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, did_you_mean
 from cmbml.core.spec.repository import PARAMS
+from cmbml.methods.cmbnncs.checkpoint import Architecture, Checkpoint, Scale
 from cmbml.methods.cmbnncs.features import (
     cmb_planes,
     feature_planes,
@@ -24,12 +24,12 @@ from cmbml.methods.cmbnncs.params import CmbnncsParams
 from cmbml.methods.executors import mean
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
-from cmbml.methods.nn.linear_fit import moments, statistics_of
+from cmbml.methods.nn.linear_fit import LinearFit, moments, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map
-from cmbml.methods.nn.training import Loss, State, predict, seeded
+from cmbml.methods.nn.training import Loss, Weights, predict, seeded
 from cmbml.sky.sht import Map
-from cmbml.sky.skymap import SkyMap
+from cmbml.sky.skymap import SkyAlm, SkyMap
 
 
 class _Features:
@@ -48,9 +48,9 @@ class _Features:
         Where the instrument has no such band.
     """
 
-    def __init__(self, obs: Asset, cfg: StageConfig) -> None:
+    def __init__(self, obs: Asset[SkyMap], cfg: StageConfig) -> None:
         self.obs = obs
-        self.bands = cfg.cmbnncs.bands
+        self.bands: tuple[str, ...] = cfg.cmbnncs.bands
         self.nside = cfg.instrument.nside
         known = cfg.instrument.bands
         for band in self.bands:
@@ -80,8 +80,8 @@ class _Truth:
     """
 
     def __init__(self, executor: BaseStageExecutor, cfg: StageConfig) -> None:
-        self.cmb: Asset = executor.assets_in["cmb"]
-        self.mask: Asset = executor.assets_in["mask"]
+        self.cmb: Asset[SkyAlm] = executor.assets_in["cmb"]
+        self.mask: Asset[SkyMap] = executor.assets_in["mask"]
         self.shape = (cfg.instrument.nside, cfg.analysis.fwhm_arcmin, cfg.instrument.lmax)
 
     def map(self, split: str, sim: int) -> Map:
@@ -98,7 +98,7 @@ class CmbnncsScaleExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="cmbnncs_scale")
-        self.out_scale = self.assets_out["scale"]
+        self.out_scale: Asset[Scale] = self.assets_out["scale"]
         self.features = _Features(self.assets_in["obs"], cfg)
         self.truth = _Truth(self, cfg)
         self.n_stokes = len(cfg.instrument.fields)
@@ -121,15 +121,15 @@ class CmbnncsScaleExecutor(BaseStageExecutor):
     def _sims(self) -> Iterator[tuple[str, int]]:
         return ((split.name, sim) for split in self.splits for sim in split.iter_sims())
 
-    def _fit(self) -> dict[str, Any]:
+    def _fit(self) -> LinearFit:
         kept = np.flatnonzero(self.truth.kept())
         return statistics_of(mean(self._moments(kept, *sim) for sim in self._sims()), self.n_stokes)
 
-    def _moments(self, kept: NDArray[np.intp], split: str, sim: int) -> NDArray[Any]:
+    def _moments(self, kept: NDArray[np.intp], split: str, sim: int) -> Map:
         maps = self.features.maps(split, sim)[..., kept].astype(np.float64)
         return moments(maps.reshape(-1, kept.size), self.truth.map(split, sim)[:, kept])
 
-    def _measured(self, fit: dict[str, Any] | None) -> list[float]:
+    def _measured(self, fit: LinearFit | None) -> list[float]:
         return mean(robust_scale(rows_of(self.features.maps(*sim), fit)) for sim in self._sims()).tolist()
 
 
@@ -138,8 +138,8 @@ class CmbnncsSamplesExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="cmbnncs_samples")
-        self.out_sample = self.assets_out["sample"]
-        self.in_scale = self.assets_in["scale"]
+        self.out_sample: Asset[NDArray[np.float32]] = self.assets_out["sample"]
+        self.in_scale: Asset[Scale] = self.assets_in["scale"]
         self.features = _Features(self.assets_in["obs"], cfg)
         self.truth = _Truth(self, cfg)
 
@@ -155,12 +155,12 @@ class CmbnncsSamplesExecutor(BaseStageExecutor):
         self.out_sample.write(np.concatenate([feature_planes(maps, self.scale), target]))
 
 
-class CmbnncsTrainingExecutor(TrainingExecutor):
+class CmbnncsTrainingExecutor(TrainingExecutor[CmbnncsParams]):
     """Trains the U-Net by the published recipe: L1, Adam from 0.1 to 1e-6, three steps for each batch."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="cmbnncs_training")
-        self.in_scale = self.assets_in["scale"]
+        self.in_scale: Asset[Scale] = self.assets_in["scale"]
         self.n_target = len(cfg.instrument.fields)
         self.described = _Features(self.assets_in["samples"], cfg).described
         self.result = described_result(cfg)
@@ -179,7 +179,7 @@ class CmbnncsTrainingExecutor(TrainingExecutor):
         state = self.fit(lambda: network(self.settings, self.n_target), _l1)
         self.write_models(state, lambda weights, epoch: self._checkpoint(scale, weights, epoch))
 
-    def _checkpoint(self, scale: State, weights: State, epoch: int) -> State:
+    def _checkpoint(self, scale: Scale, weights: Weights, epoch: int) -> Mapping[str, object]:
         return make_checkpoint(
             weights,
             architecture=described_network(self.settings),
@@ -195,9 +195,9 @@ class CmbnncsPredictionExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="cmbnncs_prediction")
-        self.out_plane = self.assets_out["plane"]
-        self.in_scale = self.assets_in["scale"]
-        self.in_model = self.assets_in["model"]
+        self.out_plane: Asset[NDArray[np.float32]] = self.assets_out["plane"]
+        self.in_scale: Asset[Scale] = self.assets_in["scale"]
+        self.in_model: Asset[Checkpoint] = self.assets_in["model"]
         self.features = _Features(self.assets_in["obs"], cfg)
         self.n_stokes = len(cfg.instrument.fields)
         self.settings: CmbnncsParams = cfg.cmbnncs
@@ -227,8 +227,8 @@ class CmbnncsExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="cmbnncs")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_plane = self.assets_in["plane"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.in_plane: Asset[NDArray[np.float32]] = self.assets_in["plane"]
         self.lmax = cfg.instrument.lmax
         self.fwhm = cfg.analysis.fwhm_arcmin
 
@@ -244,7 +244,7 @@ def network(settings: CmbnncsParams, n_stokes: int) -> UNet:
     return UNet(len(settings.bands) * n_stokes, n_stokes, settings.channels, kernels)
 
 
-def described_network(settings: CmbnncsParams) -> dict[str, Any]:
+def described_network(settings: CmbnncsParams) -> Architecture:
     """What of the network must agree where its weights are used: plain values."""
     return {"name": settings.architecture, "channels": settings.channels}
 

@@ -8,25 +8,24 @@ bands (see `cmbml.methods.nn.linear_fit.statistics_of`): then the network sees t
 and says what the fit leaves.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.methods.cmbnncs.checkpoint import Scale
 from cmbml.methods.cmbnncs.plane import from_plane, to_plane
-from cmbml.methods.nn.linear_fit import fitted, normalised
+from cmbml.methods.nn.linear_fit import LinearFit, fitted, normalised
 from cmbml.sky.sht import Map, alm2map, map2alm
 
 # The median of |x| times this is the deviation of Gaussian x.
 MEDIAN_TO_DEVIATION = 1.4826
 
 
-def robust_scale(planes: NDArray[Any]) -> NDArray[Any]:
+def robust_scale(planes: Map) -> Map:
     """Deviation of most of the sky, which the Galactic plane does not set: ``(..., y, x)`` to ``(...)``."""
     return np.asarray(MEDIAN_TO_DEVIATION * np.median(np.abs(planes), axis=(-2, -1)))
 
 
-def rows_of(maps: Map, fit: dict[str, Any] | None) -> NDArray[Any]:
+def rows_of(maps: Map, fit: LinearFit | None) -> Map:
     """What features are made of, in the plane, ``(n_bands * n_stokes, 4 nside, 3 nside)``.
 
     Parameters
@@ -40,7 +39,7 @@ def rows_of(maps: Map, fit: dict[str, Any] | None) -> NDArray[Any]:
     return planes if fit is None else normalised(planes, fit)
 
 
-def feature_planes(maps: Map, scale: dict[str, Any]) -> NDArray[np.float32]:
+def feature_planes(maps: Map, scale: Scale) -> NDArray[np.float32]:
     """What the network sees of bands ``(n_bands, n_stokes, npix)``, uK_CMB: in units of the scale."""
     scaled = rows_of(maps, scale["fit"]) / np.array(scale["features"])[:, None, None]
     bend = scale["compression"]
@@ -48,7 +47,7 @@ def feature_planes(maps: Map, scale: dict[str, Any]) -> NDArray[np.float32]:
     return np.asarray(seen, dtype=np.float32)
 
 
-def target_planes(cmb: Map, maps: Map, kept: NDArray[np.bool_], scale: dict[str, Any]) -> NDArray[Any]:
+def target_planes(cmb: Map, maps: Map, kept: NDArray[np.bool_], scale: Scale) -> Map:
     """What the network is to say, ``(n_stokes, 4 nside, 3 nside)``, in units of the scale.
 
     Parameters
@@ -68,17 +67,17 @@ def target_planes(cmb: Map, maps: Map, kept: NDArray[np.bool_], scale: dict[str,
     return np.asarray(wanted / scale["target"])
 
 
-def cmb_planes(said: NDArray[Any], maps: Map, scale: dict[str, Any]) -> NDArray[Any]:
+def cmb_planes(said: Map, maps: Map, scale: Scale) -> Map:
     """The CMB in the plane, uK_CMB, from what the network said of `maps`."""
     found, fit = said.astype(np.float64) * scale["target"], scale["fit"]
     return np.asarray(found if fit is None else found + fitted(_planes(maps), fit))
 
 
-def sky_of(planes: NDArray[Any], lmax: int) -> Map:
+def sky_of(planes: Map, lmax: int) -> Map:
     """RING maps of planes, with nothing beyond lmax."""
     sky = from_plane(planes)
     return alm2map(map2alm(sky, lmax), round(np.sqrt(sky.shape[-1] / 12)))
 
 
-def _planes(maps: Map) -> NDArray[Any]:
+def _planes(maps: Map) -> Map:
     return to_plane(maps.reshape(-1, maps.shape[-1]))

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -18,13 +18,32 @@ from cmbml.methods.gsc_unet.covariance import (
 )
 from cmbml.methods.gsc_unet.differences import differences, scale_maps
 from cmbml.methods.gsc_unet.network import GscUnet
-from cmbml.methods.nn.checkpoint import check_checkpoint, load_weights
-from cmbml.methods.nn.training import State, predict
+from cmbml.methods.nn.checkpoint import Result, check_checkpoint, load_weights
+from cmbml.methods.nn.training import predict
 from cmbml.sky.sht import Alm, Map, alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
 
 NAME = "gsc_unet"
 Statistics = Mapping[str, torch.Tensor]
+
+
+class Architecture(TypedDict):
+    """The network and what it sees of a sky, as its checkpoint names them."""
+
+    name: str
+    width: int
+    levels: int
+    nside: int
+    domain_deg: float
+    peaks: list[int]
+
+
+class Checkpoint(TypedDict):
+    """What cleaning takes from a checkpoint."""
+
+    architecture: Architecture
+    result: Result
+    calibration: float
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ def described(values: Map, base: SkyMap, other: SkyMap) -> SkyMap:
     return replace(base, values=values, signal_preserving=kept)
 
 
-def open_cleaner(checkpoint: State, statistics: Statistics, threads: int, **expected: Any) -> Cleaner:
+def open_cleaner(checkpoint: Checkpoint, statistics: Statistics, threads: int, **expected: object) -> Cleaner:
     """Make what cleans from a checkpoint.
 
     Parameters

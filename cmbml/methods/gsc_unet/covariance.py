@@ -10,7 +10,6 @@ changes nothing: they are the second group of fields.
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any
 
 import healpy as hp
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from cmbml.methods.nn.faces import ring_index, to_faces
 from cmbml.sky.sht import FWHM_PER_SIGMA, Map
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.floating]
 
 
 def field_groups(n_stokes: int) -> list[slice]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +9,10 @@ from numpy.typing import NDArray
 
 from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, DataError
-from cmbml.methods.executors import BandReader
+from cmbml.methods.executors import BandReader, Described
 from cmbml.methods.gsc_unet.cleaning import (
     NAME,
+    Checkpoint,
     Cleaner,
     CmbFree,
     Statistics,
@@ -31,9 +31,9 @@ from cmbml.methods.nn.executors.samples import FileSamples
 from cmbml.methods.nn.executors.training import TrainingExecutor, naming
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import mean_and_deviation, target_map
-from cmbml.methods.nn.training import State, seeded
+from cmbml.methods.nn.training import Weights, seeded
 from cmbml.sky.sht import Alm, Map, map2alm
-from cmbml.sky.skymap import SkyMap
+from cmbml.sky.skymap import SkyAlm, SkyMap
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class _Skies:
 
     def __init__(self, executor: BaseStageExecutor, cfg: StageConfig) -> None:
         self.bands = BandReader(executor.assets_in["obs"], cfg, executor.threads)
-        self.base: Asset = executor.assets_in["base"]
-        self.other: Asset = executor.assets_in["other"]
+        self.base: Asset[SkyMap] = executor.assets_in["base"]
+        self.other: Asset[SkyMap] = executor.assets_in["other"]
         self.result = {"fields": cfg.instrument.fields, "nside": self.bands.nside, "lmax": self.bands.lmax}
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Described:
         """The bands, for a checkpoint: plain values."""
         bands = self.bands
         return {"names": list(bands.freqs), "freq_ghz": bands.freq_ghz, "fwhm_arcmin": bands.fwhm_arcmin}
@@ -87,7 +87,7 @@ class _Skies:
         fwhm = known_beams(fields[0].fwhm_arcmin, alms.shape[1])
         return _Sky(alms, fwhm, *self.estimates(split, sim))
 
-    def residual(self, cmb: Asset, split: str, sim: int, base: SkyMap) -> Map:
+    def residual(self, cmb: Asset[SkyAlm], split: str, sim: int, base: SkyMap) -> Map:
         """What is wrong with the base, RING, ``(n_stokes, npix)``."""
         (fwhm,) = known_beams([base.fwhm_arcmin], 1)
         alms = cmb.at(split=split, sim=sim).read().values
@@ -99,8 +99,8 @@ class GscUnetSamplesExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="gsc_unet_samples")
-        self.out_sample = self.assets_out["sample"]
-        self.in_cmb = self.assets_in["cmb"]
+        self.out_sample: Asset[NDArray[np.float32]] = self.assets_out["sample"]
+        self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.skies = _Skies(self, cfg)
         self.free = self.skies.free(cfg.gsc_unet)
 
@@ -118,16 +118,16 @@ def _maps(free: CmbFree, sky: _Sky) -> tuple[Map, SkyMap]:
     return free.maps(sky.alms, sky.fwhm_arcmin, sky.base.values, sky.other.values), sky.base
 
 
-class GscUnetTrainingExecutor(TrainingExecutor):
+class GscUnetTrainingExecutor(TrainingExecutor[GscUnetParams]):
     """Trains the network: statistics and weights from train, choice of epoch and calibration from valid."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="gsc_unet_training")
         if any(split.name == "train" and split.n_sims < 2 for split in self.splits):
             raise ConfigError("gsc_unet learns how skies differ: set splits.train.n_sims to 2 or more")
-        self.out_normalisation = self.assets_out["normalisation"]
-        self.in_cmb = self.assets_in["cmb"]
-        self.in_mask = self.assets_in["mask"]
+        self.out_normalisation: Asset[Statistics] = self.assets_out["normalisation"]
+        self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
+        self.in_mask: Asset[SkyMap] = self.assets_in["mask"]
         self.skies = _Skies(self, cfg)
         self.free = self.skies.free(self.settings)
         n_all = (len(self.skies.bands.freqs) + 1) * len(self.settings.peaks)
@@ -160,11 +160,11 @@ class GscUnetTrainingExecutor(TrainingExecutor):
     def _network(self, statistics: Statistics) -> GscUnet:
         return network(statistics, self.settings.width, self.settings.levels)
 
-    def _result(self) -> dict[str, Any]:
+    def _result(self) -> Described:
         base, _ = self.skies.estimates("valid", 0)
         return self.skies.result | {"fwhm_arcmin": base.fwhm_arcmin}
 
-    def _calibrations(self, statistics: Statistics, trained: dict[int, State]) -> dict[int, float]:
+    def _calibrations(self, statistics: Statistics, trained: dict[int, Weights]) -> dict[int, float]:
         """Of the weights of every kept epoch, where the mask keeps; each sky is read once."""
         kept = self.in_mask.read(nside=self.skies.bands.nside).values[0] > 0
         models = {
@@ -189,10 +189,10 @@ class _CleaningExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str=stage_str)
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.out_uncertainty = self.assets_out["uncertainty"]
-        self.in_model = self.assets_in["model"]
-        self.in_normalisation = self.assets_in["normalisation"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.out_uncertainty: Asset[SkyMap] = self.assets_out["uncertainty"]
+        self.in_model: Asset[Checkpoint] = self.assets_in["model"]
+        self.in_normalisation: Asset[Statistics] = self.assets_in["normalisation"]
         self.skies = _Skies(self, cfg)
 
     def process_sim(self, split: Split, sim: int) -> None:
@@ -211,7 +211,7 @@ class _CleaningExecutor(BaseStageExecutor):
         self.out_cleaned.write(described(cleaned, sky.base, sky.other))
         self.out_uncertainty.write(described(sigma, sky.base, sky.other))
 
-    def open(self, model: AssetRef, **expected: Any) -> Cleaner:
+    def open(self, model: AssetRef[Checkpoint], **expected: object) -> Cleaner:
         """Read the network.
 
         Raises
@@ -276,7 +276,7 @@ def _farthest(departure: torch.Tensor) -> torch.Tensor:
     return departure.square().mean(dim=0).amax(dim=(-3, -2, -1))
 
 
-def _architecture(settings: GscUnetParams) -> dict[str, Any]:
+def _architecture(settings: GscUnetParams) -> Described:
     return {
         "name": NAME,
         **settings.model_dump(include={"width", "levels", "nside", "domain_deg"}),

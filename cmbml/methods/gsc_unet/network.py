@@ -5,7 +5,6 @@ passes with response one whatever the network says, and training cannot learn wh
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +78,7 @@ class GscUnet(nn.Module):
         nn.init.zeros_(self.head[-1].weight)
         nn.init.zeros_(self.head[-1].bias)
 
-    def normalise(self, statistics: Mapping[str, Any]) -> None:
+    def normalise(self, statistics: Mapping[str, Tensor]) -> None:
         """Take over what was learned on train (see `cmbml.methods.gsc_unet.statistics`)."""
         for name, value in statistics.items():
             getattr(self, name).copy_(torch.as_tensor(value))

@@ -1,7 +1,6 @@
 """The harmonic ILC as a block of parameters describes it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ def configured_hilc(
     fwhm_arcmin: Sequence[float | None],
     fwhm_out: float,
     lmax: int,
-    learned: NDArray[np.floating[Any]] | None = None,
+    learned: NDArray[np.floating] | None = None,
 ) -> HilcResult:
     """Clean one field.
 

@@ -1,15 +1,17 @@
 """The stages of the harmonic ILC: weights learned on train skies, or from each sky itself."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from cmbml.core import StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
-from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor, LinearExecutor
+from cmbml.methods.executors import (
+    BandReader,
+    Bands,
+    CovarianceExecutor,
+    Described,
+    LinearExecutor,
+)
 from cmbml.methods.hilc.configured import configured_hilc
-from cmbml.methods.hilc.hilc import bin_edges, nuisance_covariance
+from cmbml.methods.hilc.hilc import FloatArray, bin_edges, nuisance_covariance
 from cmbml.methods.hilc.params import PlainHilcParams
 from cmbml.methods.ilc import known_beams
 from cmbml.sky.sht import Alm
@@ -20,15 +22,15 @@ class HilcCovarianceExecutor(CovarianceExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="hilc_covariance")
-        self.bin_width = cfg.hilc.bin_width
+        self.bin_width: int = cfg.hilc.bin_width
         self.fwhm_out = cfg.analysis.fwhm_arcmin
         _check("hilc", self.bin_width, self.bands)
 
-    def learned_with(self) -> dict[str, Any]:
+    def learned_with(self) -> Described:
         """Beam of the result and width of the bins."""
         return {"fwhm_out": self.fwhm_out, "bin_width": self.bin_width}
 
-    def covariance(self, bands: Bands, cmb: Alm) -> NDArray[Any]:
+    def covariance(self, bands: Bands, cmb: Alm) -> FloatArray:
         """Covariance of one field of one sky, in bins of multipoles."""
         return nuisance_covariance(
             bands.nuisance(cmb),
@@ -39,12 +41,12 @@ class HilcCovarianceExecutor(CovarianceExecutor):
         )
 
 
-class _HilcExecutor(LinearExecutor):
+class _HilcExecutor(LinearExecutor[FloatArray]):
     """Cleans every simulation with harmonic weights."""
 
     settings: PlainHilcParams
 
-    def clean(self, bands: Bands, learned: NDArray[Any] | None) -> Alm:
+    def clean(self, bands: Bands, learned: FloatArray | None) -> Alm:
         """Clean one field."""
         return configured_hilc(
             bands.alms,

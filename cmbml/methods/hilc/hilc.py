@@ -10,7 +10,6 @@ Tegmark, de Oliveira-Costa & Hamilton 2003 (arXiv:astro-ph/0302496), section III
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from cmbml.methods import ilc
 from cmbml.sky.sht import Alm, alm2cl, almxfl, gaussian_beam, resize_alm
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.floating]
 
 
 @dataclass(frozen=True)

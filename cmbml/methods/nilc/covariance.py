@@ -4,8 +4,6 @@ A covariance of n channels is stored as the harmonics of its n (n + 1) / 2 maps:
 row by row.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +11,7 @@ from cmbml.methods.nilc.scales import Scale
 from cmbml.sky.grid import GaussGrid
 from cmbml.sky.sht import Alm, Map, alm_size, almxfl, lmax_of
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.floating]
 
 # Harmonics of a kernel below this are cut: so few that covariances stay positive at faint poles beside a
 # bright plane.

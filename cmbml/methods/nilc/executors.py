@@ -1,17 +1,20 @@
 """The stages of the needlet ILC: plain, and shrunk towards what train skies teach."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from cmbml.core import Split, StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
-from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor, LinearExecutor
+from cmbml.methods.executors import (
+    BandReader,
+    Bands,
+    CovarianceExecutor,
+    Described,
+    LinearExecutor,
+)
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nilc.configured import check_nilc, configured_nilc
 from cmbml.methods.nilc.nilc import NilcResult, apply_weights, nuisance_covariance
 from cmbml.methods.nilc.params import NilcParams
+from cmbml.methods.peaks import Peaks
 from cmbml.sky.sht import Alm
 
 
@@ -21,11 +24,11 @@ class NilcCovarianceExecutor(CovarianceExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="nilc_covariance")
         self.fwhm_out = cfg.analysis.fwhm_arcmin
-        self.peaks = cfg.nilc_regularised.peaks
-        self.needlets = cfg.nilc_regularised.needlets
-        self.domain_deg = cfg.nilc_regularised.domain_deg
+        self.peaks: Peaks = cfg.nilc_regularised.peaks
+        self.needlets: str = cfg.nilc_regularised.needlets
+        self.domain_deg: float = cfg.nilc_regularised.domain_deg
 
-    def learned_with(self) -> dict[str, Any]:
+    def learned_with(self) -> Described:
         """Beam of the result, needlets and domains."""
         return {
             "fwhm_out": self.fwhm_out,
@@ -34,7 +37,7 @@ class NilcCovarianceExecutor(CovarianceExecutor):
             "domain_deg": self.domain_deg,
         }
 
-    def covariance(self, bands: Bands, cmb: Alm) -> NDArray[Any]:
+    def covariance(self, bands: Bands, cmb: Alm) -> Alm:
         """Covariance of one field of one sky, on every scale and in every domain."""
         return nuisance_covariance(
             bands.nuisance(cmb),
@@ -48,16 +51,16 @@ class NilcCovarianceExecutor(CovarianceExecutor):
         )
 
 
-class _NilcExecutor(LinearExecutor):
+class _NilcExecutor(LinearExecutor[Alm]):
     """Cleans every simulation with needlet weights."""
 
     settings: NilcParams
 
-    def clean(self, bands: Bands, learned: NDArray[Any] | None) -> Alm:
+    def clean(self, bands: Bands, learned: Alm | None) -> Alm:
         """Clean one field."""
         return self.result(bands, learned).alm
 
-    def result(self, bands: Bands, learned: NDArray[Any] | None) -> NilcResult:
+    def result(self, bands: Bands, learned: Alm | None) -> NilcResult:
         """One cleaned field, and the weights that cleaned it."""
         return configured_nilc(
             bands.alms,

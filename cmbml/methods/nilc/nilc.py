@@ -14,7 +14,6 @@ Delabrouille et al. 2009 (arXiv:0807.0773); McCarthy & Hill 2024 (arXiv:2307.010
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from cmbml.methods.nilc.scales import Scale, needlet_scales
 from cmbml.sky.grid import GaussGrid
 from cmbml.sky.sht import FWHM_PER_SIGMA, Alm, Map, alm_size, lmax_of, resize_alm
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.floating]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from cmbml.methods.needlets import BANDS
 from cmbml.sky.grid import GaussGrid
 from cmbml.sky.sht import Alm, Cl, Map, almxfl, gaussian_beam, resize_alm
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.floating]
 
 # A window below this does not count as support.
 WINDOW_FLOOR = 1e-3

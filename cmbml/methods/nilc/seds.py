@@ -7,14 +7,13 @@ Remazeilles et al. 2021, arXiv:2006.08628).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.sky.units import GHZ_PER_KELVIN, T_CMB, free_free, modified_blackbody, power_law, rj_to_cmb
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.floating]
 
 REFERENCE_GHZ = 353.0
 REFERENCE_LOW_GHZ = 30.0

@@ -1,7 +1,7 @@
 """Samples in batches, in an order that depends on the seed and the epoch and on nothing else."""
 
 from collections.abc import Iterator, Sized
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ class Sample(NamedTuple):
         What it should say.
     """
 
-    name: Any
+    name: str | list[str]
     features: Tensor
     target: Tensor
 

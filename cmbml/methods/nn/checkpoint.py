@@ -1,17 +1,29 @@
 """What a trained network is: weights with everything that must agree where they are used."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 FORMAT = 1
-State = dict[str, Any]
+
+
+class Result(TypedDict):
+    """What a network says: fields, resolution, band-limit and beam."""
+
+    fields: str
+    nside: int
+    lmax: int
+    fwhm_arcmin: float
 
 
 def make_checkpoint(
-    weights: Mapping[str, Any], *, architecture: Mapping[str, Any], bands: Mapping[str, Any], **more: Any
-) -> State:
+    weights: Mapping[str, Tensor],
+    *,
+    architecture: Mapping[str, object],
+    bands: Mapping[str, object],
+    **more: object,
+) -> dict[str, object]:
     """Put a checkpoint together.
 
     Parameters
@@ -34,7 +46,7 @@ def make_checkpoint(
     }
 
 
-def check_checkpoint(checkpoint: Any, **expected: Any) -> None:
+def check_checkpoint(checkpoint: object, **expected: object) -> None:
     """Refuse a checkpoint that belongs to something else.
 
     Parameters
@@ -59,22 +71,22 @@ def check_checkpoint(checkpoint: Any, **expected: Any) -> None:
             )
 
 
-def _difference(found: Any, wanted: Any) -> str:
+def _difference(found: object, wanted: object) -> str:
     if isinstance(found, Mapping) and isinstance(wanted, Mapping):
         keys = [*wanted, *(key for key in found if key not in wanted)]
         parts = ((key, _difference(found.get(key), wanted.get(key))) for key in keys)
         return next((f"{key} {text}" for key, text in parts if text), "")
-    if hasattr(wanted, "shape"):
-        same = hasattr(found, "shape") and found.shape == wanted.shape and bool((found == wanted).all())
+    if isinstance(wanted, Tensor):
+        same = isinstance(found, Tensor) and found.shape == wanted.shape and bool((found == wanted).all())
         return "" if same else "has other values"
     return "" if _plain(found) == _plain(wanted) else f"was {_plain(found)}, is {_plain(wanted)}"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def load_weights(model: nn.Module, checkpoint: Mapping[str, Any]) -> nn.Module:
+def load_weights(model: nn.Module, checkpoint: Mapping[str, object]) -> nn.Module:
     """Give a network the weights of a checkpoint.
 
     Raises

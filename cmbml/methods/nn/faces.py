@@ -5,13 +5,14 @@ Pooling 2 x 2 pixels of a face is therefore pooling of NESTED children.
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import TypeVar
 
 import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
 Index = NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
 
 N_FACES = 12
 # Columns of healpy's neighbours (SW, W, NW, N, NE, E, SE, S) that share an edge with the pixel.
@@ -25,12 +26,12 @@ def ring_index(nside: int) -> Index:
     return np.asarray(hp.xyf2pix(nside, x, y, face), dtype=np.int64)
 
 
-def to_faces(sky: NDArray[Any]) -> NDArray[Any]:
+def to_faces(sky: NDArray[Number]) -> NDArray[Number]:
     """Faces of RING maps: ``(..., npix)`` to ``(..., 12, nside, nside)``."""
     return sky[..., ring_index(hp.npix2nside(sky.shape[-1]))]
 
 
-def from_faces(faces: NDArray[Any]) -> NDArray[Any]:
+def from_faces(faces: NDArray[Number]) -> NDArray[Number]:
     """RING maps of faces: ``(..., 12, nside, nside)`` to ``(..., npix)``."""
     order = ring_index(faces.shape[-1]).ravel()
     sky = np.empty((*faces.shape[:-3], order.size), dtype=faces.dtype)

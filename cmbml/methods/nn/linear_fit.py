@@ -5,12 +5,22 @@ maps that are independent and of unit variance, and what the network says is add
 by the bands, pixel by pixel.  A network that has to find that fit by itself spends all of its steps on it.
 """
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[np.floating]
+
+
+class LinearFit(TypedDict):
+    """Scales and fit as plain values; see `statistics_of`."""
+
+    mean: list[float]
+    whitening: list[list[float]]
+    weights: list[list[float]]
+    offset: list[float]
+    left: list[float]
 
 
 def moments(rows: Array, target: Array) -> Array:
@@ -32,7 +42,7 @@ def moments(rows: Array, target: Array) -> Array:
     return np.asarray(values @ values.T / rows.shape[1])
 
 
-def statistics_of(mean: Array, n_stokes: int) -> dict[str, Any]:
+def statistics_of(mean: Array, n_stokes: int) -> LinearFit:
     """Scales and fit from moments: plain values.
 
     Parameters
@@ -64,28 +74,28 @@ def statistics_of(mean: Array, n_stokes: int) -> dict[str, Any]:
     }
 
 
-def normalised(rows: Array, statistics: dict[str, Any]) -> Array:
+def normalised(rows: Array, statistics: LinearFit) -> Array:
     """Bands as independent maps of unit variance over train: ``(..., n_rows, side, side)``."""
     return _mixed(statistics["whitening"], _centred(rows, statistics))
 
 
-def fitted(rows: Array, statistics: dict[str, Any]) -> Array:
+def fitted(rows: Array, statistics: LinearFit) -> Array:
     """The CMB by the linear fit: ``(..., n_rows, side, side)`` to ``(..., n_stokes, side, side)``, uK_CMB."""
     return _mixed(statistics["weights"], _centred(rows, statistics)) + _column(statistics["offset"])
 
 
-def left(statistics: dict[str, Any]) -> Array:
+def left(statistics: LinearFit) -> Array:
     """uK_CMB per unit of what the network says, ``(n_stokes, 1, 1)``."""
     return _column(statistics["left"])
 
 
-def _centred(rows: Array, statistics: dict[str, Any]) -> Array:
+def _centred(rows: Array, statistics: LinearFit) -> Array:
     return rows - _column(statistics["mean"])
 
 
-def _mixed(weights: Any, rows: Array) -> Array:
+def _mixed(weights: list[list[float]], rows: Array) -> Array:
     return np.asarray(np.einsum("ij,...jyx->...iyx", np.array(weights), rows))
 
 
-def _column(values: Any) -> Array:
+def _column(values: list[float]) -> Array:
     return np.array(values)[:, None, None]

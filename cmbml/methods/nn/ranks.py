@@ -6,7 +6,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 from uuid import uuid4
 
 import torch
@@ -14,6 +14,8 @@ from torch import distributed, nn
 
 # What a rank raises is told in its own words; these would add a page about processes.
 _TALKATIVE = ("torch.distributed.elastic", "torch.multiprocessing.spawn")
+
+Thing = TypeVar("Thing")
 
 
 class RankError(RuntimeError):
@@ -58,7 +60,7 @@ def summed(values: Sequence[float], device: torch.device) -> list[float]:
     return total.tolist()
 
 
-def gathered(thing: Any) -> list[Any]:
+def gathered(thing: Thing) -> list[Thing]:
     """What every rank has, in their order."""
     things = [thing] * n_ranks()
     if n_ranks() > 1:
@@ -90,7 +92,7 @@ def joined() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def launch(n: int, function: Callable[..., Any], *arguments: Any) -> None:
+def launch(n: int, function: Callable[..., object], *arguments: object) -> None:
     """Run a function in `n` new processes of this machine; each calls `joined`.
 
     Parameters
@@ -128,7 +130,7 @@ def launch(n: int, function: Callable[..., Any], *arguments: Any) -> None:
             raise _told(failure.message) from error
 
 
-def _told(message: Any) -> RankError:
+def _told(message: object) -> RankError:
     """What the launcher says of a failure: a text of a signal, a structure of an exception."""
     if not isinstance(message, dict):
         return RankError(str(message))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,29 @@ from cmbml.methods.nn.batches import Batches, Sample
 from cmbml.methods.nn.ranks import averaging, gathered, n_ranks, own_device, rank, summed, synchronised
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-State = dict[str, Any]
+Weights = dict[str, Tensor]
+
+
+class Best(TypedDict):
+    """The epoch of the best loss on valid."""
+
+    epoch: int
+    loss: float
+    weights: Weights
+
+
+class State(TypedDict, total=False):
+    """All of a training after an epoch; empty before the first."""
+
+    epoch: int
+    model: Weights
+    optimizer: dict[str, object]
+    scheduler: dict[str, object]
+    scaler: dict[str, object]
+    random: list[Weights]
+    best: Best
+    kept: dict[int, Weights]
+    curve: list[dict[str, float]]
 
 
 class TrainingError(ValueError):
@@ -125,8 +147,8 @@ class _Trainer:
         # what learns; the model itself evaluates, since there the ranks need not keep step
         self.learner = averaging(self.model, device)
         self.epoch = 0
-        self.best: State = {"epoch": 0, "loss": float("inf"), "weights": {}}
-        self.kept: dict[int, State] = {}
+        self.best: Best = {"epoch": 0, "loss": float("inf"), "weights": {}}
+        self.kept: dict[int, Weights] = {}
         self.curve: list[dict[str, float]] = []
         self.optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
         steps = max(schedule.epochs * n_batches * schedule.repeats - 1, 1)
@@ -251,7 +273,7 @@ class _Trainer:
             "curve": list(self.curve),
         }
 
-    def _random(self) -> State:
+    def _random(self) -> Weights:
         state = {"cpu": torch.get_rng_state()}
         return state | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
 
@@ -273,7 +295,7 @@ def is_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _copied(weights: State) -> State:
+def _copied(weights: Weights) -> Weights:
     return {name: value.detach().cpu().clone() for name, value in weights.items()}
 
 

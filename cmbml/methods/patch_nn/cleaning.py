@@ -1,14 +1,13 @@
 """One sky through a trained network, patch by patch, with nothing but its checkpoint."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
 
 from cmbml.methods.nn.checkpoint import load_weights
-from cmbml.methods.nn.linear_fit import fitted, left, normalised
+from cmbml.methods.nn.linear_fit import LinearFit, fitted, left, normalised
 from cmbml.methods.nn.training import predict
+from cmbml.methods.patch_nn.checkpoint import Checkpoint
 from cmbml.methods.patch_nn.network import UNet
 from cmbml.methods.patch_nn.patches import Index, join_patches, patch_table
 from cmbml.sky.sht import Map, alm2map, map2alm
@@ -18,7 +17,7 @@ def clean_patches(
     model: nn.Module,
     maps: Map,
     table: Index,
-    statistics: dict[str, Any],
+    statistics: LinearFit,
     *,
     margin: int,
     batch: int,
@@ -54,7 +53,7 @@ def clean_patches(
     return alm2map(map2alm(sky, lmax), round(np.sqrt(sky.shape[-1] / 12)))
 
 
-def clean_sky(checkpoint: dict[str, Any], maps: Map, device: torch.device) -> Map:
+def clean_sky(checkpoint: Checkpoint, maps: Map, device: torch.device) -> Map:
     """The CMB of one sky, ``(n_stokes, npix)``, uK_CMB, at the beam and band-limit of ``result``.
 
     Parameters

@@ -3,34 +3,35 @@
 To begin a network of one's own, copy this folder and pipeline/patch_nn.yaml, and change the names.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from cmbml.core import AssetRef, BaseStageExecutor, Split, StageConfig, generator
+from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, StageError
 from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
-from cmbml.methods.nn.linear_fit import fitted, left, moments, normalised, statistics_of
+from cmbml.methods.nn.linear_fit import LinearFit, fitted, left, moments, normalised, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map
-from cmbml.methods.nn.training import State, seeded
+from cmbml.methods.nn.training import Weights, seeded
+from cmbml.methods.patch_nn.checkpoint import Architecture, Checkpoint
 from cmbml.methods.patch_nn.cleaning import clean_patches
 from cmbml.methods.patch_nn.network import UNet, check_side
 from cmbml.methods.patch_nn.params import PatchNnParams
-from cmbml.methods.patch_nn.patches import choose_patches, patch_table
+from cmbml.methods.patch_nn.patches import Index, choose_patches, patch_table
 from cmbml.sky.sht import Map
-from cmbml.sky.skymap import SkyMap
+from cmbml.sky.skymap import SkyAlm, SkyMap
 
 
 class PatchNnTableExecutor(BaseStageExecutor):
@@ -38,10 +39,10 @@ class PatchNnTableExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="patch_nn_table")
-        self.out_table = self.assets_out["table"]
+        self.out_table: Asset[Index] = self.assets_out["table"]
         self.nside = cfg.instrument.nside
-        self.nside_patches = cfg.patch_nn.nside_patches
-        self.margin = cfg.patch_nn.margin
+        self.nside_patches: int = cfg.patch_nn.nside_patches
+        self.margin: int = cfg.patch_nn.margin
         try:
             check_side(self.nside // self.nside_patches + 2 * self.margin, cfg.patch_nn.depth)
         except ValueError as error:
@@ -56,8 +57,8 @@ class PatchNnTableExecutor(BaseStageExecutor):
 class _Sky:
     """Where one simulation lies, and how its CMB is to be: picklable."""
 
-    bands: tuple[AssetRef, ...]
-    cmb: AssetRef
+    bands: tuple[AssetRef[SkyMap], ...]
+    cmb: AssetRef[SkyAlm]
     nside: int
     fwhm_arcmin: float
     lmax: int
@@ -81,9 +82,9 @@ class _Skies:
     """
 
     def __init__(self, executor: BaseStageExecutor, cfg: StageConfig) -> None:
-        self.obs = executor.assets_in["obs"]
-        self.cmb = executor.assets_in["cmb"]
-        self.mask = executor.assets_in["mask"]
+        self.obs: Asset[SkyMap] = executor.assets_in["obs"]
+        self.cmb: Asset[SkyAlm] = executor.assets_in["cmb"]
+        self.mask: Asset[SkyMap] = executor.assets_in["mask"]
         self.freqs = tuple(cfg.instrument.bands)
         self.n_stokes = len(cfg.instrument.fields)
         self.shape = (cfg.instrument.nside, cfg.analysis.fwhm_arcmin, cfg.instrument.lmax)
@@ -103,9 +104,9 @@ class PatchNnStatisticsExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="patch_nn_statistics")
-        self.out_statistics = self.assets_out["statistics"]
+        self.out_statistics: Asset[LinearFit] = self.assets_out["statistics"]
         self.skies = _Skies(self, cfg)
-        self.processes = cfg.patch_nn.processes
+        self.processes: int = cfg.patch_nn.processes
 
     def execute(self) -> None:
         """Combine the moments of all simulations; their order is fixed, so processes change nothing."""
@@ -133,11 +134,11 @@ class PatchNnSamplesExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="patch_nn_samples")
-        self.out_sample = self.assets_out["sample"]
-        self.in_table = self.assets_in["table"]
+        self.out_sample: Asset[NDArray[np.float32]] = self.assets_out["sample"]
+        self.in_table: Asset[Index] = self.assets_in["table"]
         self.skies = _Skies(self, cfg)
         self.seed = cfg.seed
-        self.n_patches = cfg.patch_nn.patches_per_sim
+        self.n_patches: int = cfg.patch_nn.patches_per_sim
 
     def setup(self) -> None:
         """Read table and mask."""
@@ -172,9 +173,9 @@ class PatchSamples(Dataset[Sample]):
     """
 
     names: tuple[str, ...]
-    files: tuple[AssetRef, ...]
+    files: tuple[AssetRef[NDArray[np.float32]], ...]
     per_file: int
-    statistics: dict[str, Any]
+    statistics: LinearFit
 
     def __len__(self) -> int:
         return self.per_file * len(self.files)
@@ -189,12 +190,12 @@ class PatchSamples(Dataset[Sample]):
         return Sample(name, *(torch.as_tensor(part, dtype=torch.float32) for part in (features, target)))
 
 
-class PatchNnTrainingExecutor(TrainingExecutor):
+class PatchNnTrainingExecutor(TrainingExecutor[PatchNnParams]):
     """Trains the network on the chosen patches."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="patch_nn_training")
-        self.in_statistics = self.assets_in["statistics"]
+        self.in_statistics: Asset[LinearFit] = self.assets_in["statistics"]
         self.described = described_bands(cfg)
         self.result = described_result(cfg)
         self.n_stokes = len(cfg.instrument.fields)
@@ -203,7 +204,7 @@ class PatchNnTrainingExecutor(TrainingExecutor):
         """The block patch_nn."""
         return cfg.patch_nn
 
-    def samples(self, split: str) -> Any:
+    def samples(self, split: str) -> Dataset[Sample]:
         """The patches of a split."""
         files = super().samples(split)
         n_patches = min(len(ref.read()) for ref in files.files)
@@ -216,7 +217,7 @@ class PatchNnTrainingExecutor(TrainingExecutor):
         state = self.fit(build, lambda _model: torch.nn.functional.l1_loss)
         self.write_models(state, self._checkpoint)
 
-    def _checkpoint(self, weights: State, epoch: int) -> State:
+    def _checkpoint(self, weights: Weights, epoch: int) -> Mapping[str, object]:
         return make_checkpoint(
             weights,
             architecture=described_network(self.settings),
@@ -233,11 +234,11 @@ class PatchNnExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="patch_nn")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_obs = self.assets_in["obs"]
-        self.in_model = self.assets_in["model"]
-        self.in_statistics = self.assets_in["statistics"]
-        self.in_table = self.assets_in["table"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.in_obs: Asset[SkyMap] = self.assets_in["obs"]
+        self.in_model: Asset[Checkpoint] = self.assets_in["model"]
+        self.in_statistics: Asset[LinearFit] = self.assets_in["statistics"]
+        self.in_table: Asset[Index] = self.assets_in["table"]
         self.settings: PatchNnParams = cfg.patch_nn
         self.described = described_bands(cfg)
         self.freqs = tuple(cfg.instrument.bands)
@@ -280,12 +281,20 @@ def network(settings: PatchNnParams, n_bands: int, n_stokes: int) -> UNet:
     return UNet(n_bands * n_stokes, n_stokes, settings.init, settings.depth)
 
 
-def described_network(settings: PatchNnParams) -> dict[str, Any]:
+def described_network(settings: PatchNnParams) -> Architecture:
     """What of the network must agree where its weights are used: plain values."""
     return {"name": "unet", "init": settings.init, "depth": settings.depth}
 
 
-def described_bands(cfg: StageConfig) -> dict[str, Any]:
+class DescribedBands(TypedDict):
+    """The bands as a checkpoint names them: centres, GHz, and beams, arcmin."""
+
+    names: list[str]
+    freq_ghz: list[float]
+    fwhm_arcmin: list[float]
+
+
+def described_bands(cfg: StageConfig) -> DescribedBands:
     """What of the bands must agree where the weights are used: plain values."""
     bands = cfg.instrument.bands.values()
     return {

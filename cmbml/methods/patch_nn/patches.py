@@ -1,11 +1,10 @@
 """Patches of the sky: pixels of a low resolution with a margin of true neighbours, by a look-up table."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.methods.nn.faces import extended_index, from_faces, ring_index
+from cmbml.methods.nn.faces import Number, extended_index, from_faces, ring_index
+from cmbml.sky.sht import Map
 
 Index = NDArray[np.int64]
 
@@ -43,7 +42,7 @@ def patch_table(nside: int, nside_patches: int, margin: int) -> Index:
     return np.stack(windows, axis=1).reshape(-1, whole, whole)
 
 
-def join_patches(patches: NDArray[Any], margin: int) -> NDArray[Any]:
+def join_patches(patches: NDArray[Number], margin: int) -> NDArray[Number]:
     """RING maps of all patches without their margins.
 
     Parameters
@@ -66,7 +65,7 @@ def join_patches(patches: NDArray[Any], margin: int) -> NDArray[Any]:
     return from_faces(faces.reshape(n_stokes, 12, per_side * side, per_side * side))
 
 
-def choose_patches(table: Index, mask: NDArray[Any], n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def choose_patches(table: Index, mask: Map, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Draw patches that the mask leaves whole, without repetition.
 
     Parameters

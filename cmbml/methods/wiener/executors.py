@@ -1,14 +1,17 @@
 """The stages of the Wiener filter: its window, learned where the CMB is known, and the filtered maps."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.methods.executors import mean
+from cmbml.methods.ilc import known_beams
 from cmbml.methods.wiener.wiener import SPECTRA, residual_power, signal_power, wiener_window
 from cmbml.sky.mask import apodise
 from cmbml.sky.sht import Cl, alm2map, almxfl, gaussian_beam, map2alm
+from cmbml.sky.skymap import SkyAlm, SkyMap
 
 # Soft enough that the plane's residual does not ring into the spectrum.
 APODISATION_ARCMIN = 300.0
@@ -19,11 +22,11 @@ class WienerWindowExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="wiener_window")
-        self.out_window = self.assets_out["window"]
-        self.in_estimate = self.assets_in["estimate"]
-        self.in_cmb = self.assets_in["cmb"]
-        self.in_theory = self.assets_in["theory"]
-        self.in_mask = self.assets_in["mask"]
+        self.out_window: Asset[Mapping[str, Cl]] = self.assets_out["window"]
+        self.in_estimate: Asset[SkyMap] = self.assets_in["estimate"]
+        self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
+        self.in_theory: Asset[Mapping[str, Cl]] = self.assets_in["theory"]
+        self.in_mask: Asset[SkyMap] = self.assets_in["mask"]
         self.lmax = cfg.instrument.lmax
 
     def setup(self) -> None:
@@ -42,12 +45,14 @@ class WienerWindowExecutor(BaseStageExecutor):
     def _signal(self, split: str, sim: int) -> Cl:
         theory = self.in_theory.at(split=split, sim=sim).read()
         estimate = self.in_estimate.at(split=split, sim=sim).read()
-        return signal_power(theory, len(estimate.values), estimate.fwhm_arcmin, self.lmax)
+        (fwhm,) = known_beams([estimate.fwhm_arcmin], 1)
+        return signal_power(theory, len(estimate.values), fwhm, self.lmax)
 
     def _residual(self, split: str, sim: int) -> Cl:
         estimate = self.in_estimate.at(split=split, sim=sim).read()
         cmb = self.in_cmb.at(split=split, sim=sim).read().values
-        smooth = almxfl(cmb, gaussian_beam(estimate.fwhm_arcmin, self.lmax))
+        (fwhm,) = known_beams([estimate.fwhm_arcmin], 1)
+        smooth = almxfl(cmb, gaussian_beam(fwhm, self.lmax))
         truth = alm2map(smooth, estimate.nside, threads=self.threads)
         return residual_power(estimate.values, truth, self.mask, self.lmax, threads=self.threads)
 
@@ -57,9 +62,9 @@ class WienerExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="wiener")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_estimate = self.assets_in["estimate"]
-        self.in_window = self.assets_in["window"]
+        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.in_estimate: Asset[SkyMap] = self.assets_in["estimate"]
+        self.in_window: Asset[Mapping[str, Cl]] = self.assets_in["window"]
         self.lmax = cfg.instrument.lmax
 
     def setup(self) -> None:

@@ -1,7 +1,10 @@
 """The stage that draws the CMB."""
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
+from collections.abc import Mapping
+
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.sky.cmb import draw_cmb, draw_lensed_cmb
+from cmbml.sky.sht import Cl
 from cmbml.sky.skymap import SkyAlm
 
 
@@ -10,8 +13,8 @@ class CmbExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="cmb")
-        self.out_alm = self.assets_out["cmb"]
-        self.in_spectra = self.assets_in["spectra"]
+        self.out_alm: Asset[SkyAlm] = self.assets_out["cmb"]
+        self.in_spectra: Asset[Mapping[str, Cl]] = self.assets_in["spectra"]
         self.seed = cfg.seed
         self.lmax = cfg.instrument.lmax
         self.n_stokes = len(cfg.instrument.fields)

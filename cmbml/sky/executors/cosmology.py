@@ -1,10 +1,12 @@
 """Stages that draw cosmologies and compute their spectra."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import DataError
+from cmbml.core.handlers.columns import ChainRows
 from cmbml.sky.chains import WMAP_COLUMNS, WMAP_MASSES, chain_length, chain_row, wmap_cosmology
 from cmbml.sky.cosmology import Cosmology, draw_gaussian, fixed, provenance, theory_spectra
 from cmbml.sky.distributions import distribution
@@ -19,12 +21,14 @@ class CosmologyExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="cosmology")
-        self.out_cosmology = self.assets_out["cosmology"]
+        self.out_cosmology: Asset[dict[str, float]] = self.assets_out["cosmology"]
         self.seed = cfg.seed
         self.source = cfg.cosmology.source
         self.scatter = cfg.cosmology.scatter
         self.regions = cfg.populations.cosmology
-        self.in_chain = self.assets_in[self.source] if self.source in CHAINS else None
+        self.in_chain: Asset[ChainRows] | None = (
+            self.assets_in[self.source] if self.source in CHAINS else None
+        )
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Draw one simulation's parameters; where a split has one cosmology, that of its first simulation."""
@@ -56,8 +60,8 @@ class TheoryExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="theory")
-        self.out_spectra = self.assets_out["spectra"]
-        self.in_cosmology = self.assets_in["cosmology"]
+        self.out_spectra: Asset[Mapping[str, Cl]] = self.assets_out["spectra"]
+        self.in_cosmology: Asset[dict[str, float]] = self.assets_in["cosmology"]
         self.lmax = cfg.instrument.lmax
         self.n_stokes = len(cfg.instrument.fields)
         if cfg.cmb.kind == "lensed":

@@ -1,12 +1,13 @@
 """Stages that draw what tells one simulation from the next, and check that splits share none of it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import DataError
 from cmbml.sky.audit import Drawn, paired_splits, shared_foregrounds
 from cmbml.sky.distributions import distribution
-from cmbml.sky.foregrounds import FOREGROUND_KEYS, draw_foregrounds
+from cmbml.sky.foregrounds import FOREGROUND_KEYS, Draw, draw_foregrounds
 from cmbml.sky.pysm.templates import PYSM
 
 
@@ -19,7 +20,7 @@ class DrawsExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="draws")
-        self.out_draw = self.assets_out["draw"]
+        self.out_draw: Asset[Draw] = self.assets_out["draw"]
         self.seed = cfg.seed
         self.populations = cfg.populations
         self.model = cfg.foregrounds.model
@@ -46,8 +47,8 @@ class LeakageExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="leakage")
-        self.out_audit = self.assets_out["audit"]
-        self.in_draw = self.assets_in["draw"]
+        self.out_audit: Asset[Mapping[str, int | list[str]]] = self.assets_out["audit"]
+        self.in_draw: Asset[Draw] = self.assets_in["draw"]
 
     def execute(self) -> None:
         """Compare all splits, and refuse a leak."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cmbml.core import BaseStageExecutor, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, StageConfig
 from cmbml.core.errors import DataError
 from cmbml.sky.mask import apodise, galactic_mask, galactic_mask_fsky, threshold_mask
 from cmbml.sky.sht import Map
@@ -14,10 +14,12 @@ class MaskExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="mask")
-        self.out_mask = self.assets_out["mask"]
+        self.out_mask: Asset[SkyMap] = self.assets_out["mask"]
         self.nside = cfg.instrument.nside
         self.params = cfg.mask
-        self.in_weights = self.assets_in["weights"] if self.params.kind == "map" else None
+        self.in_weights: Asset[SkyMap] | None = (
+            self.assets_in["weights"] if self.params.kind == "map" else None
+        )
 
     def execute(self) -> None:
         """Make the mask."""

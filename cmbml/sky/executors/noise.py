@@ -1,10 +1,11 @@
 """Noise of all kinds as stages read it, and the stage that learns it from simulations."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.sky.emission import squeeze
 from cmbml.sky.mask import galactic_mask
@@ -18,8 +19,8 @@ from cmbml.sky.noise.draws import (
     stokes_depths,
 )
 from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
-from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
-from cmbml.sky.skymap import SkyAlm, is_unseen
+from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
+from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
 
 HITS_NSIDE = 128  # the scan's hits vary smoothly
 MASKED_LATITUDE_DEG, MASK_SMOOTHING_DEG = 5.0, 1.0  # of the strip that noise spectra leave out
@@ -128,9 +129,9 @@ class NoiseModelExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="noise_model")
-        self.out_spectra = self.assets_out["spectra"]
-        self.out_average = self.assets_out["average"]
-        self.in_sims = self.assets_in["noise_sims"]
+        self.out_spectra: Asset[Mapping[str, Cl]] = self.assets_out["spectra"]
+        self.out_average: Asset[SkyAlm] = self.assets_out["average"]
+        self.in_sims: Asset[SkyMap] = self.assets_in["noise_sims"]
         self.freqs = tuple(cfg.instrument.bands)
         self.lmax = cfg.instrument.lmax
         self.n_components = cfg.noise.n_components

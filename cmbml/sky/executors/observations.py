@@ -1,14 +1,13 @@
 """Stages that observe the sky with the instrument, whole or component by component."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig, generator
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.sky.executors.noise import InstrumentNoise
-from cmbml.sky.foregrounds import ForegroundDraw
+from cmbml.sky.foregrounds import Draw, ForegroundDraw
 from cmbml.sky.galaxy.family import FAMILIES
 from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.instrument import beam_warnings
@@ -16,7 +15,7 @@ from cmbml.sky.observe import combine_alm
 from cmbml.sky.passbands import Band, tabulated, top_hat
 from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm
 from cmbml.sky.sht import Alm, alm2map, alm_size, almxfl, gaussian_beam
-from cmbml.sky.skymap import SkyMap
+from cmbml.sky.skymap import SkyAlm, SkyMap
 
 # Where a PySM preset belongs among the components, by its first letters.
 KINDS = {"d": "dust", "s": "sync", "f": "freefree", "a": "ame"}
@@ -37,7 +36,7 @@ class Foregrounds:
         self.assets_in = executor.assets_in
         self.seed = cfg.seed
         self.instrument = cfg.instrument
-        self.options: dict[str, Any] = {"n_stokes": cfg.instrument.n_stokes, "threads": executor.threads}
+        self.options: dict[str, int] = {"n_stokes": cfg.instrument.n_stokes, "threads": executor.threads}
         self.bands: list[Band] = []
 
     def load(self) -> None:
@@ -57,7 +56,7 @@ class Foregrounds:
         except ValueError as error:
             raise DataError(f"band {freq}: {error}") from None
 
-    def alm(self, draw: dict[str, Any], split: Split, sim: int) -> Alm:
+    def alm(self, draw: Draw, split: Split, sim: int) -> Alm:
         """Sum of all components, unbeamed: ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)``, uK_CMB."""
         model, parameters = _split_draw(draw)
         lmax = self.instrument.lmax
@@ -69,7 +68,7 @@ class Foregrounds:
         except ValueError as error:
             raise DataError(str(error)) from None
 
-    def component_alm(self, draw: dict[str, Any], split: Split, sim: int) -> dict[str, Alm]:
+    def component_alm(self, draw: Draw, split: Split, sim: int) -> dict[str, Alm]:
         """The components by name; their sum is `alm`."""
         model, parameters = _split_draw(draw)
         lmax = self.instrument.lmax
@@ -86,10 +85,10 @@ class Foregrounds:
         return components
 
 
-def _split_draw(draw: dict[str, Any]) -> tuple[str, ForegroundDraw]:
+def _split_draw(draw: Draw) -> tuple[str, ForegroundDraw]:
     """Model and foreground parameters; the noise level is left out."""
-    parameters = {key: value for key, value in draw.items() if key not in ("model", "noise_level")}
-    return draw["model"], ForegroundDraw(**parameters)
+    parameters = {key: float(value) for key, value in draw.items() if key not in ("model", "noise_level")}
+    return str(draw["model"]), ForegroundDraw(**parameters)
 
 
 class _Observing(BaseStageExecutor):
@@ -97,8 +96,8 @@ class _Observing(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str=stage_str)
-        self.in_cmb = self.assets_in["cmb"]
-        self.in_draw = self.assets_in["draw"]
+        self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
+        self.in_draw: Asset[Draw] = self.assets_in["draw"]
         self.instrument = cfg.instrument
         self.foregrounds = Foregrounds(self, cfg)
         self.noise = InstrumentNoise(self, cfg)
@@ -124,7 +123,7 @@ class ObservationsExecutor(_Observing):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="observations")
-        self.out_obs = self.assets_out["obs"]
+        self.out_obs: Asset[SkyMap] = self.assets_out["obs"]
         self._check_beams()
 
     def _check_beams(self) -> None:
@@ -140,7 +139,7 @@ class ObservationsExecutor(_Observing):
         alms = combine_alm(
             self.in_cmb.read().values,
             self.foregrounds.alm(draw, split, sim),
-            self.noise.draw(draw["noise_level"], split, sim),
+            self.noise.draw(float(draw["noise_level"]), split, sim),
             self.instrument.fwhm_arcmin,
             self.instrument.lmax,
         )
@@ -154,12 +153,12 @@ class ComponentsExecutor(_Observing):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="components")
-        self.out_component = self.assets_out["component"]
+        self.out_component: Asset[SkyMap] = self.assets_out["component"]
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Write all components of one simulation; one that the model does not have is zero."""
         draw = self.in_draw.read()
-        noise = self.noise.draw(draw["noise_level"], split, sim)
+        noise = self.noise.draw(float(draw["noise_level"]), split, sim)
         skies = {"cmb": self.in_cmb.read().values, **self.foregrounds.component_alm(draw, split, sim)}
         none = np.zeros((self.instrument.n_stokes, alm_size(self.instrument.lmax)), dtype=np.complex128)
         for i, freq, fwhm in self.bands():

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.sky.observed.maps import bring_to_instrument
+from cmbml.sky.observed.params import ObservedParams
 from cmbml.sky.skymap import SkyMap
 
 
@@ -13,12 +14,12 @@ class ObservedSkyExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="observed_sky")
-        self.out_obs = self.assets_out["obs"]
-        self.in_sky = self.assets_in["sky"]
+        self.out_obs: Asset[SkyMap] = self.assets_out["obs"]
+        self.in_sky: Asset[SkyMap] = self.assets_in["sky"]
         self.bands = cfg.instrument.bands
         self.nside = cfg.instrument.nside
         self.lmax = cfg.instrument.lmax
-        self.observed = cfg.observed
+        self.observed: ObservedParams = cfg.observed
         if cfg.instrument.fields != "T":
             raise ConfigError("an observed split is temperature only: set instrument.fields: T")
         for name in self.bands:

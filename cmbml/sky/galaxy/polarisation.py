@@ -4,10 +4,7 @@ After Vansyngel et al. 2017 (arXiv:1611.02577): the field is the sum of a regula
 components; light is polarised across the field on the sky, less where the field points at us.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from cmbml.sky.galaxy.fields import gaussian_field
 from cmbml.sky.grid import Array, Grid
@@ -42,7 +39,7 @@ def polarisation(
         for part, child in zip(_regular(longitude, latitude), rng.spawn(3), strict=True)
     )
     square = south**2 + east**2 + away**2
-    across: NDArray[Any] = np.stack([east**2 - south**2, -2 * south * east]) / square
+    across: Array = np.stack([east**2 - south**2, -2 * south * east]) / square
     near_plane = np.exp(-np.degrees(np.abs(latitude)) / PLANE_DEGREES)
     across *= 1 - PLANE_ORDER * near_plane
     across[0] += PLANE_ORDER * near_plane

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from cmbml.sky.instrument import PIXEL_LMAX
 from cmbml.sky.pysm.templates import check_preset, offline, preset_config, require_templates
 from cmbml.sky.sht import Alm, Map, map2alm, nside_of, resize_alm
 from cmbml.sky.units import power_law
+
+if TYPE_CHECKING:
+    from pysm3 import Model
 
 PEAK_REFERENCE_GHZ = 30.0  # PySM keeps the peak of spinning dust in units of this
 AMPLITUDES = {"d": "dust_amplitude", "s": "sync_amplitude", "f": "freefree_amplitude", "a": "ame_amplitude"}
@@ -53,7 +56,7 @@ _PARAMETERS = {
 }
 
 
-def _leaf(model: Any, n_stokes: int) -> Leaf:
+def _leaf(model: "Model", n_stokes: int) -> Leaf:
     """Arrays of a PySM model."""
     kind = type(model).__name__
     polarised = n_stokes == 3 and getattr(model, "has_polarization", False)
@@ -70,7 +73,7 @@ def _leaf(model: Any, n_stokes: int) -> Leaf:
     )
 
 
-def _leaves(model: Any, n_stokes: int) -> list[Leaf] | None:
+def _leaves(model: "Model", n_stokes: int) -> list[Leaf] | None:
     """All parts of a model, or None where one has a law of its own."""
     parts = getattr(model, "components", [model])
     if any(type(part).__name__ not in _PARAMETERS for part in parts):
@@ -188,7 +191,7 @@ def native_nside(preset: str, nside: int) -> int:
 
 
 @lru_cache(maxsize=8)
-def _load(preset: str, nside: int, data_folder: str) -> Any:  # noqa: ARG001  (part of the key)
+def _load(preset: str, nside: int, data_folder: str) -> "Model":  # noqa: ARG001  (part of the key)
     from pysm3.sky import create_components_from_config
 
     with offline(preset):
@@ -199,7 +202,7 @@ def _data_folder() -> str:
     return os.environ.get("PYSM_LOCAL_DATA", "")
 
 
-def load_model(preset: str, nside: int) -> Any:
+def load_model(preset: str, nside: int) -> "Model":
     """PySM's model of one preset at the resolution of its templates, loaded once per process."""
     check_preset(preset)
     return _load(preset, native_nside(preset, nside), _data_folder())

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 from urllib.error import URLError
 
 # As in pysm3.utils.data, which takes seconds to import; the tests compare the two.
@@ -22,8 +22,16 @@ _RANDOM = ("d6", "d11", "s6")  # these draw from numpy's global generator
 _SUFFIXES = (".fits", ".fits.gz", ".txt", ".dat", ".h5")
 
 
+# What is read here of a preset; the rest is for PySM alone.
+Preset = TypedDict(
+    "Preset",
+    {"class": str, "available_nside": list[int], "num_layers": int, "websky_version": str},
+    total=False,
+)
+
+
 @lru_cache(maxsize=1)
-def preset_table() -> Mapping[str, Any]:
+def preset_table() -> Mapping[str, Preset]:
     """PySM's table of presets: constructor arguments of each model by its name; PySM is not imported.
 
     Raises
@@ -38,7 +46,7 @@ def preset_table() -> Mapping[str, Any]:
     return tomllib.loads(table.read_text(encoding="utf-8"))
 
 
-def preset_config(preset: str) -> Mapping[str, Any]:
+def preset_config(preset: str) -> Preset:
     """Constructor arguments of one preset.
 
     Raises
@@ -52,7 +60,7 @@ def preset_config(preset: str) -> Mapping[str, Any]:
             f"foregrounds: PySM has no preset {preset!r}; known are {', '.join(sorted(table))}, "
             "and the models galaxy and layered"
         )
-    return dict(table[preset])
+    return table[preset].copy()
 
 
 def check_preset(preset: str) -> None:
@@ -70,7 +78,7 @@ def check_preset(preset: str) -> None:
         raise ValueError(f"PySM preset {preset} draws from numpy's global generator; choose another")
 
 
-def _values(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _values(config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """All text values of a preset that name a template file, with their keys, sub-components included."""
     for key, value in config.items():
         if isinstance(value, Mapping):

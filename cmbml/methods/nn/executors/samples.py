@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from cmbml.core import AssetRef
@@ -26,7 +28,7 @@ class FileSamples(Dataset[Sample]):
     """
 
     names: tuple[str, ...]
-    files: tuple[AssetRef, ...]
+    files: tuple[AssetRef[NDArray[np.float32]], ...]
     n_target: int
 
     def __len__(self) -> int:

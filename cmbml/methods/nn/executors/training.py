@@ -1,32 +1,36 @@
 """Training with its files: states, checkpoints, curves."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import Dataset
 
-from cmbml.core import AssetRef, BaseStageExecutor, StageConfig, generator
+from cmbml.core import Asset, AssetRef, BaseStageExecutor, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError, StageError
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.locks import die_with_parent
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import LOCAL
 from cmbml.methods.nn.batches import Sample, SampleLoader
-from cmbml.methods.nn.checkpoint import check_checkpoint, load_weights
+from cmbml.methods.nn.checkpoint import Result, check_checkpoint, load_weights
 from cmbml.methods.nn.executors.samples import FileSamples
 from cmbml.methods.nn.executors.watch import Watch
 from cmbml.methods.nn.params import TrainingParams
 from cmbml.methods.nn.ranks import RankError, joined, launch, n_ranks, own_device, rank
-from cmbml.methods.nn.training import Loss, Schedule, State, TrainingError, seeded, train
+from cmbml.methods.nn.training import Loss, Schedule, State, TrainingError, Weights, seeded, train
 
 LOG = logging.getLogger("cmbml")
+Settings = TypeVar("Settings", bound=TrainingParams)
+Checkpoint = TypeVar("Checkpoint", bound=Mapping[str, object])
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def check_devices(wanted: int) -> None:
         raise TrainingError(f"devices: {wanted}: this machine has {found} GPU: lower it")
 
 
-class TrainingExecutor(BaseStageExecutor):
+class TrainingExecutor(BaseStageExecutor, Generic[Settings]):
     """Trains a network; a stage's own executor gives samples, network, loss, and what goes with the weights.
 
     Outputs ``model`` (tag {epoch}: numbers and ``best``) and ``curve``; the input ``samples`` has one file
@@ -161,18 +165,18 @@ class TrainingExecutor(BaseStageExecutor):
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str=stage_str)
-        self.out_model = self.assets_out["model"]
-        self.out_curve = self.assets_out["curve"]
-        self.in_samples = self.assets_in["samples"]
+        self.out_model: Asset[Mapping[str, object]] = self.assets_out["model"]
+        self.out_curve: Asset[Sequence[Mapping[str, float]]] = self.assets_out["curve"]
+        self.in_samples: Asset[NDArray[np.float32]] = self.assets_in["samples"]
         self.seed = cfg.seed
-        self.settings: Any = self.training_params(cfg)
+        self.settings: Settings = self.training_params(cfg)
         check_epochs(self.stage, self.settings)
 
-    def training_params(self, cfg: StageConfig) -> TrainingParams:
+    def training_params(self, cfg: StageConfig) -> Settings:
         """The block of parameters."""
         raise NotImplementedError
 
-    def samples(self, split: str) -> FileSamples:
+    def samples(self, split: str) -> Dataset[Sample]:
         """The samples of a split.
 
         Raises
@@ -228,13 +232,15 @@ class TrainingExecutor(BaseStageExecutor):
             )
             raise StageError(f"{error}; {kept}") from error
 
-    def trained(self, state: State) -> dict[Any, tuple[int, State]]:
+    def trained(self, state: State) -> dict[int | str, tuple[int, Weights]]:
         """Number and weights of every declared epoch, ``best`` among them."""
-        kept = {epoch: (epoch, weights) for epoch, weights in state["kept"].items()}
+        kept: dict[int | str, tuple[int, Weights]] = {
+            epoch: (epoch, weights) for epoch, weights in state["kept"].items()
+        }
         kept["best"] = (state["best"]["epoch"], state["best"]["weights"])
         return {epoch: kept[epoch] for epoch in self.epochs}
 
-    def write_models(self, state: State, make: Callable[[State, int], State]) -> None:
+    def write_models(self, state: State, make: Callable[[Weights, int], Mapping[str, object]]) -> None:
         """Write the checkpoint of every declared epoch, and the curve.
 
         Parameters
@@ -277,7 +283,7 @@ def schedule_of(stage: Stage, settings: TrainingParams) -> Schedule:
     )
 
 
-def described_result(cfg: StageConfig) -> dict[str, Any]:
+def described_result(cfg: StageConfig) -> Result:
     """What a network says, for its checkpoint: plain values."""
     instrument = cfg.instrument
     return {
@@ -299,7 +305,9 @@ def progress_line(stage: str, state: State, epochs: int) -> str:
     )
 
 
-def open_network(build: Callable[[], nn.Module], file: AssetRef, **expected: Any) -> tuple[nn.Module, State]:
+def open_network(
+    build: Callable[[], nn.Module], file: AssetRef[Checkpoint], **expected: object
+) -> tuple[nn.Module, Checkpoint]:
     """A network with the weights of a checkpoint, ready to predict, and the checkpoint.
 
     Parameters
@@ -324,7 +332,7 @@ def open_network(build: Callable[[], nn.Module], file: AssetRef, **expected: Any
 
 
 @contextmanager
-def naming(file: AssetRef) -> Iterator[None]:
+def naming(file: AssetRef[Checkpoint]) -> Iterator[None]:
     """Say of what is wrong with a checkpoint in which file it is."""
     try:
         yield
