@@ -151,8 +151,8 @@ MUTATIONS = (
     ),
     Mutation(
         "mistake-ends-as-a-crash-does",
-        "sys.exit(_USER_MISTAKE)",
-        "sys.exit(1)",
+        "with one_line_errors(_USER_MISTAKE):",
+        "with one_line_errors(1):",
         "test_mistakes_are_one_line",
     ),
     Mutation(

@@ -230,7 +230,7 @@ def _metrics(context: ReportContext) -> list[Metric]:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("cmbml.analysis"),
+        loader=PackageLoader("cmbml.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

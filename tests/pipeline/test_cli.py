@@ -29,7 +29,7 @@ def test_check_notices_that_dvc_yaml_is_old(toy_dvc):
 def test_stages_and_graph_show_the_pipeline(toy):
     lines = toy.run("cmbml", "stages").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["number", "double", "total"]
-    assert re.search(r"number +process_sim +12 units +12 files +train, valid, test, shifted", lines[0])
+    assert re.search(r"number +process_sim +12 pieces +12 files +train, valid, test, shifted", lines[0])
     assert "number --> double" in toy.run("cmbml", "graph").stdout
 
 
@@ -106,7 +106,7 @@ def test_code_that_cannot_be_parsed_is_named_by_its_line(toy):
     done = toy.run("cmbml", "check", ok=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[0] == (
-        f"cmbml: pipeline/toy.yaml: stages.double: {toy.root}/toy_math.py:6: '(' was never closed: mend it"
+        f"cmbml: pipeline/toy.yaml: stages.double: {toy.root}/toy_math.py:6: '(' was never closed: correct it"
     )
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from cmbml import cli
+from cmbml.cli import entry as cli
 from cmbml.cli.entry import main
 from cmbml.core.engine.console import in_one_line
 from cmbml.core.engine.context import run_stage
@@ -93,7 +93,7 @@ def test_an_interrupt_of_luigi_is_told_in_one_line(toy_dvc, workers):
     assert said.count("cmbml: interrupted") == 1
 
 
-@pytest.mark.parametrize("place", [".cmbml", ".cmbml/locks", ".cmbml/journal", ".cmbml/runs", ".cmbml/usage"])
+@pytest.mark.parametrize("place", [".cmbml", ".cmbml/locks", ".cmbml/journal", ".cmbml/runs", ".cmbml/cost"])
 def test_a_local_folder_that_cannot_be_written(toy, place):
     path = toy.root / place
     path.parent.mkdir(exist_ok=True)
@@ -116,7 +116,7 @@ def test_luigi_tells_it_as_well(toy_dvc, place):
 
 
 def test_a_full_disk_below_the_local_files(toy):
-    path = toy.root / ".cmbml/usage/toy.jsonl"
+    path = toy.root / ".cmbml/cost/toy.jsonl"
     path.parent.mkdir(parents=True)
     path.symlink_to("/dev/full")
     done = toy.run("cmbml", "run", "number", ok=False)
@@ -136,7 +136,7 @@ def test_a_pipeline_without_our_stages_has_no_report(toy, monkeypatch, capsys):
     engine = Engine(Plan(toy.config()))
     for stage in engine.plan.stages.values():
         run_stage(engine, stage)
-    monkeypatch.setattr(cli, "_dvc", lambda *_: None)
+    monkeypatch.setattr(cli, "run_dvc", lambda *_: None)
     main(["dvc"])
     main(["repro"])
     assert "no report: the pipeline has no stage observations, cmb, theory" in capsys.readouterr().out
