@@ -165,7 +165,7 @@ def test_science_assets_stay_behind(counted, tmp_path):
     gift.write_text("from afar", encoding="utf-8")
     write_record(gift, md5_of(gift), gift.stat().st_size)
     shutil.copy(ROOT / ".gitignore", counted.root)
-    counted.run("cmbml", "dvc")
+    counted.cmbml("dvc")
     counted.run("dvc", "repro", "-q")
     git(counted.root, "add", ".")
     git(counted.root, "commit", "-q", "-m", "made of a gift")
