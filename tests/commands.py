@@ -3,6 +3,7 @@
 import atexit
 import gc
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -60,6 +61,8 @@ def as_a_process(folder: Path, arguments: tuple[str, ...], environment: dict[str
         warnings.simplefilter("ignore", ResourceWarning)
         gc.freeze()
         patch.chdir(folder)
+        # As in an activated environment: some commands call dvc.
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
         for name, value in environment.items():
             patch.setenv(name, value)
         patch.setattr(sys, "argv", ["cmbml", *arguments])

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from cmbml.core.engine.dvc import dvc_yaml
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import Config, load_config
+from tests.budget import pytest_runtest_call  # noqa: F401 (a hook)
 from tests.commands import Ended, call, forget_toy_modules
 
 ROOT = Path(__file__).parent.parent
@@ -25,6 +26,26 @@ SHARED = ROOT.parent / "shared"
 # How long a draw takes says how busy the machine is.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+# What takes longest comes first, so that both workers end at about the same time.
+FIRST = (
+    "test_networks.py",
+    "test_end_to_end.py",
+    "test_kill.py",
+    "test_ranks.py",
+    "test_gsc_unet.py",
+    "test_dvc.py",
+    "test_three_ways.py",
+    "test_publish.py",
+    "test_cluster.py",
+    "test_experiments.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort modules by the time that they take."""
+    order = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
 
 
 @pytest.fixture
