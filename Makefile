@@ -45,6 +45,7 @@ regenerate: $(INSTALLED)
 	python -m cmbml dvc
 	python -m cmbml schema
 	python docs/pictures/draw.py
+	python docs/pictures/house.py
 	python -m cmbml repro
 	python docs/readme.py
 

@@ -25,12 +25,15 @@ html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 
 root_doc = "docs/index"
-include_patterns = ["docs/**", "notebooks/*.ipynb", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = [
+    *("docs/**", "notebooks/*.ipynb", "pipeline/README.md"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md"),
+]
 # Folders are not even looked into.
 exclude_patterns = [
     *("docs/_build", "notebooks/.ipynb_checkpoints"),
     *("data", "reports", "tests", "cmbml", "tasks", "plots", "metrics", "benchmarks", "schema", "profiles"),
-    *(".*", "build", "cluster", "pipeline", "cards"),
+    *(".*", "build", "cluster", "cards"),
 ]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 

@@ -31,7 +31,10 @@ PACKAGES = {
     "core": "Assets, handlers, executors, the engine",
     "sky": "The sky: arrays in, arrays out",
     "methods": "Methods: arrays in, arrays out, and their stages",
-    "analysis": "Scores, spectra, figures, report",
+    "analysis": "Scores, spectra, tables, charts",
+    "interfaces": "Programs of others, as methods",
+    "report": "The report, from finished data",
+    "clean": "Maps of any instrument through one method",
     "exchange": "What enters and leaves",
     "authoring": "Help for those who add",
 }

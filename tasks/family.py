@@ -4,14 +4,16 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
-from functools import cached_property
+from contextlib import suppress
+from functools import cache, cached_property
+from importlib import import_module
 from typing import Any, ClassVar
 
 import luigi
 
 from cmbml.core.engine.check import check_dvc, check_plan
 from cmbml.core.engine.console import Progress, open_log, quiet_workers
-from cmbml.core.engine.make import Engine
+from cmbml.core.engine.make import THREAD_VARIABLES, Engine
 from cmbml.core.errors import PipelineError, SkippedError
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
@@ -47,6 +49,21 @@ class Workshop:
         self.plan = plan
         # Stages of which a block failed: the same fault would only be told again for every other.
         self.failed = {key: multiprocessing.Value("b", 0, lock=False) for key in plan.stages}
+
+    @cache  # noqa: B019 (there is one workshop, for as long as the process lives)
+    def load_executors(self) -> None:
+        """Import what unfinished stages need, once, before workers are forked for their blocks.
+
+        With one thread for each numerical library, so that none has started threads of its own, which a fork
+        would lose: a block sets the number of its stage.
+        """
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+        plan = self.plan
+        for stage in plan.stages.values():
+            if not all(self.engine.facts(portion).complete() for portion in plan.portions(stage)):
+                for module in (*plan.code(stage).imports, (stage.executor or "").rpartition(".")[0]):
+                    with suppress(ImportError):  # told by the stage itself, where it is really missed
+                        import_module(module)
 
     @cached_property
     def _blocks_per_stage(self) -> int:
@@ -84,7 +101,7 @@ class AssetTarget(luigi.LocalTarget):
 
     def exists(self) -> bool:
         """Whether the piece that makes the file is complete."""
-        return self._workshop.engine.ledger(self._piece.portion).stale(self._piece) is None
+        return self._workshop.engine.facts(self._piece.portion).stale(self._piece) is None
 
 
 class _PortionTask(luigi.Task):
@@ -132,9 +149,8 @@ class Block(_PortionTask):
         return [AssetTarget(str(root / path), self.workshop, piece) for path, piece in files]
 
     def complete(self) -> bool:
-        ledger = self.workshop.engine.ledger(self.portion)
-        entries = ledger.entries
-        stale = [piece for piece in self.pieces if ledger.stale(piece, entries)]
+        facts = self.workshop.engine.facts(self.portion)
+        stale = [piece for piece in self.pieces if facts.stale(piece)]
         self.workshop.progress.expect(stale)
         return not stale
 
@@ -166,7 +182,7 @@ class Finalise(_PortionTask):
             yield block(first=first, count=count, **shared)
 
     def complete(self) -> bool:
-        return self.workshop.engine.ledger(self.portion).complete()
+        return self.workshop.engine.facts(self.portion).complete()
 
     def run(self) -> None:
         with quiet_workers():
@@ -194,6 +210,8 @@ class EveryStage(luigi.WrapperTask):
     workshop: ClassVar[Workshop]
 
     def requires(self) -> Iterator[luigi.Task]:
+        if luigi.interface.core().workers > 1:
+            self.workshop.load_executors()
         for stage in self.workshop.plan.stages.values():
             yield _TASKS[stage.class_name]()
 

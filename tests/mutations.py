@@ -115,8 +115,8 @@ MUTATIONS = (
     ),
     Mutation(
         "unwanted-files-kept",
-        "for entry in (*self._finalised.values(), *journalled) for path in entry.files",
-        "for entry in journalled for path in entry.files",
+        "for fact in (*self.manifest.facts.values(), *indexed) for path in fact.files",
+        "for fact in () for path in fact.files",
         "test_shrinking_removes_what_is_ours_and_nothing_else",
     ),
     Mutation(

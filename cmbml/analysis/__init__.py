@@ -1,1 +1,1 @@
-"""Post-processing, scores, figures and the report: pure functions from arrays to arrays."""
+"""Post-processing, scores, spectra, tables and charts: pure functions from arrays to arrays."""

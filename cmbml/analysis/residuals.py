@@ -26,8 +26,8 @@ RESIDUAL_METRICS: dict[str, Metric] = {
 """Parts of a residual: estimate e, truth t, mask weights w.  The first two add up to the MSE in squares."""
 
 
-def gain(estimate: Map, truth: Map, mask: Map) -> float:
-    """Multiplicative response <estimate truth> / <truth truth> inside the mask: 1 for a lossless method.
+def split_by_gain(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
+    """Split the residual of any method into what is proportional to the truth and the rest.
 
     Parameters
     ----------
@@ -35,21 +35,13 @@ def gain(estimate: Map, truth: Map, mask: Map) -> float:
         Maps of one field in the common convention, uK_CMB: ``(npix,)``.
     mask
         Weights in [0, 1]: ``(npix,)``.
-    """
-    check_fields(estimate, truth, mask)
-    return float(_mean(estimate * truth, mask) / _mean(truth**2, mask))
-
-
-def split_by_gain(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
-    """Split the residual of any method into what is proportional to the truth and the rest.
-
-    Parameters are those of `gain`.
 
     Returns
     -------
     dict[str, float]
-        ``gain``; ``multiplicative``, the rms in uK of (gain - 1) times the truth; ``additive``, that of the
-        rest, which does not correlate with the truth.  Their squares add up to the MSE.
+        ``gain``, the response <estimate truth> / <truth truth>: 1 for a lossless method; ``multiplicative``,
+        the rms in uK of (gain - 1) times the truth; ``additive``, that of the rest, which does not correlate
+        with the truth.  The squares of the two add up to the MSE.
     """
     check_fields(estimate, truth, mask)
     seen = mask > 0

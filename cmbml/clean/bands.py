@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.clean.request import Order
-from cmbml.core.errors import DataError
+from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.core.files.bandfiles import BandFile, find_bands, read_band
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
+from cmbml.core.spec.instruments import read_bands, table_path
 from cmbml.sky.inpaint import inpaint
 from cmbml.sky.pixwin import pixel_window, polarisation_window
 from cmbml.sky.sht import Alm, Map, almxfl, map2alm
@@ -53,6 +54,21 @@ class Observed(Seen):
     """Its harmonic coefficients: T, or T, E and B."""
 
     alm: Alm
+
+
+def instrument_of(order: Order, folder: Path) -> dict[str, dict[str, float]]:
+    """Rows of the bands that are used, by name.
+
+    Raises
+    ------
+    ConfigError
+        Where the instrument has no such band.
+    """
+    table = read_bands(table_path(folder, order.instrument))
+    for name in order.bands:
+        if name not in table:
+            raise ConfigError(f"--bands: {order.instrument} has no '{name}': {did_you_mean(name, table)}")
+    return {name: row for name, row in table.items() if name in (order.bands or table)}
 
 
 class MapReader:

@@ -1,5 +1,6 @@
 """`cmbml clean wiener`: one cleaned map through a learned window."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Filtering:
     ConfigError, DataError
         Where the order cannot be carried out: one line.
     """
+
+    warnings: Sequence[str] = ()
 
     def __init__(self, order: Order, folder: Path) -> None:
         if order.model is None:

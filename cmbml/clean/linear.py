@@ -1,4 +1,4 @@
-"""Cleans maps of any instrument with one method, with mask, inpainting and provenance."""
+"""`cmbml clean` with a linear method: mask, inpainting, weights and provenance."""
 
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -9,24 +9,19 @@ import numpy as np
 import yaml
 from pydantic import ValidationError
 
-from cmbml.clean.bands import MapReader, Observed
-from cmbml.clean.filtering import Filtering
-from cmbml.clean.networks import NETWORKS
+from cmbml.clean.bands import MapReader, Observed, instrument_of
 from cmbml.clean.request import Order
-from cmbml.core.errors import ConfigError, DataError, did_you_mean
+from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
-from cmbml.core.spec.instruments import read_bands, table_path
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods import linear as pure
 from cmbml.methods.linear import Channels, Cleaned, Method, Target, settings_of
-from cmbml.methods.registry import NAMES
 from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings
 from cmbml.sky.sht import Alm, alm2map, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
 
-WIENER = "wiener"
 FIELDS = {"T": ("T",), "TQU": ("T", "E", "B")}
 PACKAGES = ("cmbml", "numpy", "ducc0")
 
@@ -61,46 +56,8 @@ def nside_for(lmax: int) -> int:
     return int(2 ** np.ceil(np.log2(lmax / PIXEL_LMAX)))
 
 
-def clean(order: Order, folder: Path) -> tuple[list[Path], list[str]]:
-    """Clean maps; return the paths that were written, the cleaned map first, and warnings.
-
-    Parameters
-    ----------
-    order
-        What is to be done.
-    folder
-        What relative paths start from.
-
-    Raises
-    ------
-    CmbmlError
-        Where the order cannot be carried out: one line.
-    """
-    if order.method == WIENER:
-        return Filtering(order, folder).run(), []
-    if order.method in NETWORKS:
-        return NETWORKS[order.method](order, folder, instrument_of(order, folder)).run(), []
-    cleaning = Cleaning(order, folder)
-    return cleaning.run(), cleaning.warnings
-
-
-def instrument_of(order: Order, folder: Path) -> dict[str, dict[str, float]]:
-    """Rows of the bands that are used, by name.
-
-    Raises
-    ------
-    ConfigError
-        Where the instrument has no such band.
-    """
-    table = read_bands(table_path(folder, order.instrument))
-    for name in order.bands:
-        if name not in table:
-            raise ConfigError(f"--bands: {order.instrument} has no '{name}': {did_you_mean(name, table)}")
-    return {name: row for name, row in table.items() if name in (order.bands or table)}
-
-
 class Cleaning:
-    """One call of `cmbml clean`.
+    """One call of `cmbml clean` with a method that adds up the bands with weights.
 
     Parameters
     ----------
@@ -124,9 +81,6 @@ class Cleaning:
         self.order = order
         self.folder = folder
         self.warnings: list[str] = []
-        if order.method not in METHODS:
-            hint = did_you_mean(order.method, NAMES)
-            raise ConfigError(f"clean: no method '{order.method}': {hint}")
         if order.lmax < 2 or order.fwhm_arcmin <= 0:
             raise ConfigError("clean: --lmax must be 2 or more, and --fwhm above 0")
         self.method = METHODS[order.method]

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cmbml.clean.bands import MapReader, Seen
+from cmbml.clean.bands import MapReader, Seen, instrument_of
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
@@ -27,8 +28,6 @@ class NetworkCleaning:
         What is to be done.
     folder
         What relative paths start from.
-    table
-        Rows of the instrument's bands, by name.
 
     Raises
     ------
@@ -36,9 +35,12 @@ class NetworkCleaning:
         Where the order cannot be carried out: one line.
     """
 
-    def __init__(self, order: Order, folder: Path, table: dict[str, dict[str, float]]) -> None:
+    warnings: Sequence[str] = ()
+
+    def __init__(self, order: Order, folder: Path) -> None:
         from cmbml.methods.nn.checkpoint import check_checkpoint  # imports PyTorch
 
+        table = instrument_of(order, folder)
         if order.model is None:
             raise ConfigError(f"{order.method} needs --model: the model_best.pt that its stage has trained")
         self.order, self.folder, self.model = order, folder, order.model
@@ -191,8 +193,5 @@ NETWORKS = {"gsc_unet": GscUnetCleaning, "cmbnncs": NetworkCleaning, "patch_nn":
 
 def clean_sky_of(method: str) -> Callable[..., Any]:
     """The function of a network that takes a checkpoint, maps and a device."""
-    if method == "cmbnncs":
-        from cmbml.methods.cmbnncs.cleaning import clean_sky
-    else:
-        from cmbml.methods.patch_nn.cleaning import clean_sky
+    clean_sky: Callable[..., Any] = import_module(f"cmbml.methods.{method}.cleaning").clean_sky
     return clean_sky

@@ -12,15 +12,15 @@ from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
 from cmbml.core.engine.console import Progress, one_line_errors, open_log
-from cmbml.core.engine.context import run_stage
-from cmbml.core.engine.dvc import dvc_yaml, run_dvc
+from cmbml.core.engine.context import run_all, run_stage
+from cmbml.core.engine.dvc import dvc_yaml, is_recorded, record
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.regenerate import regenerate
 from cmbml.core.engine.switch import apply_profile
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_mean
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
-from cmbml.core.record.ledger import Ledger
+from cmbml.core.record.facts import Facts
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="overwrite changes of params.yaml that git does not have"
     )
     switch.add_argument("--into", type=Path, help="write a repository of its own there instead")
-    _add(commands, "repro", repro, "check, then `dvc repro`, then the report: what `make run` does")
+    _add(commands, "repro", repro, "check, make, record with DVC, then the report: what `make run` does")
     _add(commands, "report", report, "build reports/index.html")
     add_map_commands(lambda *described: _add(commands, *described), _plan)
     add_commands(lambda *described: _add(commands, *described), _plan)
@@ -109,6 +109,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--method", help="only this method, for stages that loop over methods")
     parser.add_argument("--sim", type=int, help="only this simulation, even where it is complete")
+    parser.add_argument("--force", action="store_true", help="compute even what is complete, or in the cache")
     parser.add_argument("--pdb", action="store_true", help="open the debugger where it fails")
 
 
@@ -139,7 +140,7 @@ def _unfinished(plan: Plan) -> list[Stage]:
     return [
         stage
         for stage in plan.stages.values()
-        if not all(Ledger(plan, portion).complete() for portion in plan.portions(stage))
+        if not all(Facts(plan, portion).complete() for portion in plan.portions(stage))
     ]
 
 
@@ -211,8 +212,8 @@ def run(options: argparse.Namespace) -> None:
     """Run all stages, or some, or force parts of one."""
     plan = _plan()
     check_plan(plan)
-    if len(options.stage) != 1 and options.sim is not None:
-        raise ConfigError("--sim repeats a simulation of one stage: name the stage")
+    if len(options.stage) != 1 and (options.sim is not None or options.force):
+        raise ConfigError("--sim and --force repeat what one stage makes: name the stage")
     chosen = _named(plan, options.stage)
     progress = Progress(plan.stages, open_log(plan.config.root))
     engine = Engine(plan, progress)
@@ -233,9 +234,13 @@ def _run_chosen(engine: Engine, stage: Stage, progress: Progress, options: argpa
         splits = "/".join(p.split for p in engine.plan.portions(stage) if p.split) or "none"
         raise ConfigError(f"stage '{stage.key}' has no such split or method: its splits are {splits}")
     progress.start(stage.key)
+    if options.force and options.sim is None:
+        for portion in portions:
+            _repeat(engine, portion, engine.plan.pieces(portion), progress)
+        return
     if options.sim is None:
         for portion in portions:
-            progress.expect(u for u in engine.plan.pieces(portion) if engine.ledger(portion).stale(u))
+            progress.expect(u for u in engine.plan.pieces(portion) if engine.facts(portion).stale(u))
         run_stage(engine, stage, portions)
         return
     for portion in portions:
@@ -253,8 +258,8 @@ def _repeat(engine: Engine, portion: Portion, pieces: list[Piece], progress: Pro
     progress.expect(pieces)
     engine.require_inputs(portion)
     engine.run_block(pieces, force=True)
-    ledger = engine.ledger(portion)
-    if not any(ledger.stale(piece) for piece in engine.plan.pieces(portion)):
+    facts = engine.facts(portion)
+    if not any(facts.stale(piece) for piece in engine.plan.pieces(portion)):
         engine.finalise(portion)
 
 
@@ -276,11 +281,11 @@ def profile(options: argparse.Namespace) -> None:
 
 
 def repro(_: argparse.Namespace) -> None:
-    """Check what is unfinished, let DVC make and record it, write the card, and build the report."""
+    """Check and make what is unfinished, let DVC record it, write the card, and build the report."""
     plan = _plan()
     unfinished = _unfinished(plan)
     _check(plan, unfinished)
-    _dvc_repro(plan, unfinished)
+    _make_and_record(plan, unfinished)
     write_card(plan)
     if lacking := report_lacks(plan):
         print(f"no report: the pipeline has no stage {', '.join(lacking)}")
@@ -288,12 +293,16 @@ def repro(_: argparse.Namespace) -> None:
     _report(plan)
 
 
-def _dvc_repro(plan: Plan, unfinished: list[Stage]) -> None:
-    """Let DVC run; then tell it of what it cannot see, such as another version of a package."""
-    # Where all is complete, science assets need not be here: their records say what they were.
-    run_dvc(plan.config.root, "repro", *([] if unfinished else ["--allow-missing"]))
-    if unfinished and (unseen := [stage.key for stage in _unfinished(plan)]):
-        run_dvc(plan.config.root, "repro", "--force", "--single-item", *unseen)
+def _make_and_record(plan: Plan, unfinished: list[Stage]) -> None:
+    """Make all at once, with a worker for every core, then let DVC record what is complete."""
+    status = run_all(plan.config.root) if unfinished else 0
+    still = {stage.key for stage in _unfinished(plan)} if unfinished else set()
+    if still:
+        if made := [stage for stage in unfinished if stage.key not in still]:
+            record(plan, made)
+        sys.exit(status or 1)
+    if not is_recorded(plan):
+        record(plan, list(plan.stages.values()))
 
 
 def report(_: argparse.Namespace) -> None:

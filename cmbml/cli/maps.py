@@ -68,7 +68,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
 
 def _clean(options: argparse.Namespace) -> None:
     """Clean the user's maps and say what was written."""
-    from cmbml.clean.linear import clean
+    from cmbml.clean.dispatch import clean
     from cmbml.clean.request import Order
 
     order = Order(

@@ -122,7 +122,7 @@ def _content(parts: list[tuple[Portion, Folder]]) -> Iterator[str]:
     yield "|---|---|---|---|"
     total = 0
     for _, folder in parts:
-        sizes = [size for entry in folder.entries for size, _ in entry.files.values()]
+        sizes = [size for fact in folder.facts for size, _ in fact.files.values()]
         total += sum(sizes)
         yield f"| {folder.name} | {len(sizes)} | {sum(sizes)} | {folder.dvc_md5()} |"
     yield ""

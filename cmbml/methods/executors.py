@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.core import Asset, BaseStageExecutor, StageConfig
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
 from cmbml.sky.skymap import SkyMap
 
@@ -72,6 +72,34 @@ class BandReader:
         """Synthesise a cleaned map from the a_lm of its fields, ``(nalm,)`` each, with its beam."""
         sky = alm2map(np.stack(list(fields)), self.nside, threads=self.threads)
         return SkyMap(sky, "uK_CMB", fwhm_arcmin, self.lmax)
+
+
+class LinearExecutor(BaseStageExecutor):
+    """Cleans every simulation field by field, with the learned covariance where the stage reads one."""
+
+    def __init__(self, cfg: StageConfig, stage_str: str) -> None:
+        super().__init__(cfg, stage_str=stage_str)
+        self.in_covariance = self.assets_in.get("covariance")
+        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
+        self.fwhm_out = cfg.analysis.fwhm_arcmin
+
+    def setup(self) -> None:
+        """Read what was learned."""
+        self.learned = self.in_covariance.read() if self.in_covariance else None
+
+    def process_sim(self, split: Split, sim: int) -> None:
+        """Clean one simulation."""
+        alms = [self.clean(bands, learned) for bands, learned in self.fields(split, sim)]
+        self.assets_out["cleaned"].write(self.bands.cleaned(alms, self.fwhm_out))
+
+    def fields(self, split: Split, sim: int) -> Iterable[tuple[Bands, NDArray[Any] | None]]:
+        """The fields of one simulation, each with its learned covariance."""
+        fields = self.bands.read(split.name, sim)
+        return zip(fields, [None] * len(fields) if self.learned is None else self.learned, strict=True)
+
+    @abstractmethod
+    def clean(self, bands: Bands, learned: NDArray[Any] | None) -> Alm:
+        """Clean one field: a_lm, ``(nalm,)``, at the beam of the result."""
 
 
 class CovarianceExecutor(BaseStageExecutor):

@@ -18,8 +18,8 @@ from cmbml.analysis.tables import LEADING, all_latex, all_markdown, to_csv
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
 from cmbml.core.record.cost import costs_of
+from cmbml.core.record.facts import Facts
 from cmbml.core.record.git import commit
-from cmbml.core.record.ledger import Ledger
 from cmbml.core.spec.namer import sim_tag
 from cmbml.core.spec.params import Params
 from cmbml.core.spec.roles import OBSERVATIONS, SCORES
@@ -79,8 +79,8 @@ def _filtered(plan: Plan) -> list[str]:
 
 def _run_facts(plan: Plan) -> dict[str, str]:
     params = plan.config.params
-    entries = [e for p in _portions(plan) for e in Ledger(plan, p).finalised.values()]
-    sizes = [size for entry in entries for size, _ in entry.files.values()]
+    facts = [fact for p in _portions(plan) for fact in Facts(plan, p).manifest.facts.values()]
+    sizes = [size for fact in facts for size, _ in fact.files.values()]
     skies = sum(split.n_sims for split in plan.config.splits.values())
     return {
         "Commit": commit(plan.config.root) or "not in git",
@@ -125,17 +125,17 @@ def _stage_table(plan: Plan) -> Table:
     costs = costs_of(plan)
     rows = []
     for stage in plan.stages.values():
-        entries = [
-            entry for portion in plan.portions(stage) for entry in Ledger(plan, portion).finalised.values()
+        facts = [
+            fact for portion in plan.portions(stage) for fact in Facts(plan, portion).manifest.facts.values()
         ]
-        files = [size for entry in entries for size, _ in entry.files.values()]
-        row = [stage.key, str(len(entries)), str(len(files)), f"{sum(files) / 1e6:.2f}"]
+        files = [size for fact in facts for size, _ in fact.files.values()]
+        row = [stage.key, str(len(facts)), str(len(files)), f"{sum(files) / 1e6:.2f}"]
         cost = costs.get(stage.key)
         if cost is None:
             row += ["-", "-", "-"]
         else:
             each = cost.wall_s / cost.n_pieces
-            row += [f"{each:.3g}", f"{each * len(entries):.3g}", f"{cost.peak_mb:.0f}"]
+            row += [f"{each:.3g}", f"{each * len(facts):.3g}", f"{cost.peak_mb:.0f}"]
         rows.append(row)
     header = ["Stage", "Pieces", "Files", "Size [MB]", "Time per piece [s]", "Time of all [s]", "Memory [MB]"]
     return Table("Size, time and memory of every stage, as measured on this machine", header, rows)

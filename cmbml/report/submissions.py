@@ -12,7 +12,7 @@ from cmbml.core.errors import ConfigError, DataError, PipelineError, did_you_mea
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
-from cmbml.core.record.ledger import Ledger
+from cmbml.core.record.facts import Facts
 from cmbml.core.spec.roles import CMB, COMPARISON, MASK, MASK_COUPLING, PERFECT_ESTIMATE, THEORY
 from cmbml.core.views.dataset import Dataset
 from cmbml.report.freshness import submission_folder
@@ -118,7 +118,7 @@ def expect_complete(plan: Plan, stage: str) -> None:
     if not makers:
         raise PipelineError(f"the pipeline has no stage '{stage}', which scores and reports are made from")
     for portion in (portion for maker in makers for portion in plan.portions(maker)):
-        if not Ledger(plan, portion).complete():
+        if not Facts(plan, portion).complete():
             raise DataError(f"{portion} is not complete: finish the run first, with `dvc repro`")
 
 

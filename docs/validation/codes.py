@@ -1,6 +1,6 @@
 """Compare simulated skies with CAMB and PySM: the figures of codes.md.
 
-Run as ``PYSM_LOCAL_DATA=... python docs/validation/codes.py``, with PySM's nside-64 templates or finer.
+Run as ``PYSM_LOCAL_DATA=... python docs/validation/codes.py``, with PySM's nside-64 templates.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cmbml.sky.cmb import draw_cmb, draw_lensed_cmb
 from cmbml.sky.cosmology import fixed, theory_spectra
 from cmbml.sky.foregrounds import ForegroundDraw
-from cmbml.sky.pysm.model import pysm_component_maps
+from cmbml.sky.pysm.model import native_map
 from cmbml.sky.sht import Alm, alm2cl
 
 Array = NDArray[np.floating[Any]]
@@ -90,7 +90,7 @@ def pysm_figure() -> Figure:
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     ax = figure.subplots()
     for preset in PRESETS:
-        ours = pysm_component_maps(preset, FREQS, ForegroundDraw(), 64)
+        ours = [native_map(preset, freq, ForegroundDraw(), 64, 1)[0] for freq in FREQS]
         pairs = zip(ours, (plain_pysm(preset, freq) for freq in FREQS), strict=True)
         # PySM's spinning dust ends at 500 GHz.
         ratios = [

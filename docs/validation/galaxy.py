@@ -1,6 +1,6 @@
 """Compare the procedural Milky Way with PySM 3's templates: the figures of galaxy.md.
 
-Run as ``PYSM_LOCAL_DATA=... python docs/validation/galaxy.py``, with PySM's nside-64 templates or finer.
+Run as ``PYSM_LOCAL_DATA=... python docs/validation/galaxy.py``, with PySM's nside-64 templates.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,13 @@ import numpy as np
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
+from cmbml.sky.emission import band_map
 from cmbml.sky.foregrounds import ForegroundDraw
-from cmbml.sky.galaxy.model import REFERENCE_GHZ, galaxy_component_maps
+from cmbml.sky.galaxy.family import GALAXY
+from cmbml.sky.galaxy.model import REFERENCE_GHZ, galaxy_components
 from cmbml.sky.grid import HealpixGrid
 from cmbml.sky.mask import apodise, galactic_mask
-from cmbml.sky.pysm.model import pysm_component_maps
+from cmbml.sky.pysm.model import native_map
 from cmbml.sky.sht import alm2cl, map2alm
 from cmbml.sky.units import rj_to_cmb
 
@@ -36,15 +38,20 @@ HIGH = np.abs(LATITUDE) > 20
 @lru_cache(maxsize=2 * N_SIMS)
 def skies(freqs: tuple[float, ...], seed: int) -> dict[str, Array]:
     """One simulation of ours, by component: ``(n_freq, npix)`` in uK_RJ."""
-    factor = np.array([rj_to_cmb(freq) for freq in freqs])[:, np.newaxis]
-    parts = galaxy_component_maps(freqs, ForegroundDraw(), np.random.default_rng(seed), NSIDE)
-    return {name: sky / factor for name, sky in parts.items()}
+    rng, grid = np.random.default_rng(seed), HealpixGrid(NSIDE)
+    parts = galaxy_components(GALAXY, ForegroundDraw(), rng, grid, int(2.5 * NSIDE), 1)
+    return {
+        name: np.array([band_map(part, freq, 1)[0] / rj_to_cmb(freq) for freq in freqs])
+        for name, part in parts.items()
+    }
 
 
 def templates(freqs: tuple[float, ...], name: str) -> Array:
     """PySM's component: ``(n_freq, npix)`` in uK_RJ."""
-    factor = np.array([rj_to_cmb(freq) for freq in freqs])[:, np.newaxis]
-    return pysm_component_maps(PRESETS[name], freqs, ForegroundDraw(), NSIDE) / factor
+    maps = [
+        native_map(PRESETS[name], freq, ForegroundDraw(), NSIDE, 1)[0] / rj_to_cmb(freq) for freq in freqs
+    ]
+    return np.array(maps)
 
 
 def at_reference(name: str) -> tuple[list[Array], Array]:

@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import time
 
@@ -14,7 +15,7 @@ from cmbml.core.engine.make import Engine, Reporter
 from cmbml.core.errors import DataError, StageError, StorageError
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
-from cmbml.core.record.ledger import Ledger
+from cmbml.core.record.facts import Facts
 
 TRAIN = Portion("number", None, "train")
 
@@ -54,7 +55,7 @@ def test_the_manifest_is_sorted_and_holds_no_time_host_or_place(toy):
     recipe, *entries = [json.loads(line) for line in text.splitlines()]
     assert [entry["sim"] for entry in entries] == [0, 1, 2]
     assert recipe["params"] == {"seed": toy.config().params.seed}
-    assert entries[0]["files"]["data/toy/number/train/sim0000/number.yaml"][0] > 0
+    assert entries[0]["files"]["sim0000/number.yaml"][0] > 0
     for word in (str(toy.root), os.uname().nodename, str(time.localtime().tm_year)):
         assert word not in text.replace(str(toy.config().params.seed), "")
 
@@ -117,9 +118,9 @@ def test_a_parameter_changes_its_dependents_and_says_why(toy):
     run(toy)
     plan = Plan(toy.config(analysis__n_bootstrap=100))
     portion = Portion("double", None, "test")
-    assert Ledger(plan, portion).stale(Piece(portion, 0)) == "changed: params analysis.n_bootstrap"
+    assert Facts(plan, portion).stale(Piece(portion, 0)) == "changed: params analysis.n_bootstrap"
     total = Portion("total", None, "test")
-    assert Ledger(plan, total).stale(Piece(total, None)) == "changed: input double"
+    assert Facts(plan, total).stale(Piece(total, None)) == "changed: input double"
     assert {name.split("/")[0] for name in run(toy, analysis__n_bootstrap=100)} == {"double", "total"}
 
 
@@ -127,7 +128,7 @@ def test_a_formula_is_named_as_the_reason(toy):
     run(toy)
     toy.edit("toy_math.py", "2 * x", "3 * x")
     portion = Portion("double", None, "test")
-    assert Ledger(Plan(toy.config()), portion).stale(Piece(portion, 0)) == "changed: code toy_math"
+    assert Facts(Plan(toy.config()), portion).stale(Piece(portion, 0)) == "changed: code toy_math"
 
 
 def test_inputs_that_are_not_there_name_the_stage_to_run(toy):
@@ -246,42 +247,44 @@ def test_the_limit_of_file_sizes_keeps_what_is_finished(toy):
     assert "number/train/sim0000" not in run(toy)
 
 
-def journal(toy, state, **change):
-    """Leave a journal as a process does that dies after the given line."""
-    plan = Plan(toy.config())
-    ledger = Ledger(plan, TRAIN)
-    entry = ledger.finalised[0]
-    files = change.get("files", entry.files)
-    entry = ledger.new_entry(Piece(TRAIN, 0), files)
-    with ledger.journal.writing():
-        ledger.journal.intend(entry)
-        if state == "done":
-            ledger.journal.confirm(entry)
-    return plan
+def indexed(toy):
+    """Files of the index of facts of stage number."""
+    return list((toy.root / ".cmbml/facts/number").iterdir())
 
 
-@pytest.mark.parametrize("state", ["intent", "done"])
-def test_a_crash_after_the_rename_loses_nothing(toy, state):
+def test_a_crash_after_the_fact_loses_nothing(toy):
     run(toy)
-    journal(toy, state)
     (toy.root / "data/toy/number/train/_manifest.jsonl").unlink()
-    assert sorted(run(toy)) == ["number/train/sim0001", "number/train/sim0002"]
+    assert run(toy) == []
 
 
-def test_a_crash_before_the_rename_is_made_again(toy):
+def test_a_crash_between_the_rename_and_the_fact_is_made_again(toy):
+    """Files without a fact may be anybody's."""
     run(toy)
-    plan = Plan(toy.config())
-    path = "data/toy/number/train/sim0000/number.yaml"
-    journal(toy, "intent", files={path: [(toy.root / path).stat().st_size, "0" * 32]})
-    assert Ledger(plan, TRAIN).stale(Piece(TRAIN, 0)) == "never made"
+    before = toy.files()
+    (toy.root / "data/toy/number/train/_manifest.jsonl").unlink()
+    for file in indexed(toy):
+        lines = [
+            line for line in file.read_text().splitlines() if '"train"' not in line or '"sim": 0' not in line
+        ]
+        file.write_text("\n".join(lines) + "\n")
     assert run(toy) == ["number/train/sim0000"]
+    assert toy.files() == before
 
 
-def test_half_a_journal_line_is_ignored(toy):
+def test_half_a_line_of_the_index_is_ignored(toy):
     run(toy)
-    folder = toy.root / ".cmbml/journal/toy.number.train"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "host-1.jsonl").write_text('{"done": 0, "ti')
+    for file in indexed(toy):
+        file.write_text(file.read_text()[:-20])
+    (toy.root / "data/toy/number/train/_manifest.jsonl").unlink()
+    (toy.root / "data/toy/number/test/_manifest.jsonl").unlink()
+    assert len(run(toy)) <= 1
+
+
+@pytest.mark.parametrize("left", ["", ".cmbml", ".cmbml/memo"])
+def test_losing_the_memo_costs_hashing_alone(toy, left):
+    run(toy)
+    shutil.rmtree(toy.root / left) if left else None
     assert run(toy) == []
 
 
@@ -301,8 +304,8 @@ def test_earlier_parameters_come_back_from_the_cache(toy):
     plan = Plan(toy.config())
     for stage in plan.stages.values():
         for portion in plan.portions(stage):
-            for entry in Ledger(plan, portion).finalised.values():
-                for path, (_, md5) in entry.files.items():
+            for fact in Facts(plan, portion).manifest.facts.values():
+                for path, (_, md5) in fact.files.items():
                     target = cache / md5[:2] / md5[2:]
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes((toy.root / path).read_bytes())

@@ -20,7 +20,10 @@ def make_number(toy):
 def name_in_manifest(toy, *names):
     """Add an entry of a simulation that nobody wants, with these files."""
     lines = (toy.root / MANIFEST).read_text().splitlines()
-    entry = json.loads(lines[1]) | {"sim": 99, "files": {name: [1, "x"] for name in names}}
+    inner = [
+        name.removeprefix(f"{FOLDER}/") if name.startswith(f"{FOLDER}/") else f"/{name}" for name in names
+    ]
+    entry = json.loads(lines[1]) | {"sim": 99, "files": {name: [1, "x"] for name in inner}}
     toy.write(MANIFEST, "\n".join([*lines, json.dumps(entry)]) + "\n")
 
 

@@ -1,5 +1,7 @@
 """Names on which code and pipeline files agree."""
 
+import re
+
 import pytest
 
 from cmbml.analysis.reference import NOISE_FLOOR as NOISE_FLOOR_ROW
@@ -54,3 +56,16 @@ def test_a_missing_role_is_named_with_its_consumer(tmp_path, file, old, new, sai
 def test_who_has_no_scores_wants_no_report(toy):
     check_roles(Plan(toy.config()))
     assert ROOT
+
+
+def test_real_skies_alone_lack_nothing(tmp_path):
+    """They have no truth, so nothing exports it."""
+    copy_repository(tmp_path)
+    path = tmp_path / "params.yaml"
+    text = re.sub(
+        r"\nsplits:\n(  .*\n)+", "\nsplits:\n  sky: {n_sims: 1, source: observed}\n", path.read_text()
+    )
+    path.write_text(re.sub(r"methods: .*", "methods: [nilc]", text))
+    plan = Plan(load_config(tmp_path))
+    assert "observed_sky" in plan.stages
+    check_roles(plan)

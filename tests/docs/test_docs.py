@@ -1,5 +1,6 @@
 """What the documents say holds: commands, links, keys, and the how-to, run as written."""
 
+import ast
 import logging
 import re
 import shlex
@@ -24,7 +25,7 @@ from tests.conftest import ROOT
 GENERATED = (ROOT / "docs/_build", ROOT / "docs/reference")
 DOCUMENTS = sorted(
     path
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("pipeline/*.md")]
     if not any(path.is_relative_to(folder) for folder in GENERATED)
 )
 README = ROOT / "README.md"
@@ -140,12 +141,57 @@ def test_every_relative_link_leads_somewhere(document):
         assert not anchor or anchor in anchors(target), link
 
 
+def module_file(name: str) -> Path | None:
+    """File of a module, or of the module that has the name in it."""
+    while name:
+        path = ROOT / name.replace(".", "/")
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+        name = name.rpartition(".")[0]
+    return None
+
+
+# What runs or readers make as they follow a document; capitals stand for a name of theirs.
+READERS_OWN = re.compile(
+    r"data/|mine[/.]|pipeline/(mine|simple_ilc|one_band)\.|cmbml/methods/simple_ilc|.*\b(NN_name|[A-Z]{4,}\b(?<!README))"
+)
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *ROOT.glob("notebooks/*.md")], ids=lambda path: path.name)
+def test_every_file_and_module_that_is_named_exists(document):
+    for span in code_spans(document):
+        if READERS_OWN.match(span):
+            continue
+        if re.fullmatch(r"[a-z_]\w*(/\w+)+\.(py|yaml|md|cfg)", span):
+            places = (ROOT, ROOT / "cmbml", ROOT / "cmbml/core", document.parent)
+            assert any((place / span).is_file() for place in places), span
+        if re.fullmatch(r"(cmbml|tasks)(\.\w+)+", span):
+            file = module_file(span)
+            missing = span.removeprefix(".".join(file.relative_to(ROOT).with_suffix("").parts)).strip(".")
+            first = missing.removeprefix("__init__").strip(".").partition(".")[0]
+            assert re.search(rf"\b{first}\b", file.read_text(encoding="utf-8")), span
+
+
+def test_the_table_of_where_to_look_leads_there():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    section = text[text.index("## Where to look") : text.index("## Words")]
+    rows = [line.split("|")[2:4] for line in section.splitlines() if line.count("|") == 4]
+    places = {file.strip(" `"): re.findall(r"`(\w+)`", names) for file, names in rows[2:]}
+    assert len(places) > 11
+    for file, names in places.items():
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert set(names) <= defined, file
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_parameter_key_exists(document, real_config):
     blocks_of_params = type(real_config.params).model_fields
     spans = [*code_spans(document), *re.findall(r"-S ([\w.]+)=", document.read_text(encoding="utf-8"))]
     for span in spans:
-        if re.fullmatch(r"[a-z_]+(\.\w+)+", span) and span.partition(".")[0] in blocks_of_params:
+        named = re.fullmatch(r"[a-z_]+(\.\w+)+", span) and not span.endswith(".yaml")
+        if named and span.partition(".")[0] in blocks_of_params:
             real_config.value(span)
 
 

@@ -59,6 +59,7 @@ ELSEWHERE = {
     "cmbml new method NAME": "tests/authoring/test_new_method.py::test_it_runs_and_is_scored_as_it_is",
     "dvc exp run -S foregrounds.model=pysm3": "tests/pipeline/test_end_to_end.py::test_the_same_pipeline_on_the_templates_of_the_field",
     "export PYSM_LOCAL_DATA=~/pysm-data": "tests/sky/test_pysm.py::test_template_files",
+    "make regenerate": "docs/readme.py",
     "make docs": "tests/docs/test_site.py::test_the_site_builds_without_a_warning_and_needs_no_network",
     "make notebooks": "tests/notebooks/test_notebooks.py::test_it_runs_from_a_clean_kernel",
     "make test": ".ci/run",

@@ -58,6 +58,47 @@ def test_pictures_are_current_and_shown(name):
     assert any(f"pictures/{name})" in page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
 
 
+@pytest.fixture
+def house(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS / "pictures")
+    return load(DOCS / "pictures/house.py")
+
+
+def test_the_picture_of_the_rooms_is_what_the_code_gives(house):
+    """Else: ``python docs/pictures/house.py``, and look at it."""
+    text = house.house_svg(house.read_house())
+    assert (DOCS / "pictures/house.svg").read_text(encoding="utf-8") == text
+    assert "](pictures/house.svg)" in (DOCS / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_every_room_imports_only_those_below_it(house):
+    found = house.read_house()
+    rooms = {path.parent.name for path in ROOT.glob("cmbml/core/*/__init__.py")} | {"errors"}
+    wings = {path.parent.name for path in ROOT.glob("cmbml/*/__init__.py")} - {"cli", "core"}
+    assert set(found.core) == rooms
+    assert {*found.applications, *found.science} == wings
+    assert len(found.among(found.core)) <= 40
+    assert found.upward(found.core) == []
+    assert found.upward([*found.applications, *found.science]) == []
+    assert {a.source for a in found.arrows if a.target in ("cli", "tasks")} <= {"__main__"}
+    assert house.circle(found.modules) == []
+
+
+def test_an_arrow_upwards_and_a_circle_are_seen(house, tmp_path):
+    for name, text in {
+        "pyproject.toml": (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
+        "cmbml/core/spec/split.py": "def late():\n    from cmbml.core.plan import pieces\n",
+        "cmbml/core/plan/pieces.py": "import cmbml.core.spec.split\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    found = house.read_house(tmp_path)
+    assert found.upward(found.core) == [("spec", "plan")]
+    assert set(house.circle(found.modules)) == {"cmbml.core.spec.split", "cmbml.core.plan.pieces"}
+    said = "9 rooms of core, 2 arrows between them, 1 upwards, "
+    assert house.counts(found).startswith(said + "cmbml.core.")
+
+
 def test_every_idea_has_a_picture():
     sections = (DOCS / "concepts.md").read_text(encoding="utf-8").split("\n## ")[1:]
     # TQU and T are a shape of arrays.

@@ -145,7 +145,7 @@ class CountedRepository:
         return Plan(load_config(self.root))
 
     def done(self) -> set[str]:
-        """Units whose files were journalled as done, named as in the log."""
+        """Pieces that are complete, named as in the log."""
         plan = self.plan()
         engine = Engine(plan)
         return {
@@ -153,7 +153,7 @@ class CountedRepository:
             for stage in plan.stages.values()
             for portion in plan.portions(stage)
             for piece in plan.pieces(portion)
-            if engine.ledger(portion).stale(piece) is None
+            if engine.facts(portion).stale(piece) is None
         }
 
     def finish(self, monkeypatch) -> None:

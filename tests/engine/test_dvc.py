@@ -57,6 +57,6 @@ def test_another_version_of_a_package_is_made_anew_though_dvc_sees_no_change(cou
     plan = counted.plan()
     unfinished = cli._unfinished(plan)
     assert [stage.key for stage in unfinished] == ["double", "total"]
-    cli._dvc_repro(plan, unfinished)
+    cli._make_and_record(plan, unfinished)
     assert sorted({name.partition("/")[0] for name in counted.names()}) == ["double", "total"]
     assert cli._unfinished(counted.plan()) == []

@@ -27,10 +27,11 @@ def set_seed(repository, seed):
     repository.toy.write("params.yaml", "\n".join(lines) + "\n")
 
 
-def has_come_far(repository, lines):
+def has_come_far(repository, lines, since):
     """Whether it has computed so many pieces; or, where the cache holds all, has begun to restore them."""
     if lines is None:
-        return any((repository.root / ".cmbml/journal").rglob("*.jsonl"))
+        memos = (repository.root / ".cmbml/memo").glob("*.jsonl")
+        return any(path.stat().st_mtime > since for path in memos)
     return len(repository.computed()) >= lines
 
 
@@ -38,9 +39,10 @@ def kill_at_random(repository, victim, rng, *, cached):
     """Start a run, let it come some way and a little more, and kill the victim."""
     # The later stages of DVC start many seconds later.
     lines = rng.integers(1, N_UNITS // 2 if "dvc" in COMMANDS[victim] else N_UNITS)
+    since = time.time()
     process = repository.start(*COMMANDS[victim], pause=float(rng.choice((0.0, 0.005))))
     end = time.monotonic() + 120
-    while not has_come_far(repository, None if cached else lines) and process.poll() is None:
+    while not has_come_far(repository, None if cached else lines, since) and process.poll() is None:
         assert time.monotonic() < end, "it hangs"
         time.sleep(0.002)
     time.sleep(rng.uniform(0, rng.choice((0.01, 0.05, 0.3))))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmbml.methods.wiener.wiener import residual_power, signal_power, wiener, wiener_window
+from cmbml.methods.wiener.wiener import residual_power, signal_power, wiener_window
 from cmbml.sky import sht
 from cmbml.sky.mask import apodise, galactic_mask
 
@@ -22,8 +22,6 @@ def test_monopole_and_dipole_stay_although_theory_gives_them_no_power(residual):
     window = wiener_window(theory, residual)
     assert window[:2].tolist() == [1, 1]
     assert window[2:] == pytest.approx(theory[2:] / (theory + residual)[2:])
-    level = np.where(np.arange(sht.alm_size(LMAX)) < 2, 7.0 + 0j, 0)
-    assert wiener(level, signal=theory, residual=residual).alm == pytest.approx(level)
 
 
 def test_fields_without_signal_are_filtered_away():
@@ -47,20 +45,18 @@ def test_filtered_map_has_the_least_error_and_lacks_power():
     """Ensemble: error of the filter against its own prediction, and against windows nearby."""
     rng = np.random.default_rng(3)
     ratios = {0.7: [], 1.0: [], 1.3: []}
-    power = []
+    power, window = [], wiener_window(SIGNAL, NOISE)
     for _ in range(20):
         truth, noise = sht.draw_alm(SIGNAL, rng), sht.draw_alm(NOISE, rng)
-        result = wiener(truth + noise, signal=SIGNAL, residual=NOISE)
-        assert not result.signal_preserving
-        power.append(sht.alm2cl(result.alm, truth)[20:].sum() / sht.alm2cl(truth)[20:].sum())
+        filtered = sht.almxfl(truth + noise, window)
+        power.append(sht.alm2cl(filtered, truth)[20:].sum() / sht.alm2cl(truth)[20:].sum())
         for exponent, errors in ratios.items():
-            error = sht.almxfl(truth + noise, result.window**exponent) - truth
+            error = sht.almxfl(truth + noise, window**exponent) - truth
             errors.append(np.sum((2 * np.arange(LMAX + 1) + 1) * sht.alm2cl(error)))
     expected = np.sum((2 * np.arange(LMAX + 1) + 1) * SIGNAL * NOISE / (SIGNAL + NOISE))
     # 20 skies of 6561 modes: half a per cent
     assert np.mean(ratios[1.0]) == pytest.approx(expected, rel=0.02)
     assert np.mean(ratios[1.0]) < min(np.mean(ratios[0.7]), np.mean(ratios[1.3]))
-    window = wiener_window(SIGNAL, NOISE)
     assert np.mean(power) == pytest.approx(np.average(window[20:], weights=SIGNAL[20:]), rel=0.05)
 
 

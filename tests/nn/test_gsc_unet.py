@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmbml.clean.linear import clean
+from cmbml.clean.dispatch import clean
 from cmbml.clean.request import Order
 from cmbml.core.engine.check import check_executors, check_plan
 from cmbml.core.engine.make import Engine
@@ -353,6 +353,14 @@ def test_what_ships_passes_the_check(tmp_path):
     plan = Plan(toy(tmp_path))
     check_plan(plan)
     check_executors(plan)
+
+
+def test_one_train_sky_is_refused_before_anything_runs(tmp_path):
+    one = {name: {"n_sims": 1, "population": "nominal"} for name in ("train", "valid", "test")}
+    with pytest.raises(
+        ProblemsError, match=r"gsc_unet learns how skies differ: set splits.train.n_sims to 2"
+    ):
+        check_executors(Plan(toy(tmp_path, splits=one)))
 
 
 def test_epochs_that_are_never_reached_are_refused(tmp_path):

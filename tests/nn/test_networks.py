@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmbml.clean.linear import clean
+from cmbml.clean.dispatch import clean
 from cmbml.clean.request import Order
 from cmbml.core.engine.make import Engine
 from cmbml.core.errors import CmbmlError, ConfigError, DataError

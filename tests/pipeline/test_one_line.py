@@ -93,7 +93,7 @@ def test_an_interrupt_of_luigi_is_told_in_one_line(toy_dvc, workers):
     assert said.count("cmbml: interrupted") == 1
 
 
-@pytest.mark.parametrize("place", [".cmbml", ".cmbml/locks", ".cmbml/journal", ".cmbml/runs", ".cmbml/cost"])
+@pytest.mark.parametrize("place", [".cmbml", ".cmbml/locks", ".cmbml/memo", ".cmbml/runs", ".cmbml/cost"])
 def test_a_local_folder_that_cannot_be_written(toy, place):
     path = toy.root / place
     path.parent.mkdir(exist_ok=True)

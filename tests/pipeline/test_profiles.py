@@ -53,8 +53,11 @@ def reduced(params: dict[str, Any]) -> dict[str, Any]:
         else block
         for name, block in params.items()
     }
+    # Networks learn from the scatter between skies, and an interval needs two.
+    learns = any("epochs" in params.get(method, {}) for method in params["methods"])
+    two = {"test", "train"} if learns else {"test"}
     small["splits"] = {
-        name: split | {"n_sims": 2 if name == "test" else 1} for name, split in params["splits"].items()
+        name: split | {"n_sims": 2 if name in two else 1} for name, split in params["splits"].items()
     }
     small["instrument"] |= {"nside": NSIDE, "lmax": LMAX}
     small["analysis"] |= {"lmax": LMAX, "band_width": 10, "n_bootstrap": 100}

@@ -7,18 +7,14 @@ import pytest
 from cmbml.sky.foregrounds import ForegroundDraw
 from cmbml.sky.galaxy.family import DISCS, FAMILIES, LAYERED
 from cmbml.sky.galaxy.fields import gaussian_field, lognormal, unit_spectrum
-from cmbml.sky.galaxy.model import (
-    galaxy_alm,
-    galaxy_component_alm,
-    galaxy_component_maps,
-    galaxy_maps,
-)
+from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.galaxy.structure import brightness
 from cmbml.sky.grid import GaussGrid, HealpixGrid
 from cmbml.sky.passbands import top_hat
 from cmbml.sky.pysm.templates import PROCEDURAL
 from cmbml.sky.sht import alm2cl, alm2map, map2alm, resize_alm
 from cmbml.sky.units import rj_to_cmb
+from tests.sky.maps import galaxy_component_maps, galaxy_maps
 
 FREQS = (28.4, 142.876, 545.0)
 TEMPLATES = {"dust": "dust_t_new", "sync": "synch_t_new", "freefree": "ff_t_new", "ame": "ame_t_new"}
@@ -28,11 +24,10 @@ def simulate(seed=0, draw=None, freqs=FREQS, nside=32):
     return galaxy_component_maps(freqs, draw or ForegroundDraw(), np.random.default_rng(seed), nside)
 
 
-def test_maps_are_the_sum_of_the_components():
-    total = galaxy_maps(FREQS, ForegroundDraw(), np.random.default_rng(0), 32)
-    assert total.shape == (3, 12 * 32**2)
-    np.testing.assert_allclose(total, sum(simulate().values()), rtol=1e-12)
-    assert (total > 0).all()
+def test_every_component_is_bright_everywhere():
+    for sky in simulate().values():
+        assert sky.shape == (3, 12 * 32**2)
+        assert (sky > 0).all()
 
 
 def test_simulations_differ_and_repeat():

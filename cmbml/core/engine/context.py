@@ -1,6 +1,11 @@
 """Pipelines from scripts and notebooks, on the same engine as Luigi and DVC."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
+from configparser import ConfigParser
+from pathlib import Path
 
 from cmbml.core.engine.check import check_executors, check_plan
 from cmbml.core.engine.make import Engine, Reporter
@@ -83,10 +88,23 @@ class PipelineContext:
         return [stage for key, stage in plan.stages.items() if key in self._executors]
 
 
+def run_all(root: Path) -> int:
+    """Make all that is not complete in processes of their own, with Luigi; return its exit status.
+
+    As many workers as this process has cores, unless luigi.cfg says how many.
+    """
+    settings = ConfigParser()
+    settings.read(root / "luigi.cfg")
+    told = settings.has_option("core", "workers")
+    workers = [] if told else ["--workers", str(len(os.sched_getaffinity(0)))]
+    command = [sys.executable, "-m", "luigi", "--module", "tasks", "RunAll", *workers]
+    return subprocess.run(command, cwd=root, check=False).returncode
+
+
 def run_stage(engine: Engine, stage: Stage, portions: Iterable[Portion] | None = None) -> None:
     """Make what is not complete of one stage, or of some of its portions, in this process."""
     for portion in engine.plan.portions(stage) if portions is None else portions:
-        if not engine.ledger(portion).complete():
+        if not engine.facts(portion).complete():
             engine.require_inputs(portion)
             engine.run_block(engine.plan.pieces(portion))
             engine.finalise(portion)

@@ -1,9 +1,10 @@
 """All that is said to DVC: dvc.yaml, derived from the pipeline, its commands and its remotes."""
 
+import hashlib
 import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.formats import BUILT_IN
 from cmbml.core.spec.instruments import table_path
 from cmbml.core.spec.pipeline import Stage
-from cmbml.core.spec.repository import DVC_YAML
+from cmbml.core.spec.repository import DVC_LOCK, DVC_YAML, LOCAL
 from cmbml.core.spec.yamlio import dump_yaml
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _HEADER = "# Written by `cmbml dvc` from pipeline/ and params.yaml; edit those a
 CODE = "cmbml"
 # DVC takes minutes to plan some hundred stages; these many it plans in seconds.
 MAX_STAGES = 40
+# What DVC has recorded last, told without starting it.
+RECORDED = f"{LOCAL}/recorded"
 _CHARTS, _TABLES = ".svg", ".csv"
 
 
@@ -60,6 +63,50 @@ def run_dvc(root: Path, *command: str) -> None:
     done = subprocess.run(["dvc", *command], cwd=root, check=False)
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def record(plan: Plan, finished: Sequence[Stage]) -> None:
+    """Let DVC record in dvc.lock what was made without it: what lies there, as it is.
+
+    Parameters
+    ----------
+    plan
+        The dataset.
+    finished
+        Stages that are complete and to be recorded.
+    """
+    if len(finished) < len(plan.stages):
+        run_dvc(plan.config.root, "commit", "--force", *(stage.key for stage in finished))
+        return
+    # DVC reads its lock file anew for every stage that is named, so where all are meant, none is.
+    if all(path.is_file() for stage in finished for path in _science_assets(plan, stage)):
+        run_dvc(plan.config.root, "commit", "--force")
+    else:
+        # Their records say what they were; that is enough where nothing is to be made of them.
+        run_dvc(plan.config.root, "repro", "--allow-missing")
+    mark = plan.config.root / RECORDED
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(_recorded_mark(plan), encoding="utf-8")
+
+
+def is_recorded(plan: Plan) -> bool:
+    """Whether the last record that was made here is that of the present plan and dvc.lock."""
+    mark = plan.config.root / RECORDED
+    return mark.is_file() and mark.read_text(encoding="utf-8") == _recorded_mark(plan)
+
+
+def _recorded_mark(plan: Plan) -> str:
+    root = plan.config.root
+    files = [root / DVC_YAML, root / DVC_LOCK]
+    texts = [path.read_text(encoding="utf-8") if path.is_file() else "" for path in files]
+    portions = [portion for stage in plan.stages.values() for portion in plan.portions(stage)]
+    prints = [plan.fingerprint(piece) for portion in portions for piece in plan.pieces(portion)]
+    return hashlib.sha256("\0".join([*texts, *prints]).encode()).hexdigest()
+
+
+def _science_assets(plan: Plan, stage: Stage) -> Iterator[Path]:
+    for name in plan.config.inputs(stage):
+        yield from plan.raw_files(stage, name).values()
 
 
 def published_files(root: Path, remote: str | None = None) -> "DVCFileSystem":

@@ -9,7 +9,7 @@ from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
-from cmbml.core.record.ledger import Ledger
+from cmbml.core.record.facts import Facts
 from cmbml.core.spec.config import Config
 from cmbml.core.spec.repository import RAW
 
@@ -53,7 +53,7 @@ def regenerate(
         engine = Engine(Plan(replace(config, root=root)), reporter)
         for piece in _ancestry(engine.plan, wanted):
             engine.run_block([piece])
-            _compare(engine.plan, Ledger(Plan(config), piece.portion), piece)
+            _compare(engine.plan, Facts(Plan(config), piece.portion), piece)
         return [_keep(root / name, into) for name in engine.plan.files(wanted)]
 
 
@@ -82,13 +82,13 @@ def _ancestry(plan: Plan, piece: Piece) -> list[Piece]:
     return list(found)
 
 
-def _compare(plan: Plan, ledger: Ledger, piece: Piece) -> None:
+def _compare(plan: Plan, facts: Facts, piece: Piece) -> None:
     """Refuse what differs from what the dataset remembers of a piece."""
-    kept = ledger.finalised.get(piece.sim)
+    kept = facts.manifest.facts.get(piece.sim)
     if kept is None:
         return
     if kept.fingerprint != plan.fingerprint(piece):
-        reason = ledger.stale(piece, ledger.finalised)
+        reason = facts.stale(piece)
         raise DataError(f"{piece}: the dataset was made otherwise ({reason}): go back to its commit")
     for name, (_, md5) in kept.files.items():
         if md5_of(plan.config.root / name) != md5:

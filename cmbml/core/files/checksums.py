@@ -28,7 +28,11 @@ def raw_digests(paths: Iterable[Path], memory: Path) -> list[str]:
     DataError
         Where neither is there.
     """
-    known = {tuple(line["state"]): line["md5"] for line in read_lines(memory)}
+    known: dict[tuple[Any, ...], str] = {}
+    for line in read_lines(memory):
+        match line:
+            case {"state": [str(), int(), int(), int()] as state, "md5": str(md5)}:
+                known[tuple(state)] = md5
     return [_raw_digest(path, memory, known) for path in paths]
 
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cmbml.core.handlers.base import TEMPORARY, explain_storage
+from cmbml.core.handlers.base import TEMPORARY, explain_storage, remove_unfinished
 
 
-def parse_lines(text: str) -> Iterator[dict[str, Any]]:
+def parse_lines(text: str) -> Iterator[Any]:
     """Parse lines of json, without those that a killed process left half written."""
     lines = [line for line in text.split("\n") if line]
     try:
@@ -22,11 +22,11 @@ def parse_lines(text: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Parse the lines of a file; none where it is absent."""
+def read_lines(path: Path) -> Iterator[Any]:
+    """Parse the lines of a file; none where it cannot be read, which costs making again and no more."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return iter(())
     return parse_lines(text)
 
@@ -39,7 +39,7 @@ def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
             file.writelines(json.dumps(record, sort_keys=True) + "\n" for record in records)
             file.flush()
             os.fsync(file.fileno())
+        unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        remove_unfinished(unfinished)
         raise explain_storage(path, error) from error
-    unfinished.replace(path)

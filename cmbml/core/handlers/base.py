@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,11 @@ _STORAGE = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "no permission to write here",
     errno.EPERM: "not allowed to write here",
+    errno.EISDIR: "a folder is in its place: move it away",
+    errno.ENOTEMPTY: "a folder is in its place: move it away",
+    errno.EEXIST: "a file is in the place of its folder: move it away",
+    errno.ENOTDIR: "a file is in the place of its folder: move it away",
+    errno.ELOOP: "its folder is a link that leads nowhere: remove the link",
 }
 
 
@@ -80,13 +86,18 @@ def stage_file(handler: AssetHandler, path: Path, data: Any, options: dict[str, 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler.write_whole(unfinished, data, **options)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise explain_storage(path, error) from error
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
+    except BaseException as error:
+        remove_unfinished(unfinished)
+        if isinstance(error, OSError):
+            raise explain_storage(path, error) from error
         raise
     return unfinished
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove a file that will not take its name; it may never have come to be."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _atomic(write: Callable[..., None]) -> Callable[..., None]:

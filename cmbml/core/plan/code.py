@@ -10,21 +10,28 @@ machinery around the science.
 import ast
 import hashlib
 import inspect
+import marshal
+import py_compile
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
-from importlib.util import find_spec
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from cmbml.core.errors import PipelineError, did_you_mean
+from cmbml.core.spec.signature import Signature, signature
 
 # Packages that run the science without being part of it; "cmbml" is the package's own door.
 MACHINERY = ("cmbml.core", "cmbml.cli", "tasks")
 # Part of the code that is no module: how the modules are joined.
 JOINTS = "imports"
+# Length of the head of bytecode, and its flags where it holds a hash of its source: PEP 552.
+_HEAD = 16
+_CHECKED_HASH = (0b11).to_bytes(4, "little")
 _DOORS = ("cmbml", "cmbml.core")
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -46,6 +53,8 @@ class Code:
         they are joined: what each imported name stands for.
     packages
         major.minor of every other package that these import.
+    imports
+        Modules of these packages, by their dotted names.
     files
         Source files, for DVC to watch.
     loop
@@ -54,6 +63,7 @@ class Code:
 
     modules: dict[str, str]
     packages: dict[str, str]
+    imports: tuple[str, ...]
     files: tuple[Path, ...]
     loop: str
 
@@ -77,12 +87,14 @@ def code_of(executor: str | type) -> Code:
     modules = dict(sorted({f"{source.name}:{name}": said, **closure.modules}.items()))
     modules[JOINTS] = _hash(sorted(closure.joints))
     files = ([source.file] if source.file else []) + closure.files
-    return Code(modules, _versions(closure.packages), tuple(files), _loop(source, name))
+    imports = tuple(sorted(closure.imports))
+    packages = {module.partition(".")[0] for module in imports}
+    return Code(modules, _versions(packages), imports, tuple(files), _loop(source, name))
 
 
 def forget() -> None:
     """Forget all source that was read, so that edits are seen by a process that goes on."""
-    for cached in (code_of, _module_file, _is_own, _source, _content):
+    for cached in (code_of, _read, _module_file, _is_own, _source, _content):
         cached.cache_clear()
 
 
@@ -214,9 +226,48 @@ def _is_installed(top: str, place: Path) -> bool:
         return False
 
 
+@cache
+def _read(file: Path) -> tuple[Signature | None, str]:
+    """Signature and text of a source file, as they were when it was read first."""
+    before = signature(file)
+    return before, file.read_text(encoding="utf-8")
+
+
+def read_at(file: Path) -> Signature | None:
+    """Signature of a source file when its text was taken into a fingerprint."""
+    return _read(file)[0]
+
+
+def pin_bytecode(files: Iterable[Path]) -> None:
+    """Let Python import what the files say now, and not what their time and size remind it of.
+
+    Bytecode is believed by the second and the size of its source; compiled anew, it holds a hash of the text,
+    which is compared at every import.
+    """
+    for file in files:
+        compiled = Path(cache_from_source(str(file)))
+        try:
+            with compiled.open("rb") as stream:
+                checked = stream.read(8)[4:] == _CHECKED_HASH
+        except OSError:
+            checked = False
+        if not checked:
+            _compile(file, compiled)
+
+
+def _compile(file: Path, compiled: Path) -> None:
+    try:
+        mode = py_compile.PycInvalidationMode.CHECKED_HASH
+        py_compile.compile(str(file), doraise=True, invalidation_mode=mode)
+        marshal.loads(compiled.read_bytes()[_HEAD:])  # noqa: S302 (just written here; a full disk cuts it short)
+    except (OSError, EOFError, ValueError, TypeError, py_compile.PyCompileError):
+        with suppress(OSError):  # where it cannot be removed it was not written either
+            compiled.unlink()
+
+
 def _parse(file: Path) -> ast.Module:
     try:
-        return ast.parse(file.read_text(encoding="utf-8"), str(file))
+        return ast.parse(_read(file)[1], str(file))
     except SyntaxError as error:
         raise PipelineError(f"{file}:{error.lineno}: {error.msg}: correct it") from None
     except UnicodeDecodeError:
@@ -328,15 +379,15 @@ class _Closure:
         Hash of what each module says.
     joints
         Of each part, its hash with what the names that it imports stand for.
-    packages
-        Top-level names of packages of others.
+    imports
+        Modules of packages of others.
     files
         Source files.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
     joints: list[str] = field(default_factory=list)
-    packages: set[str] = field(default_factory=set)
+    imports: set[str] = field(default_factory=set)
     files: list[Path] = field(default_factory=list)
 
     def add_definition(self, source: _Source, first: str) -> str:
@@ -369,7 +420,7 @@ class _Closure:
             return
         if not _is_own(top):
             if top and top not in sys.stdlib_module_names:
-                self.packages.add(top)
+                self.imports.add(name)
             return
         # A package runs before its modules.
         self._add_parents(name)

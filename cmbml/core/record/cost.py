@@ -74,12 +74,20 @@ def costs_of(plan: Plan, *, ever: bool = False) -> dict[str, Cost]:
     }
     found: dict[str, Cost] = {}
     for line in read_lines(_file(plan)):
-        if ever or (line["stage"], line["recipe"]) in recipes:
-            one = found.setdefault(line["stage"], Cost())
-            one.n_pieces += line["n_pieces"]
-            one.wall_s += line["wall_s"]
-            one.cpu_s += line["cpu_s"]
-            one.peak_mb = max(one.peak_mb, line["peak_mb"])
+        match line:
+            case {
+                "stage": str(stage),
+                "recipe": str(recipe),
+                "n_pieces": int(n_pieces),
+                "wall_s": float(wall_s),
+                "cpu_s": float(cpu_s),
+                "peak_mb": float(peak_mb),
+            } if ever or (stage, recipe) in recipes:
+                one = found.setdefault(stage, Cost())
+                one.n_pieces += n_pieces
+                one.wall_s += wall_s
+                one.cpu_s += cpu_s
+                one.peak_mb = max(one.peak_mb, peak_mb)
     return found
 
 

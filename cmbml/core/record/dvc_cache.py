@@ -1,20 +1,86 @@
-"""The DVC cache, read only: what a fingerprint once made may still lie there."""
+"""DVC's cache, read only: what was once made may still lie there."""
 
 import configparser
-from functools import cache
+import json
+import os
+from functools import cache, lru_cache
 from pathlib import Path
+
+from cmbml.core.errors import CmbmlError
+from cmbml.core.spec.repository import DVC_LOCK, LOCAL, MANIFEST
+from cmbml.core.spec.signature import Signature, signature
+from cmbml.core.spec.yamlio import read_yaml
+
+_DVC = ".dvc"
+_OURS = "cmbml"
+
+
+def cache_folder(root: Path) -> Path | None:
+    """DVC's cache folder as `dvc cache dir` says it; None where the repository has no DVC.
+
+    DVC itself takes a second to start, so its configuration files are read here: of the system, of the user,
+    of the repository, and of this clone; the last that names a folder holds.
+    """
+    return _configured(root) if (root / _DVC).is_dir() else None
 
 
 @cache
-def _cache_folder(root: Path) -> Path:
-    """Folder of the DVC cache of a repository, as its configuration files say."""
-    settings = configparser.ConfigParser(interpolation=None)
-    settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"])
-    folder = settings.get("cache", "dir", fallback="cache").strip("\"' ")
-    return root / ".dvc" / folder
+def _configured(root: Path) -> Path:
+    folder = root / _DVC / "cache"
+    for file in _settings(root):
+        settings = configparser.ConfigParser(interpolation=None)
+        settings.read(file)
+        given = settings.get("cache", "dir", fallback="").strip("\"' ")
+        if given:
+            folder = file.parent / Path(given).expanduser()
+    return Path(os.path.normpath(folder))
+
+
+def _settings(root: Path) -> list[Path]:
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    system = (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").partition(os.pathsep)[0]
+    folders = [
+        Path(os.environ.get("DVC_SYSTEM_CONFIG_DIR") or Path(system, "dvc")),
+        Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR") or home / "dvc"),
+    ]
+    return [*(folder / "config" for folder in folders), root / _DVC / "config", root / _DVC / "config.local"]
+
+
+def index_folder(root: Path) -> Path:
+    """Where facts are kept: beside DVC's cache, so that all who share the cache share them."""
+    folder = cache_folder(root)
+    return root / LOCAL / "facts" if folder is None else folder / _OURS
+
+
+def locked_manifest(root: Path, folder: str) -> Path | None:
+    """Manifest of an out directory in DVC's cache, as dvc.lock names the directory."""
+    listing = cached_file(root, _locked(root / DVC_LOCK).get(folder, ""))
+    if listing is None:
+        return None
+    try:
+        found = {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))}
+    except (ValueError, KeyError, TypeError):
+        return None
+    return cached_file(root, found.get(MANIFEST, ""))
+
+
+def _locked(lock: Path) -> dict[str, str]:
+    """MD5 of every out directory in dvc.lock."""
+    return _read_lock(lock, signature(lock)) if lock.is_file() else {}
+
+
+@lru_cache(maxsize=1)
+def _read_lock(lock: Path, _: Signature | None) -> dict[str, str]:
+    try:
+        stages = (read_yaml(lock) or {}).get("stages") or {}
+        outs = [out for stage in stages.values() for out in stage.get("outs") or ()]
+        return {out["path"]: out["md5"] for out in outs if "md5" in out}
+    except (CmbmlError, AttributeError, KeyError, TypeError):  # another's business: DVC will say it
+        return {}
 
 
 def cached_file(root: Path, md5: str) -> Path | None:
-    """File of that content in the DVC cache; None where it holds none."""
-    path = _cache_folder(root) / "files" / "md5" / md5[:2] / md5[2:]
-    return path if path.is_file() else None
+    """File of that content in DVC's cache; None where it holds none."""
+    folder = cache_folder(root)
+    path = None if folder is None or not md5 else folder / "files" / "md5" / md5[:2] / md5[2:]
+    return path if path is not None and path.is_file() else None

@@ -1,7 +1,7 @@
 """Parameters and pipeline, read and validated together."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +16,7 @@ from cmbml.core.spec.params import Params
 from cmbml.core.spec.pipeline import AssetIn, AssetOut, Pipeline, Stage, load_pipeline
 from cmbml.core.spec.repository import PARAMS, PIPELINE, find_root
 from cmbml.core.spec.roles import CLEANED
+from cmbml.core.spec.signature import Signature, signature
 from cmbml.core.spec.split import Split
 from cmbml.core.spec.yamlio import read_yaml
 
@@ -39,12 +40,15 @@ class Config:
         The stages of ``pipeline/*.yaml``.
     written
         What params.yaml says itself, without defaults.
+    read_at
+        Signatures of the files that all this was read from, just before.
     """
 
     root: Path
     params: Params
     pipeline: Pipeline
     written: dict[str, Any] = field(default_factory=dict)
+    read_at: dict[Path, Signature | None] = field(default_factory=dict)
 
     @property
     def dataset(self) -> str:
@@ -177,12 +181,13 @@ def load_config(root: Path | str | None = None, *, overrides: Mapping[str, Any] 
         Where a key or value is wrong; every problem stands on a line of its own.
     """
     root = Path(root).resolve() if root is not None else find_root()
+    read_at = {path: signature(path) for path in (root / PARAMS, *(root / PIPELINE).glob("*.yaml"))}
     values = read_yaml(root / PARAMS)
     if not isinstance(values, dict):
         raise ConfigError(f"{PARAMS}: expected keys and values at the top level")
     for key, value in (overrides or {}).items():
         _override(values, key, value)
-    return make_config(root, values)
+    return replace(make_config(root, values), read_at=read_at)
 
 
 def make_config(root: Path, values: dict[str, Any], file_of: FileOf = _always_params) -> Config:

@@ -21,7 +21,6 @@ class Role(NamedTuple):
 
 # Outputs by which the stages of a method are known, whatever the stage is called.
 CLEANED = "cleaned"
-UNCERTAINTY = "uncertainty"
 COMPONENT = "component"
 CURVE = "curve"
 
@@ -41,13 +40,14 @@ SCORES_BY_LATITUDE = Role("scores", "latitude")
 
 _SCORING = (THEORY, CMB, MASK, MASK_COUPLING, PERFECT_ESTIMATE)
 
-# What a consumer reads; the first switches it on: who has no scores wants no report.
+# What a consumer reads; the first switches it on: who has no scores wants no report, and real skies alone
+# have no truth to export.
 CONSUMERS: Mapping[str, tuple[Role, ...]] = MappingProxyType({
     "cmbml report": (
         SCORES, SCORES_BY_SIMULATION, SCORES_BY_BAND, SCORES_BY_LATITUDE, COMPARISON, DRAW_TABLE, NOISE_FLOOR,
         OBSERVATIONS, *_SCORING,
     ),
     "cmbml score": (COMPARISON, *_SCORING),
-    "cmbml export": (OBSERVATIONS, CMB),
-    "cmbml.torch_dataset": (OBSERVATIONS, CMB),
+    "cmbml export": (CMB, OBSERVATIONS),
+    "cmbml.torch_dataset": (CMB, OBSERVATIONS),
 })  # fmt: skip

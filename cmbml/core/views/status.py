@@ -7,7 +7,7 @@ from cmbml.core.engine.make import Engine
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
 from cmbml.core.record.cost import costs_of
-from cmbml.core.record.ledger import Ledger, no_garbage
+from cmbml.core.record.facts import Facts, no_garbage
 from cmbml.core.spec.pipeline import Stage
 
 
@@ -28,32 +28,29 @@ def status_lines(plan: Plan, stages: Iterable[Stage] | None = None, *, verify: b
     for stage in plan.stages.values() if stages is None else stages:
         for portion in plan.portions(stage):
             if verify:
-                yield from _strangers(engine.ledger(portion))
-            elif engine.ledger(portion).complete():
+                yield from _strangers(engine.facts(portion))
+            elif engine.facts(portion).complete():
                 continue
             with no_garbage():
                 reasons = Counter(_reasons(engine, portion, verify=verify))
             waiting += reasons.total()
             yield from (f"{portion}: {count} to make: {reason}" for reason, count in reasons.items())
-            if not reasons and not engine.ledger(portion).closed():
+            if not reasons and not engine.facts(portion).closed():
                 yield f"{portion}: to be closed: simulations were removed, or a run was interrupted"
     yield f"{waiting} to make" if waiting else "everything is complete"
 
 
-def _strangers(ledger: Ledger) -> Iterator[str]:
-    if found := ledger.foreign():
-        yield f"{ledger.portion}: {len(found)} files that it did not make, as {found[0]}: move them away"
+def _strangers(facts: Facts) -> Iterator[str]:
+    if found := facts.foreign():
+        yield f"{facts.portion}: {len(found)} files that it did not make, as {found[0]}: move them away"
 
 
 def _reasons(engine: Engine, portion: Portion, *, verify: bool) -> Iterator[str]:
-    ledger = engine.ledger(portion)
-    entries = ledger.entries
+    facts = engine.facts(portion)
     for piece in engine.plan.pieces(portion):
-        if reason := ledger.stale(piece, entries):
+        if reason := facts.stale(piece):
             yield reason
-        elif verify and (damaged := ledger.damaged(piece)):
-            # Its date betrays it to the next run, which makes it again.
-            (engine.plan.config.root / damaged[0]).touch()
+        elif verify and (damaged := facts.damaged(piece)):
             yield f"{damaged[0]} is not what was made"
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.files.checksums import md5_of
-from cmbml.core.files.jsonlines import read_lines
 from cmbml.core.plan.fingerprints import differences
+from cmbml.core.record.facts import Fact, Manifest, read_manifest
 from cmbml.core.record.git import commit, introduced
-from cmbml.core.record.journal import Entry
 from cmbml.core.spec.repository import DATA, LOCAL, MANIFEST, find_root
 
 _KINDS = ("params", "code", "packages", "handlers", "settings")
@@ -35,22 +34,24 @@ class Folder:
     name: str
 
     @cached_property
-    def _records(self) -> list[dict[str, Any]]:
-        return list(read_lines(self.root / self.name / MANIFEST))
+    def _manifest(self) -> Manifest:
+        return read_manifest(self.root / self.name / MANIFEST, self.name)
 
     @property
     def header(self) -> dict[str, Any]:
         """Stage, parameters, code, packages, and the places that the stage reads from."""
-        return self._records[0]
+        if not self._manifest.headers:
+            raise DataError(f"{self.name}/{MANIFEST}: is damaged: run the stage again, or `dvc checkout`")
+        return next(iter(self._manifest.headers.values()))
 
-    @cached_property
-    def entries(self) -> list[Entry]:
+    @property
+    def facts(self) -> list[Fact]:
         """Pieces that were made."""
-        return [Entry(**record) for record in self._records if "sim" in record]
+        return list(self._manifest.facts.values())
 
     def dvc_md5(self) -> str:
         """Hash by which DVC knows the directory, from the manifest alone."""
-        files = {path: md5 for entry in self.entries for path, (_, md5) in entry.files.items()}
+        files = {path: md5 for fact in self.facts for path, (_, md5) in fact.files.items()}
         inside = {
             path.removeprefix(f"{self.name}/"): md5
             for path, md5 in files.items()
@@ -66,13 +67,13 @@ class Origin:
     """A piece that was made, in its directory; `whole` where it stands for all that were made there."""
 
     folder: Folder
-    entry: Entry
+    fact: Fact
     whole: bool = False
 
     def __str__(self) -> str:
         if self.whole:
-            return f"{self.folder.name}, all {len(self.folder.entries)} pieces"
-        sim = "" if self.entry.sim is None else f", simulation {self.entry.sim}"
+            return f"{self.folder.name}, all {len(self.folder.facts)} pieces"
+        sim = "" if self.fact.sim is None else f", simulation {self.fact.sim}"
         return f"{self.folder.name}{sim}"
 
     @property
@@ -85,16 +86,16 @@ class Origin:
         for name, places in self.header["reads"].items():
             for place in places:
                 folder = Folder(self.folder.root, place)
-                yield name, place, _behind(folder, self.entry.inputs[name])
+                yield name, place, _behind(folder, self.fact.inputs[name])
 
 
 def _behind(folder: Folder, fingerprint: str) -> Origin | None:
     if not (folder.root / folder.name / MANIFEST).is_file():
         return None
-    for entry in folder.entries:
-        if entry.fingerprint == fingerprint:
-            return Origin(folder, entry)
-    return Origin(folder, folder.entries[0], whole=True)
+    for fact in folder.facts:
+        if fact.fingerprint == fingerprint:
+            return Origin(folder, fact)
+    return Origin(folder, folder.facts[0], whole=True)
 
 
 def find_origin(file: Path) -> Origin:
@@ -111,24 +112,24 @@ def find_origin(file: Path) -> Origin:
     for manifest in beside or (root / DATA).rglob(MANIFEST):
         folder = Folder(root, manifest.parent.relative_to(root).as_posix())
         if manifest.is_file():
-            for entry in folder.entries:
-                if name in entry.files:
-                    return Origin(folder, entry)
+            for fact in folder.facts:
+                if name in fact.files:
+                    return Origin(folder, fact)
     raise DataError(f"{name}: no manifest knows this file: was it made by the pipeline, to the end?")
 
 
 def trace_lines(file: Path) -> Iterator[str]:
     """Say all that is known about the making of a file."""
     origin = find_origin(file)
-    folder, entry = origin.folder, origin.entry
+    folder, fact = origin.folder, origin.fact
     name = file.resolve().relative_to(folder.root).as_posix()
-    size, md5 = entry.files[name]
-    method, split, stream, sim = entry.identity
+    size, md5 = fact.files[name]
+    method, split, stream, sim = fact.identity
     yield f"{name}: {size} bytes, md5 {md5}, {_state(file, md5)}"
     yield f"stage: {folder.header['stage']}"
     yield f"piece: method {method}, split {split}, simulation {sim}"
     yield f"random numbers: seed {_seed(origin)}, stream {stream}, simulation {sim}"
-    yield f"fingerprint: {entry.fingerprint}"
+    yield f"fingerprint: {fact.fingerprint}"
     yield f"commit: {_commit(folder)}"
     yield from _last_run(folder)
     for kind in _KINDS:
@@ -191,7 +192,7 @@ def _raw_state(origin: Origin, name: str, place: str) -> str:
     path = origin.folder.root / place
     if path.is_file():
         return f"md5 {md5_of(path)}"
-    return f"not in this repository, hash of the whole input {origin.entry.inputs[name]}"
+    return f"not in this repository, hash of the whole input {origin.fact.inputs[name]}"
 
 
 def diff_lines(one: Path, two: Path) -> Iterator[str]:
@@ -204,19 +205,19 @@ def diff_lines(one: Path, two: Path) -> Iterator[str]:
 
 
 def _file_md5(origin: Origin, file: Path) -> str:
-    return str(origin.entry.files[file.resolve().relative_to(origin.folder.root).as_posix()][1])
+    return str(origin.fact.files[file.resolve().relative_to(origin.folder.root).as_posix()][1])
 
 
 def _differences(one: Origin, two: Origin, indent: str, seen: set[str]) -> Iterator[str]:
-    pieces = len(one.folder.entries), len(two.folder.entries)
+    pieces = len(one.folder.facts), len(two.folder.facts)
     if one.whole and pieces[0] != pieces[1]:
         yield f"{indent}pieces: {pieces[0]} and {pieces[1]}"
-    if one.entry.fingerprint == two.entry.fingerprint or str(one) in seen:
+    if one.fact.fingerprint == two.fact.fingerprint or str(one) in seen:
         return
     seen.add(str(one))
     labels = ("method", "split", "random stream", "simulation")
     pairs = [("stage", one.header["stage"], two.header["stage"])]
-    pairs += zip(labels, one.entry.identity, two.entry.identity, strict=True)
+    pairs += zip(labels, one.fact.identity, two.fact.identity, strict=True)
     flat = [{kind: dict(_flat(each.header[kind])) for kind in _KINDS} for each in (one, two)]
     pairs += [
         (f"{kind} {key}", flat[0][kind].get(key), flat[1][kind].get(key)) for kind, key in differences(*flat)
@@ -224,7 +225,7 @@ def _differences(one: Origin, two: Origin, indent: str, seen: set[str]) -> Itera
     yield from (f"{indent}{what}: {old} and {new}" for what, old, new in pairs if old != new)
     others = {name: (place, source) for name, place, source in two.sources()}
     for name, place, source in one.sources():
-        if name in others and one.entry.inputs[name] != two.entry.inputs.get(name):
+        if name in others and one.fact.inputs[name] != two.fact.inputs.get(name):
             yield f"{indent}input {name}: {place} and {others[name][0]}:"
             other = others[name][1]
             if source is not None and other is not None:

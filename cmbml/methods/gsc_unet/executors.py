@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig
-from cmbml.core.errors import DataError
+from cmbml.core.errors import ConfigError, DataError
 from cmbml.methods.executors import BandReader
 from cmbml.methods.gsc_unet.cleaning import (
     NAME,
@@ -123,6 +123,8 @@ class GscUnetTrainingExecutor(TrainingExecutor):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="gsc_unet_training")
+        if any(split.name == "train" and split.n_sims < 2 for split in self.splits):
+            raise ConfigError("gsc_unet learns how skies differ: set splits.train.n_sims to 2 or more")
         self.out_normalisation = self.assets_out["normalisation"]
         self.in_cmb = self.assets_in["cmb"]
         self.in_mask = self.assets_in["mask"]

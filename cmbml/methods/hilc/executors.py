@@ -4,10 +4,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core import StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
-from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor
+from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor, LinearExecutor
 from cmbml.methods.hilc.configured import configured_hilc
 from cmbml.methods.hilc.hilc import bin_edges, nuisance_covariance
 from cmbml.methods.hilc.params import PlainHilcParams
@@ -39,45 +39,38 @@ class HilcCovarianceExecutor(CovarianceExecutor):
         )
 
 
-class HilcExecutor(BaseStageExecutor):
-    """Cleans every simulation with harmonic weights, from the learned covariance and its own."""
+class _HilcExecutor(LinearExecutor):
+    """Cleans every simulation with harmonic weights."""
+
+    settings: PlainHilcParams
+
+    def clean(self, bands: Bands, learned: NDArray[Any] | None) -> Alm:
+        """Clean one field."""
+        return configured_hilc(
+            bands.alms,
+            self.settings,
+            fwhm_arcmin=bands.fwhm_arcmin,
+            fwhm_out=self.fwhm_out,
+            lmax=self.bands.lmax,
+            learned=learned,
+        ).alm
+
+
+class HilcExecutor(_HilcExecutor):
+    """Takes the weights from the learned covariance and each sky's own."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="hilc")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_covariance = self.assets_in["covariance"]
-        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.hilc
-        self.fwhm_out = cfg.analysis.fwhm_arcmin
-
-    def setup(self) -> None:
-        """Read what was learned."""
-        self.learned = self.in_covariance.read()
-
-    def process_sim(self, split: Split, sim: int) -> None:
-        """Clean one simulation."""
-        fields = zip(self.bands.read(split.name, sim), self.learned, strict=True)
-        lmax, fwhm = self.bands.lmax, self.fwhm_out
-        alms = [_clean(bands, self.settings, lmax, fwhm, learned) for bands, learned in fields]
-        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
 
 
-class PlainHilcExecutor(BaseStageExecutor):
-    """Cleans every simulation with harmonic weights from its own covariance alone."""
+class PlainHilcExecutor(_HilcExecutor):
+    """Takes the weights from each sky's own covariance alone."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="hilc_plain")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.hilc_plain
-        self.fwhm_out = cfg.analysis.fwhm_arcmin
         _check("hilc_plain", self.settings.bin_width, self.bands)
-
-    def process_sim(self, split: Split, sim: int) -> None:
-        """Clean one simulation."""
-        fields = self.bands.read(split.name, sim)
-        alms = [_clean(bands, self.settings, self.bands.lmax, self.fwhm_out) for bands in fields]
-        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
 
 
 def _check(block: str, bin_width: int, bands: BandReader) -> None:
@@ -85,16 +78,3 @@ def _check(block: str, bin_width: int, bands: BandReader) -> None:
         bin_edges(bands.lmax, bin_width, len(bands.freqs))
     except ValueError as error:
         raise ConfigError(f"{PARAMS}: {block}: {error}") from None
-
-
-def _clean(
-    bands: Bands, settings: PlainHilcParams, lmax: int, fwhm_out: float, learned: NDArray[Any] | None = None
-) -> Alm:
-    return configured_hilc(
-        bands.alms,
-        settings,
-        fwhm_arcmin=bands.fwhm_arcmin,
-        fwhm_out=fwhm_out,
-        lmax=lmax,
-        learned=learned,
-    ).alm

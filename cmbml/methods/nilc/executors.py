@@ -4,33 +4,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from cmbml.core import BaseStageExecutor, Split, StageConfig
+from cmbml.core import Split, StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
-from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor
+from cmbml.methods.executors import BandReader, Bands, CovarianceExecutor, LinearExecutor
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nilc.configured import check_nilc, configured_nilc
 from cmbml.methods.nilc.nilc import NilcResult, apply_weights, nuisance_covariance
 from cmbml.methods.nilc.params import NilcParams
 from cmbml.sky.sht import Alm
-
-
-class NilcExecutor(BaseStageExecutor):
-    """Cleans every simulation with weights from its own covariance."""
-
-    def __init__(self, cfg: StageConfig) -> None:
-        super().__init__(cfg, stage_str="nilc")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
-        self.settings = cfg.nilc
-        self.fwhm_out = cfg.analysis.fwhm_arcmin
-        _check("nilc", self.settings, self.bands, self.fwhm_out)
-
-    def process_sim(self, split: Split, sim: int) -> None:
-        """Clean one simulation."""
-        fields = self.bands.read(split.name, sim)
-        alms = [_clean(bands, self.bands, self.settings, self.fwhm_out).alm for bands in fields]
-        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
 
 
 class NilcCovarianceExecutor(CovarianceExecutor):
@@ -66,50 +48,58 @@ class NilcCovarianceExecutor(CovarianceExecutor):
         )
 
 
-class RegularisedNilcExecutor(BaseStageExecutor):
-    """Cleans every simulation with weights from its own covariance, shrunk towards the learned one."""
+class _NilcExecutor(LinearExecutor):
+    """Cleans every simulation with needlet weights."""
+
+    settings: NilcParams
+
+    def clean(self, bands: Bands, learned: NDArray[Any] | None) -> Alm:
+        """Clean one field."""
+        return self.result(bands, learned).alm
+
+    def result(self, bands: Bands, learned: NDArray[Any] | None) -> NilcResult:
+        """One cleaned field, and the weights that cleaned it."""
+        return configured_nilc(
+            bands.alms,
+            self.settings,
+            fwhm_arcmin=bands.fwhm_arcmin,
+            fwhm_out=self.fwhm_out,
+            freq_ghz=self.bands.freq_ghz,
+            lmax=self.bands.lmax,
+            learned=learned,
+            threads=self.threads,
+        )
+
+
+class NilcExecutor(_NilcExecutor):
+    """Takes the weights from each sky's own covariance."""
+
+    def __init__(self, cfg: StageConfig) -> None:
+        super().__init__(cfg, stage_str="nilc")
+        self.settings = cfg.nilc
+        _check("nilc", self.settings, self.bands, self.fwhm_out)
+
+
+class RegularisedNilcExecutor(_NilcExecutor):
+    """Takes the weights from each sky's own covariance, shrunk towards the learned one."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="nilc_regularised")
-        self.out_cleaned = self.assets_out["cleaned"]
-        self.in_covariance = self.assets_in["covariance"]
-        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.settings = cfg.nilc_regularised
-        self.fwhm_out = cfg.analysis.fwhm_arcmin
         _check("nilc_regularised", self.settings, self.bands, self.fwhm_out)
 
-    def setup(self) -> None:
-        """Read what was learned."""
-        self.learned = self.in_covariance.read()
 
-    def process_sim(self, split: Split, sim: int) -> None:
-        """Clean one simulation."""
-        fields = zip(self.bands.read(split.name, sim), self.learned, strict=True)
-        reader, fwhm = self.bands, self.fwhm_out
-        alms = [_clean(bands, reader, self.settings, fwhm, learned).alm for bands, learned in fields]
-        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
-
-
-class _ComponentsExecutor(BaseStageExecutor):
+class _ComponentsExecutor(_NilcExecutor):
     """Sends every component through the weights of the whole sky: what is left of each is known exactly."""
-
-    settings: NilcParams
-    learned: Any = None
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str=stage_str)
         self.out_component = self.assets_out["component"]
-        self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.parts = BandReader(self.assets_in["component"], cfg, self.threads)
-        self.fwhm_out = cfg.analysis.fwhm_arcmin
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation again, and all of its components."""
-        bands = self.bands.read(split.name, sim)
-        learned = self.learned if self.learned is not None else [None] * len(bands)
-        fields = zip(bands, learned, strict=True)
-        reader, fwhm = self.bands, self.fwhm_out
-        weights = [_clean(whole, reader, self.settings, fwhm, prior).weights for whole, prior in fields]
+        weights = [self.result(bands, learned).weights for bands, learned in self.fields(split, sim)]
         for name in self.out_component.fields:
             parts = zip(self.parts.read(split.name, sim, field=name), weights, strict=True)
             alms = [
@@ -134,11 +124,6 @@ class RegularisedComponentsExecutor(_ComponentsExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="nilc_regularised_components")
         self.settings = cfg.nilc_regularised
-        self.in_covariance = self.assets_in["covariance"]
-
-    def setup(self) -> None:
-        """Read what was learned."""
-        self.learned = self.in_covariance.read()
 
 
 def _check(block: str, settings: NilcParams, bands: BandReader, fwhm_out: float) -> None:
@@ -152,18 +137,3 @@ def _check(block: str, settings: NilcParams, bands: BandReader, fwhm_out: float)
         )
     except ValueError as error:
         raise ConfigError(f"{PARAMS}: {block}: {error}") from None
-
-
-def _clean(
-    bands: Bands, reader: BandReader, settings: NilcParams, fwhm_out: float, learned: Alm | None = None
-) -> NilcResult:
-    return configured_nilc(
-        bands.alms,
-        settings,
-        fwhm_arcmin=bands.fwhm_arcmin,
-        fwhm_out=fwhm_out,
-        freq_ghz=reader.freq_ghz,
-        lmax=reader.lmax,
-        learned=learned,
-        threads=reader.threads,
-    )

@@ -1,36 +1,16 @@
 """Wiener filter: the estimate of least error, where an unbiased one is at hand.
 
 The filtered map is *not signal-preserving*: it lacks power wherever the residual is not small, so spectra and
-cross-correlations must be divided by the returned window.
+cross-correlations must be divided by the window.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from cmbml.sky.sht import Alm, Cl, Map, alm2cl, almxfl, gaussian_beam, map2alm
+from cmbml.sky.sht import Cl, Map, alm2cl, gaussian_beam, map2alm
 
 SPECTRA = ("TT", "EE", "BB")
-
-
-@dataclass(frozen=True)
-class WienerResult:
-    """Filtered map and its response.
-
-    Attributes
-    ----------
-    alm
-        Filtered a_lm, ``(nalm,)``, the unit and beam of the input.
-    window
-        Response W(l) to the CMB, ``(lmax + 1,)``, between 0 and 1.
-    signal_preserving
-        Always False: marks products whose CMB has been reduced.
-    """
-
-    alm: Alm
-    window: Cl
-    signal_preserving: bool = False
 
 
 def wiener_window(signal: Cl, residual: Cl) -> Cl:
@@ -57,6 +37,10 @@ def wiener_window(signal: Cl, residual: Cl) -> Cl:
     ------
     ValueError
         Where a spectrum is negative or not finite, or their lengths differ.
+
+    References
+    ----------
+    Wiener 1949; Bunn et al. 1994 (Astrophys. J. 432, L75) for CMB maps.
     """
     if signal.shape != residual.shape:
         raise ValueError(
@@ -99,29 +83,6 @@ def signal_power(theory: Mapping[str, Cl], n_stokes: int, fwhm_arcmin: float, lm
         raise ValueError(f"theory ends at l = {len(theory['TT']) - 1}: compute it to lmax {lmax}")
     beam = gaussian_beam(fwhm_arcmin, lmax)
     return np.array([theory[name][: lmax + 1] * beam**2 for name in SPECTRA[:n_stokes]])
-
-
-def wiener(alm: Alm, *, signal: Cl, residual: Cl) -> WienerResult:
-    """Filter an unbiased estimate of the CMB.
-
-    Parameters
-    ----------
-    alm
-        a_lm of the estimate, ``(nalm,)``, uK_CMB.
-    signal, residual
-        As for `wiener_window`, up to the band-limit of `alm`.
-
-    Returns
-    -------
-    WienerResult
-        Filtered a_lm and the window.
-
-    References
-    ----------
-    Wiener 1949; Bunn et al. 1994 (Astrophys. J. 432, L75) for CMB maps.
-    """
-    window = wiener_window(signal, residual)
-    return WienerResult(almxfl(alm, window), window)
 
 
 def residual_power(estimate: Map, truth: Map, mask: Map, lmax: int, *, threads: int = 1) -> Cl:

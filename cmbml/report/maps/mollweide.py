@@ -1,7 +1,6 @@
 """Figures of maps for papers, each a matplotlib Figure without any global state.
 
-Sizes are in inches; maps are RING and Galactic, longitude grows to the left, l = 0 in the middle.  Turn a
-figure into bytes with `to_png` or `to_svg`: the same input gives the same bytes.
+Sizes are in inches; maps are RING and Galactic, longitude grows to the left, l = 0 in the middle.
 """
 
 import io
@@ -27,20 +26,11 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def to_png(figure: Figure, *, dpi: int = 110) -> bytes:
-    """PNG of a figure: no date, no version inside."""
-    return _save(figure, format="png", dpi=dpi, metadata={"Software": None})
-
-
 def to_svg(figure: Figure) -> bytes:
-    """SVG of a figure: no date, fixed identifiers."""
-    return _save(figure, format="svg", metadata={"Date": None, "Creator": None})
-
-
-def _save(figure: Figure, **options: Any) -> bytes:
+    """SVG of a figure: no date, fixed identifiers, so that the same input gives the same bytes."""
     out = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(out, facecolor="white", **options)
+        figure.savefig(out, facecolor="white", format="svg", metadata={"Date": None, "Creator": None})
     return out.getvalue()
 
 
@@ -92,42 +82,6 @@ def _draw_map(figure: Figure, ax: Axes, sky: Map, options: Mapping[str, Any]) ->
     bar.set_label(options["unit"])
 
 
-def sky_map(
-    sky: Map,
-    *,
-    title: str,
-    span: float,
-    unit: str = "µK",
-    cmap: str = "planck",
-    mask: Map | None = None,
-    width: int = 800,
-) -> Figure:
-    """One map in Mollweide projection.
-
-    Parameters
-    ----------
-    sky
-        Map of one field: ``(npix,)``.
-    title
-        Heading.
-    span
-        The colour scale goes from -span to span.
-    unit
-        Unit on the colour bar.
-    cmap
-        Name in `cmbml.report.maps.colours.COLOUR_MAPS`.
-    mask
-        Pixels where it is 0 are drawn in grey: ``(npix,)``.
-    width
-        Width of the projected picture in pixels.
-    """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
-        options = {"title": title, "span": span, "unit": unit, "cmap": cmap, "mask": mask, "width": width}
-        _draw_map(figure, figure.add_subplot(), sky, options)
-    return figure
-
-
 def map_triple(
     truth: Map,
     estimate: Map,
@@ -141,7 +95,22 @@ def map_triple(
     """Truth, estimate and their difference side by side, in Mollweide projection.
 
     Truth and estimate share one scale, 3 times the rms of the truth; the difference has its own, as its
-    colour bar shows.  Arguments are those of `sky_map`.
+    colour bar shows.
+
+    Parameters
+    ----------
+    truth, estimate
+        Maps of one field: ``(npix,)``.
+    title
+        Name of the estimate.
+    unit
+        Unit on the colour bars.
+    cmap
+        Name in `cmbml.report.maps.colours.COLOUR_MAPS`.
+    mask
+        Pixels where it is 0 are drawn in grey: ``(npix,)``.
+    width
+        Width of the projected pictures in pixels.
     """
     difference = estimate - truth
     span = map_span(truth, mask)

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cmbml.sky.emission import Component, Law, band_alm, band_map, grey_body, squeeze
+from cmbml.sky.emission import Component, Law, band_alm, grey_body, squeeze
 from cmbml.sky.foregrounds import ForegroundDraw
 from cmbml.sky.galaxy.family import GALAXY, Family, Layer
 from cmbml.sky.galaxy.fields import gaussian_field, lognormal
 from cmbml.sky.galaxy.polarisation import polarisation
 from cmbml.sky.galaxy.structure import brightness
-from cmbml.sky.grid import Array, GaussGrid, Grid, HealpixGrid
-from cmbml.sky.instrument import PIXEL_LMAX
+from cmbml.sky.grid import Array, GaussGrid, Grid
 from cmbml.sky.passbands import Band
 from cmbml.sky.sht import Alm, Map
 from cmbml.sky.units import free_free, power_law, spinning_dust
@@ -94,7 +93,7 @@ def _laws(
     }
 
 
-def _components(
+def galaxy_components(
     family: Family, draw: ForegroundDraw, rng: np.random.Generator, grid: Grid, lmax: int, n_stokes: int
 ) -> dict[str, list[Component]]:
     """All parts of every component of one simulation on a grid, with fields up to `lmax`."""
@@ -124,10 +123,6 @@ def _components(
     return {name: parts[name] for name in COMPONENTS}
 
 
-def _all(parts: dict[str, list[Component]]) -> list[Component]:
-    return [each for group in parts.values() for each in group]
-
-
 def galaxy_component_alm(
     bands: Sequence[Band],
     draw: ForegroundDraw,
@@ -146,7 +141,7 @@ def galaxy_component_alm(
         'dust', 'sync', 'freefree', 'ame': as `galaxy_alm` each.
     """
     grid = GaussGrid(lmax + GRID_MARGIN, threads)
-    parts = _components(family, draw, rng, grid, grid.lmax, n_stokes)
+    parts = galaxy_components(family, draw, rng, grid, grid.lmax, n_stokes)
     return {
         name: squeeze([band_alm(part, band, n_stokes, grid, lmax) for band in bands])
         for name, part in parts.items()
@@ -188,58 +183,6 @@ def galaxy_alm(
         Unbeamed, Galactic, uK_CMB: ``(n_freq, nalm)``, or ``(n_freq, 3, nalm)``.
     """
     grid = GaussGrid(lmax + GRID_MARGIN, threads)
-    parts = _all(_components(family, draw, rng, grid, grid.lmax, n_stokes))
+    components = galaxy_components(family, draw, rng, grid, grid.lmax, n_stokes)
+    parts = [part for group in components.values() for part in group]
     return squeeze([band_alm(parts, band, n_stokes, grid, lmax) for band in bands])
-
-
-def galaxy_component_maps(
-    bands: Sequence[Band],
-    draw: ForegroundDraw,
-    rng: np.random.Generator,
-    nside: int,
-    *,
-    family: Family = GALAXY,
-    n_stokes: int = 1,
-    threads: int = 1,
-) -> dict[str, Map]:
-    """Simulate every component; their sum is `galaxy_maps` with the same arguments.
-
-    Returns
-    -------
-    dict
-        'dust', 'sync', 'freefree', 'ame': as `galaxy_maps` each.
-    """
-    parts = _components(family, draw, rng, HealpixGrid(nside, threads), int(PIXEL_LMAX * nside), n_stokes)
-    return {
-        name: squeeze([band_map(part, band, n_stokes, threads=threads) for band in bands])
-        for name, part in parts.items()
-    }
-
-
-def galaxy_maps(
-    bands: Sequence[Band],
-    draw: ForegroundDraw,
-    rng: np.random.Generator,
-    nside: int,
-    *,
-    family: Family = GALAXY,
-    n_stokes: int = 1,
-    threads: int = 1,
-) -> Map:
-    """Simulate the procedural Milky Way at HEALPix pixel centres; `galaxy_alm` is its band-limited form.
-
-    Parameters
-    ----------
-    bands, draw, rng, family, n_stokes, threads
-        As for `galaxy_alm`.
-    nside
-        Resolution; the random fields reach to l = 2.5 nside.
-
-    Returns
-    -------
-    Map
-        Unbeamed, RING, Galactic, uK_CMB: ``(n_freq, npix)``, or ``(n_freq, 3, npix)`` with Q and U (COSMO).
-    """
-    grid = HealpixGrid(nside, threads)
-    parts = _all(_components(family, draw, rng, grid, int(PIXEL_LMAX * nside), n_stokes))
-    return squeeze([band_map(parts, band, n_stokes, threads=threads) for band in bands])

@@ -26,7 +26,7 @@ from cmbml.sky.pysm.components import (
     native_nside,
 )
 from cmbml.sky.pysm.templates import check_preset, coarsest_nside, offline, require_templates
-from cmbml.sky.sht import Alm, Map, alm2map, alm_size, map2alm, nside_of, resize_alm
+from cmbml.sky.sht import Alm, Map, alm_size, map2alm, nside_of, resize_alm
 
 GRID_MARGIN = 160  # multipoles beyond the band whose products reach into it
 
@@ -52,10 +52,13 @@ def _offsets_only(preset: str, draw: ForegroundDraw) -> ForegroundDraw:
     return ForegroundDraw(**{key: getattr(draw, key) for key in OFFSETS.get(preset[0], ())})
 
 
-def _native_map(
-    preset: str, band: Band, draw: ForegroundDraw, nside: int, n_stokes: int, threads: int
+def native_map(
+    preset: str, band: Band, draw: ForegroundDraw, nside: int, n_stokes: int, threads: int = 1
 ) -> Map:
-    """One preset in one band on the pixels of its templates: ``(n_stokes, npix)`` in uK_CMB."""
+    """One preset in one band on the pixels of its templates: ``(n_stokes, npix)`` in uK_CMB.
+
+    Templates far finer than `nside` are read coarser, and those without a resolution at `nside`.
+    """
     leaves = native_leaves(preset, nside, n_stokes)
     check_draw(preset, leaves, draw)
     amplitude = _amplitude(preset, draw)
@@ -65,81 +68,12 @@ def _native_map(
     return band_map([component(leaf, offsets, amplitude) for leaf in leaves], band, n_stokes, threads=threads)
 
 
-def _regrade(sky: Map, nside: int, threads: int) -> Map:
-    """Bring a map to another resolution in harmonic space, where no pixel window is involved."""
-    native = nside_of(sky)
-    if native == nside:
-        return sky
-    lmax = int(PIXEL_LMAX * native)
-    alm = map2alm(sky, lmax, threads=threads)
-    return alm2map(resize_alm(alm, min(lmax, int(PIXEL_LMAX * nside))), nside, threads=threads)
-
-
 def _check(presets: tuple[str, ...], nside: int) -> None:
     if not presets:
         raise ValueError("foregrounds: no PySM preset is named; name at least one, such as d1")
     for preset in presets:
         check_preset(preset)
     require_templates(presets, nside)
-
-
-def pysm_component_maps(
-    preset: str,
-    bands: Sequence[Band],
-    draw: ForegroundDraw,
-    nside: int,
-    *,
-    n_stokes: int = 1,
-    threads: int = 1,
-) -> Map:
-    """Maps of one preset: ``(n_freq, npix)``, or ``(n_freq, 3, npix)``, in uK_CMB (see `pysm_maps`)."""
-    _check((preset,), nside)
-    maps = (_native_map(preset, band, draw, nside, n_stokes, threads) for band in bands)
-    return squeeze([_regrade(sky, nside, threads) for sky in maps])
-
-
-def pysm_maps(
-    presets: tuple[str, ...],
-    bands: Sequence[Band],
-    draw: ForegroundDraw,
-    nside: int,
-    *,
-    n_stokes: int = 1,
-    threads: int = 1,
-) -> Map:
-    """Simulate foregrounds with PySM 3 at HEALPix pixel centres; `pysm_alm` is the band-limited form.
-
-    Parameters
-    ----------
-    presets
-        PySM's names of foreground models, such as ``("d1", "s1", "f1", "a1")``.
-    bands
-        Frequencies in GHz, or bandpasses.
-    draw
-        This simulation's amplitudes and spectral offsets.
-    nside
-        Resolution of the maps.  Models are evaluated at the resolution of their templates and brought to this
-        one in harmonic space up to l = 2.5 nside of the coarser.
-    n_stokes
-        1 for T, 3 for T, Q, U.
-    threads
-        Number of threads of the transforms.
-
-    Returns
-    -------
-    Map
-        Unbeamed, RING, Galactic, uK_CMB: ``(n_freq, npix)``, or ``(n_freq, 3, npix)`` with Q and U (COSMO).
-
-    Raises
-    ------
-    ValueError
-        Where a preset is unknown or unfit, or its templates are not on this machine.
-    """
-    _check(presets, nside)
-    total = pysm_component_maps(presets[0], bands, draw, nside, n_stokes=n_stokes, threads=threads)
-    for preset in presets[1:]:
-        total += pysm_component_maps(preset, bands, draw, nside, n_stokes=n_stokes, threads=threads)
-    return total
 
 
 def _grid_parts(
@@ -177,7 +111,7 @@ def _evaluated_alm(
     alms = []
     for band in bands:
         terms = [band_alm(parts, band, n_stokes, grid, lmax)] if parts else []
-        maps = [_native_map(each, band, draw, nside, n_stokes, threads) for each in others]
+        maps = [native_map(each, band, draw, nside, n_stokes, threads) for each in others]
         terms += [
             resize_alm(map2alm(sky, int(PIXEL_LMAX * nside_of(sky)), threads=threads), lmax)
             for sky in _sums_by_nside(maps)
@@ -234,10 +168,18 @@ def pysm_alm(
 
     Parameters
     ----------
-    presets, bands, draw, n_stokes, threads
-        As for `pysm_maps`.
+    presets
+        PySM's names of foreground models, such as ``("d1", "s1", "f1", "a1")``.
+    bands
+        Frequencies in GHz, or bandpasses.
+    draw
+        This simulation's amplitudes and spectral offsets.
     lmax
         Band-limit of the result.
+    n_stokes
+        1 for T, 3 for T, E, B.
+    threads
+        Number of threads of the transforms.
 
     Returns
     -------

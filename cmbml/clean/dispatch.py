@@ -1,0 +1,42 @@
+"""`cmbml clean`: hands the order to what carries out methods of its kind."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cmbml.clean.filtering import Filtering
+from cmbml.clean.linear import Cleaning
+from cmbml.clean.networks import NETWORKS, NetworkCleaning
+from cmbml.clean.request import Order
+from cmbml.core.errors import ConfigError, did_you_mean
+from cmbml.methods.registry import KINDS
+
+
+def clean(order: Order, folder: Path) -> tuple[list[Path], Sequence[str]]:
+    """Clean maps; return the paths that were written, the cleaned map first, and warnings.
+
+    Parameters
+    ----------
+    order
+        What is to be done.
+    folder
+        What relative paths start from.
+
+    Raises
+    ------
+    CmbmlError
+        Where the order cannot be carried out: one line.
+    """
+    cleaning = _cleaning_of(order.method)(order, folder)
+    return cleaning.run(), cleaning.warnings
+
+
+def _cleaning_of(method: str) -> type[Cleaning | Filtering | NetworkCleaning]:
+    if method not in KINDS:
+        raise ConfigError(f"clean: no method '{method}': {did_you_mean(method, KINDS)}")
+    match KINDS[method]:
+        case "filter":
+            return Filtering
+        case "network":
+            return NETWORKS[method]
+        case "linear" | "program":
+            return Cleaning
