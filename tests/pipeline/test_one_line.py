@@ -82,9 +82,9 @@ def test_an_interrupt_of_luigi_is_told_in_one_line(toy_dvc, workers):
         text=True,
         start_new_session=True,
     )
-    journal = toy_dvc.root / ".cmbml/journal"
+    memo = toy_dvc.root / ".cmbml/memo"
     until = time.monotonic() + 60
-    while not list(journal.glob("*/*.jsonl")) and time.monotonic() < until:
+    while not list(memo.glob("*.jsonl")) and time.monotonic() < until:
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGINT)
     _, said = running.communicate(timeout=60)
