@@ -23,11 +23,17 @@ lint: $(INSTALLED)
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 
-test: $(INSTALLED) lint
-	python -m pytest -n 2 -m "not long"
+# Each module goes to one worker, for its fixtures, and in the order that tests/conftest.py gives.
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The checks of lint run beside the tests; what they say is shown after them.
+test: $(INSTALLED)
+	@said=$$(mktemp) && { $(MAKE) --no-print-directory lint >$$said 2>&1 & } && \
+	$(PYTEST) -m "not long"; tests=$$?; \
+	wait $$!; lint=$$?; cat $$said; rm $$said; exit $$((tests || lint))
 
 test-all: $(INSTALLED)
-	python -m pytest -n 2 -m long
+	$(PYTEST) -m long --durations 20
 
 bench: $(INSTALLED)
 	for subject in $(filter-out benchmarks/training.py,$(wildcard benchmarks/*.py)); do python $$subject || exit 1; done

@@ -1,16 +1,24 @@
 """What tests share: a toy repository whose executors need no science, and the reference data where present."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+# The workers of pytest share the cores; threads that wait for each other cost ten times what they save.
+# Read by NumPy and PyTorch when they are imported, here and in the processes that tests start.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cmbml.core.plan.code import forget
+from cmbml.core.engine.dvc import dvc_yaml
+from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import Config, load_config
+from tests.budget import pytest_runtest_call  # noqa: F401 (a hook)
+from tests.commands import Ended, call, forget_toy_modules
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -18,6 +26,26 @@ SHARED = ROOT.parent / "shared"
 # How long a draw takes says how busy the machine is.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+# What takes longest comes first, so that both workers end at about the same time.
+FIRST = (
+    "test_networks.py",
+    "test_end_to_end.py",
+    "test_kill.py",
+    "test_ranks.py",
+    "test_gsc_unet.py",
+    "test_dvc.py",
+    "test_three_ways.py",
+    "test_publish.py",
+    "test_cluster.py",
+    "test_experiments.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort modules by the time that they take."""
+    order = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
 
 
 @pytest.fixture
@@ -193,8 +221,12 @@ class ToyRepository:
     def config(self, **overrides: object) -> Config:
         return load_config(self.root, overrides={key.replace("__", "."): v for key, v in overrides.items()})
 
+    def cmbml(self, *arguments: str, ok: bool = True) -> Ended:
+        """Run a command of cmbml in this process."""
+        return call(self.root, *arguments, ok=ok)
+
     def run(self, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment in the repository."""
+        """Run a program of the environment in the repository, in a process of its own."""
         done = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=self.root,
@@ -207,6 +239,18 @@ class ToyRepository:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
 
+    def put_under_git_and_dvc(self) -> None:
+        """Write dvc.yaml and what `git init` and `dvc init` leave, and commit all."""
+        self.write("dvc.yaml", dvc_yaml(Plan(self.config())))
+        # `dvc init` takes a second.
+        (self.root / ".dvc").mkdir()
+        shutil.copy(ROOT / ".dvc/config", self.root / ".dvc/config")
+        self.write(".dvc/.gitignore", "/config.local\n/tmp\n/cache\n")
+        self.write(".gitignore", "/data\n/.cmbml\n__pycache__\n")
+        git(self.root, "init", "-q", "-b", "main")
+        git(self.root, "add", ".")
+        git(self.root, "commit", "-q", "-m", "start")
+
     def files(self, folder: str = "data") -> dict[str, bytes]:
         """Bytes of all data files."""
         base = self.root / folder
@@ -215,13 +259,6 @@ class ToyRepository:
             for path in sorted(base.rglob("*"))
             if path.is_file() and path.name != ".gitignore"
         }
-
-
-def forget_toy_modules() -> None:
-    """Forget what was imported and parsed of the toy modules."""
-    forget()
-    for name in ("toy", "toy_math"):
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -247,13 +284,7 @@ def git(root: Path, *arguments: str) -> None:
 @pytest.fixture
 def toy_dvc(toy):
     """A toy repository under git and DVC, with its dvc.yaml."""
-    git(toy.root, "init", "-q", "-b", "main")
-    toy.run("dvc", "init", "-q")
-    toy.run("dvc", "config", "core.analytics", "false")
-    toy.run("cmbml", "dvc")
-    toy.write(".gitignore", "/data\n/.cmbml\n__pycache__\n")
-    git(toy.root, "add", ".")
-    git(toy.root, "commit", "-q", "-m", "start")
+    toy.put_under_git_and_dvc()
     return toy
 
 

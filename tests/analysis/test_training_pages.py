@@ -4,7 +4,7 @@ import pytest
 
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.report.build import ReportBuilder
-from tests.methods.test_stages import repository, run
+from tests.small_run import repository, run
 
 TINY = {
     "methods": ["patch_nn"],

@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -8,20 +9,20 @@ from cmbml.cli.entry import _parser, main
 from tests.conftest import ROOT
 
 
+@cache
+def script():
+    """What the user's shell reads, from a process of its own."""
+    command = [sys.executable, "-m", "cmbml", "completion", "bash"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
 def complete(folder, *words):
     """What bash offers for the last word."""
-    script = subprocess.run(
-        [sys.executable, "-m", "cmbml", "completion", "bash"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
     call = (
         f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_cmbml; echo ${{COMPREPLY[@]}}"
     )
     done = subprocess.run(
-        ["bash", "-c", f"{script}\n{call}"], cwd=folder, capture_output=True, text=True, check=True
+        ["bash", "-c", f"{script()}\n{call}"], cwd=folder, capture_output=True, text=True, check=True
     )
     return set(done.stdout.split())
 

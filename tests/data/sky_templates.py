@@ -5,7 +5,8 @@ from pathlib import Path
 
 import healpy as hp
 import numpy as np
-from cmbml.sky.pysm_templates import preset_config, template_files
+
+from cmbml.sky.pysm.templates import preset_config, template_files
 
 NSIDE = 32
 # WMAP's files by their parameter: a viable cosmology, and how far its rows scatter.

@@ -21,6 +21,7 @@ from cmbml.core.spec.yamlio import read_yaml
 from cmbml.exchange.card import card_lines, write_card
 from cmbml.exchange.publish import GATHERED, gathered, targets
 from cmbml.exchange.records import write_record
+from tests.commands import call
 from tests.conftest import ROOT, git
 from tests.engine.conftest import PER_SPLIT, CountedRepository
 
@@ -53,6 +54,11 @@ class Clone:
         if local.exists():
             shutil.copy(local, self.root / ".dvc")
 
+    def cmbml(self, *arguments: str, ok: bool = True) -> str:
+        environment = {"TOY_LOG": str(self.made.log), **self.environment}
+        done = call(self.root, *arguments, ok=ok, **environment)
+        return done.stdout + done.stderr
+
     def run(self, *command: str, ok: bool = True) -> str:
         done = subprocess.run(
             [sys.executable, "-m", *command],
@@ -71,7 +77,7 @@ class Clone:
 
     def expect_nothing_to_make(self) -> None:
         """All is there and right, and a run makes nothing."""
-        assert self.run("cmbml", "status") == "everything is complete\n"
+        assert self.cmbml("status") == "everything is complete\n"
         self.run("dvc", "repro", "-q")
         assert self.made.names() == []
 
@@ -89,16 +95,16 @@ def push(made, url: str, environment: dict[str, str] | None = None, **options: s
 def test_a_local_folder_whole_by_split_and_by_simulations(made, tmp_path):
     push(made, str(tmp_path / "store"))
     clone = Clone(made, tmp_path)
-    clone.run("cmbml", "pull", "--split", "test", "--sims", "1:3")
+    clone.cmbml("pull", "--split", "test", "--sims", "1:3")
     assert {name for name in clone.files() if "/number/" in name and name.endswith(".yaml")} == {
         f"data/toy/number/test/sim000{sim}/number.yaml" for sim in (1, 2)
     }
-    clone.run("cmbml", "pull", "--split", "test")
+    clone.cmbml("pull", "--split", "test")
     assert sum("number/test" in name and name.endswith("number.yaml") for name in clone.files()) == PER_SPLIT
     assert not any("/train/" in name for name in clone.files())
-    clone.run("cmbml", "pull", "double", "--split", "train")
+    clone.cmbml("pull", "double", "--split", "train")
     assert {name.split("/")[2] for name in clone.files() if "/train/" in name} == {"double"}
-    clone.run("cmbml", "pull")
+    clone.cmbml("pull")
     clone.expect_nothing_to_make()
 
 
@@ -125,11 +131,11 @@ def test_simulations_come_whole_or_not_at_all(made, tmp_path):
     store = tmp_path / "store"
     push(made, str(store))
     clone = Clone(made, tmp_path)
-    clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "0")
+    clone.cmbml("pull", "number", "--split", "test", "--sims", "0")
     mine = clone.root / "data/toy/number/test/sim0000/number.yaml"
     content = mine.read_bytes()
     mine.write_text("mine", encoding="utf-8")
-    assert clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "0").startswith("0 files came")
+    assert clone.cmbml("pull", "number", "--split", "test", "--sims", "0").startswith("0 files came")
     assert mine.read_text(encoding="utf-8") == "mine"
 
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -137,14 +143,14 @@ def test_simulations_come_whole_or_not_at_all(made, tmp_path):
     published.chmod(0o644)
     published.write_bytes(b"worse")
     mine.unlink()
-    said = clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "0", ok=False)
+    said = clone.cmbml("pull", "number", "--split", "test", "--sims", "0", ok=False)
     assert "the remote's copy is damaged" in said
     assert not mine.exists()
     assert not list(mine.parent.glob("*.part"))
     published.unlink()
-    said = clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "0", ok=False)
+    said = clone.cmbml("pull", "number", "--split", "test", "--sims", "0", ok=False)
     assert "not in the remote" in said
-    said = clone.run("cmbml", "pull", "number", "--split", "test", "--sims", "77", ok=False)
+    said = clone.cmbml("pull", "number", "--split", "test", "--sims", "77", ok=False)
     assert "no such split or simulation" in said
 
 
@@ -165,18 +171,18 @@ def test_science_assets_stay_behind(counted, tmp_path):
     gift.write_text("from afar", encoding="utf-8")
     write_record(gift, md5_of(gift), gift.stat().st_size)
     shutil.copy(ROOT / ".gitignore", counted.root)
-    counted.run("cmbml", "dvc")
+    counted.cmbml("dvc")
     counted.run("dvc", "repro", "-q")
     git(counted.root, "add", ".")
     git(counted.root, "commit", "-q", "-m", "made of a gift")
     counted.log.unlink()
     push(counted, str(tmp_path / "store"))
     clone = Clone(counted, tmp_path)
-    clone.run("cmbml", "pull")
+    clone.cmbml("pull")
     assert "data/raw/gift.txt.dvc" in clone.files()
     assert "data/raw/gift.txt" not in clone.files()
-    assert clone.run("cmbml", "status") == "everything is complete\n"
-    clone.run("cmbml", "check")
+    assert clone.cmbml("status") == "everything is complete\n"
+    clone.cmbml("check")
     clone.run("dvc", "repro", "-q", "--allow-missing")
     assert counted.names() == []
 
@@ -190,7 +196,7 @@ def test_http_read_only(made, tmp_path):
         clone = Clone(made, tmp_path)
         address = f"http://127.0.0.1:{server.server_address[1]}"
         clone.run("dvc", "remote", "modify", "--local", "store", "url", address)
-        clone.run("cmbml", "pull")
+        clone.cmbml("pull")
         clone.expect_nothing_to_make()
     finally:
         server.shutdown()
@@ -215,8 +221,8 @@ def test_s3(made, tmp_path):
         _make_bucket(f"http://127.0.0.1:{port}", environment)
         push(made, "s3://sky/store", environment, endpointurl=f"http://127.0.0.1:{port}")
         clone = Clone(made, tmp_path, environment)
-        clone.run("cmbml", "pull", "--split", "test", "--sims", "0")
-        clone.run("cmbml", "pull")
+        clone.cmbml("pull", "--split", "test", "--sims", "0")
+        clone.cmbml("pull")
         clone.expect_nothing_to_make()
     finally:
         running.terminate()
@@ -251,7 +257,7 @@ def test_ssh(made, tmp_path):
         url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{tmp_path}/store"
         push(made, url, keyfile=str(folder / "user"), allow_agent="false")
         clone = Clone(made, tmp_path)
-        clone.run("cmbml", "pull")
+        clone.cmbml("pull")
         clone.expect_nothing_to_make()
     finally:
         running.terminate()

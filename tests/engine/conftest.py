@@ -1,7 +1,6 @@
 """A toy repository whose executors write down every simulation that they compute."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from cmbml.core.engine.context import run_stage
-from cmbml.core.engine.dvc import dvc_yaml
 from cmbml.core.engine.make import Engine
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import load_config
-from tests.conftest import ROOT, git
+from tests.commands import call
 
 COUNTED = '''\
 """Executors on plain numbers, which note in $TOY_LOG what they compute."""
@@ -95,15 +93,7 @@ class CountedRepository:
             "pipeline/toy.yaml", "    assets_out:\n      number:", f"    assets_out:\n{DIGITS}      number:"
         )
         toy.edit("params.yaml", "{n_sims: 3", f"{{n_sims: {PER_SPLIT}")
-        toy.write(".gitignore", "/data\n/.cmbml\n__pycache__\n")
-        # What `dvc init` leaves, without the second that it takes.
-        (self.root / ".dvc").mkdir()
-        shutil.copy(ROOT / ".dvc/config", self.root / ".dvc/config")
-        toy.write(".dvc/.gitignore", "/config.local\n/tmp\n/cache\n")
-        toy.write("dvc.yaml", dvc_yaml(self.plan()))
-        git(self.root, "init", "-q", "-b", "main")
-        git(self.root, "add", ".")
-        git(self.root, "commit", "-q", "-m", "counted")
+        toy.put_under_git_and_dvc()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -120,6 +110,10 @@ class CountedRepository:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    def cmbml(self, *arguments: str) -> str:
+        """Run a command of cmbml in this process to its end, which must be a good one; return what it says."""
+        return call(self.root, *arguments, ok=True, TOY_LOG=str(self.log)).stdout
 
     def run(self, *command: str) -> str:
         """Run a program to its end, which must be a good one; return what it says."""

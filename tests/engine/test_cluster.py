@@ -97,7 +97,7 @@ def expect_all_done(cluster, redone):
     assert len(repository.done()) == 2 * 4 * 6 + 4
     again = {name: count for name, count in Counter(repository.names()).items() if count > 1}
     assert len(again) <= redone, again
-    assert repository.run("cmbml", "status") == "everything is complete\n"
+    assert repository.cmbml("status") == "everything is complete\n"
 
 
 def test_one_of_two_workers_is_killed(cluster):

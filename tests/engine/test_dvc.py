@@ -47,7 +47,7 @@ def package(tmp_path, monkeypatch):
 
 def test_another_version_of_a_package_is_made_anew_though_dvc_sees_no_change(counted, package, monkeypatch):
     counted.toy.edit("toy_math.py", "def double", "from outside import ONE\n\n\ndef double")
-    counted.run("cmbml", "dvc")
+    counted.cmbml("dvc")
     counted.run("dvc", "repro")
     counted.log.unlink()
     package("2.0")

@@ -12,7 +12,7 @@ from tests.conftest import git
 def add_summary(repository):
     root = repository.root
     repository.toy.add_summary()
-    repository.run("cmbml", "dvc")
+    repository.cmbml("dvc")
     repository.run("dvc", "repro")
     repository.log.unlink()
     git(root, "add", ".")

@@ -94,14 +94,14 @@ def test_a_clone_that_pulled_knows_the_commit(counted):
     git(counted.root.parent, "clone", "-q", str(counted.root), str(clone))
     counted.root = clone
     counted.run("dvc", "pull")
-    assert counted.run("cmbml", "status") == "everything is complete\n"
-    text = counted.run("cmbml", "trace", FILE)
+    assert counted.cmbml("status") == "everything is complete\n"
+    text = counted.cmbml("trace", FILE)
     assert "commit: " in text
     assert "the run (its dvc.lock records exactly this data)" in text
 
 
 def test_a_file_that_nobody_made_is_refused(counted):
-    done = counted.toy.run("cmbml", "trace", "params.yaml", ok=False)
+    done = counted.toy.cmbml("trace", "params.yaml", ok=False)
     assert (done.returncode, done.stderr) == (
         2,
         "cmbml: params.yaml: no manifest knows this file: was it made by the pipeline, to the end?\n",

@@ -55,7 +55,7 @@ def test_blocks_pay_for_their_imports_once(counted):
 
 def demand(repository, resources):
     repository.toy.edit("pipeline/toy.yaml", "params: [seed]", f"params: [seed]\n    resources: {resources}")
-    repository.toy.run("cmbml", "dvc")
+    repository.toy.cmbml("dvc")
 
 
 @pytest.mark.parametrize("resources", ["{gpu: 1}", "{memory_gb: 5}"])

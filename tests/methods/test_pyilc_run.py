@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_stages import UPSTREAM, repository, run
 
 from cmbml.core.engine.check import check_executors
 from cmbml.core.errors import CmbmlError, ConfigError, StageError
@@ -15,6 +14,7 @@ from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 from cmbml.sky.skymap import SkyMap
+from tests.small_run import UPSTREAM, repository, run
 
 SETTINGS = PyilcParams(peaks=(20, 41), ilc_bias=0.01)
 

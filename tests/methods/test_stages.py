@@ -1,62 +1,20 @@
 """The stages of the methods in a small run: what they learn, from which splits, and what they return."""
 
-import shutil
-
 import numpy as np
 import pytest
 
-from cmbml.core.engine.context import run_stage
+import cmbml
 from cmbml.core.engine.make import Engine
 from cmbml.core.errors import CmbmlError, ConfigError
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.spec.config import load_config
-from cmbml.core.views.dataset import Dataset
 from cmbml.methods.hilc.hilc import HilcOptions, hilc
 from cmbml.sky.sht import alm2cl, alm2map, almxfl, gaussian_beam, map2alm
-from tests.conftest import ROOT
-
-METHODS = ["nilc", "hilc", "hilc_plain", "nilc_regularised", "wiener"]
-SIZES = {
-    "dataset": "stages",
-    "methods": METHODS,
-    "instrument.nside": 16,
-    "instrument.lmax": 40,
-    "analysis.lmax": 40,
-    "analysis.fwhm_arcmin": 300.0,
-    "splits": {
-        name: {"n_sims": n, "population": "nominal"} for name, n in (("train", 2), ("valid", 1), ("test", 1))
-    },
-    "nilc.peaks": [20, 41],
-    "nilc_regularised.peaks": [20, 41],
-    "nilc_regularised.domain_deg": 40.0,
-    "components": {"write": True},
-}
+from tests.small_run import METHODS, finished, repository
 
 
-def repository(folder, **overrides):
-    """The real pipeline at low resolution: its configuration."""
-    shutil.copytree(ROOT / "pipeline", folder / "pipeline")
-    shutil.copy(ROOT / "params.yaml", folder)
-    return load_config(folder, overrides=SIZES | {key.replace("__", "."): v for key, v in overrides.items()})
-
-
-def run(config, *keys):
-    engine = Engine(Plan(config))
-    for key in keys or engine.plan.stages:
-        run_stage(engine, engine.plan.stages[key])
-    return Dataset(config)
-
-
-UPSTREAM = ("cosmology", "theory", "cmb", "draws", "observations", "components", "mask")
-LEARNED = ("nilc", "hilc_covariance", "hilc", "hilc_plain", "nilc_covariance", "nilc_regularised", "wiener_window", "wiener", "nilc_components", "nilc_regularised_components")  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=[("T", "lensed"), ("TQU", "gaussian")], ids=["T", "TQU"])
+@pytest.fixture(scope="module", params=["T", pytest.param("TQU", marks=pytest.mark.long)])
 def data(request, tmp_path_factory):
-    """Also of a lensed CMB, whose theory goes far beyond the band-limit."""
-    fields, kind = request.param
-    folder = tmp_path_factory.mktemp(f"stages_{fields}")
-    return run(repository(folder, instrument__fields=fields, cmb__kind=kind), *UPSTREAM, *LEARNED)
+    return cmbml.open(finished(tmp_path_factory.getbasetemp(), request.param))
 
 
 def cleaned(data, method, split="test", sim=0):

@@ -10,19 +10,12 @@ import cmbml
 from cmbml.core.errors import CmbmlError, ConfigError
 from cmbml.methods.nn.executors.samples import FileSamples
 from cmbml.sky.sht import alm2map, almxfl, gaussian_beam
-from tests.methods.test_stages import UPSTREAM, repository, run
+from tests.small_run import finished, repository
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dataset")
-    config = repository(folder, methods=["nilc"])
-    text = (folder / "params.yaml").read_text().replace("dataset: mini", "dataset: stages")
-    text = text.replace("nside: 64", "nside: 16").replace("lmax: 160", "lmax: 40")
-    (folder / "params.yaml").write_text(
-        text.replace("fwhm_arcmin: 80.0\n  lmax", "fwhm_arcmin: 300.0\n  lmax")
-    )
-    return run(config, *UPSTREAM)
+    return cmbml.open(finished(tmp_path_factory.getbasetemp(), "T"))
 
 
 def test_samples_are_the_bands_and_the_cmb(data):
@@ -46,11 +39,11 @@ def test_they_go_to_worker_processes(data):
     assert torch.equal(batch.features[1], skies[1].features)
 
 
-def test_mistakes_about_samples_are_one_line(data):
+def test_mistakes_about_samples_are_one_line(data, tmp_path):
     with pytest.raises(ConfigError, match=r"no split 'trian': known: train, valid"):
         cmbml.torch_dataset("trian", data.config.root)
     with pytest.raises(CmbmlError, match=r"obs_30.fits: no such file: run the stage that makes it"):
-        cmbml.torch_dataset("train", data.config.root)[20]
+        cmbml.torch_dataset("train", repository(tmp_path).root)[1]
     assert len(FileSamples((), (), 1)) == 0
 
 

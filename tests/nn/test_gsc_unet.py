@@ -32,7 +32,7 @@ from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 from cmbml.sky.skymap import SkyMap
 from tests.conftest import ROOT
 from tests.methods.small_sky import FWHM, LMAX, SED, draw_sky, observe
-from tests.methods.test_stages import UPSTREAM, repository, run
+from tests.small_run import SIZES, UPSTREAM, continued, finished, repository, run
 
 TOY = {
     "methods": ["nilc_regularised", "hilc", "gsc_unet"],
@@ -255,10 +255,13 @@ def test_calibration_covers_68_percent():
     assert calibration(wrong.abs() / sigma) == pytest.approx(3.0, rel=0.01)
 
 
-@pytest.fixture(scope="module", params=["T", "TQU"])
+@pytest.fixture(scope="module", params=["T", pytest.param("TQU", marks=pytest.mark.long)])
 def data(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(f"gsc_{request.param}")
-    return run(toy(folder, instrument__fields=request.param), *UPSTREAM, *STAGES)
+    fields = request.param
+    start = finished(tmp_path_factory.getbasetemp(), fields)
+    settings = {key.replace(".", "__"): value for key, value in TOY.items()}
+    config = continued(start, tmp_path_factory.mktemp("gsc"), fields, **settings)
+    return run(config, *UPSTREAM, *STAGES)
 
 
 def test_the_method_runs_and_says_its_error(data):
@@ -284,7 +287,8 @@ def test_its_error_is_calibrated_on_valid_where_the_mask_keeps(data):
         truth = alm2map(almxfl(alm, gaussian_beam(300.0, 40)), 16)
         wrong = np.abs(data["gsc_unet"].cleaned.at(**at).read().values - truth)
         within.append((wrong < data["gsc_unet"].uncertainty.at(**at).read().values)[:, kept])
-    assert np.mean(within) == pytest.approx(0.6827, abs=0.0005)
+    # maps are float32: pixels at the border may fall on either side
+    assert np.mean(within) == pytest.approx(0.6827, abs=2 / np.size(within))
 
 
 def test_training_leaves_no_scratch_behind(data):
@@ -363,8 +367,6 @@ def test_epochs_that_are_never_reached_are_refused(tmp_path):
     config = toy(tmp_path, gsc_unet__epochs=1)
     text = (tmp_path / "pipeline/gsc_unet.yaml").read_text().replace("epochs: [1, best]", "epochs: [5, best]")
     (tmp_path / "pipeline/gsc_unet.yaml").write_text(text)
-    from tests.methods.test_stages import SIZES
-
     config = load_config(tmp_path, overrides=SIZES | TOY)
     with pytest.raises(
         ConfigError,
@@ -423,7 +425,7 @@ def test_a_sky_that_is_no_number_is_named(data, tmp_path):
 
 def interrupted(data, scratch, monkeypatch, last):
     """Train until the state of an epoch is written, then fail as a kill would; what was written."""
-    from cmbml.methods.nn import executors as training
+    from cmbml.methods.nn.executors import training
 
     executor = Engine(Plan(data.config)).make_executor("gsc_unet_training", None)
     executor.scratch = scratch

@@ -27,7 +27,7 @@ from cmbml.methods.patch_nn.network import check_side
 from cmbml.methods.patch_nn.patches import choose_patches, join_patches, patch_table
 from cmbml.report.method_pages import training_figures
 from cmbml.sky.sht import alm2map, almxfl, gaussian_beam
-from tests.methods.test_stages import UPSTREAM, repository, run
+from tests.small_run import UPSTREAM, continued, finished, repository, run
 
 
 def n_parameters(model):
@@ -150,10 +150,12 @@ STAGES = {
 }
 
 
-@pytest.fixture(scope="module", params=["T", "TQU"])
+@pytest.fixture(scope="module", params=["T", pytest.param("TQU", marks=pytest.mark.long)])
 def data(request, tmp_path_factory):
-    variant = {"instrument__fields": request.param, "cmbnncs__linear_fit": request.param == "TQU"}
-    config = repository(tmp_path_factory.mktemp("networks"), **SIZES, **variant)
+    fields = request.param
+    start = finished(tmp_path_factory.getbasetemp(), fields)
+    variant = {"cmbnncs__linear_fit": fields == "TQU"}
+    config = continued(start, tmp_path_factory.mktemp("networks"), fields, **SIZES, **variant)
     return run(config, *UPSTREAM, *STAGES["cmbnncs"], *STAGES["patch_nn"])
 
 

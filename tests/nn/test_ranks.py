@@ -14,14 +14,14 @@ from torch import nn
 from cmbml.core.engine.make import Engine
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.methods.nn import executors as training
+from cmbml.methods.nn.executors import training
 from cmbml.methods.nn.executors.training import Training, check_devices
 from cmbml.methods.nn.params import TrainingParams
 from cmbml.methods.nn.ranks import RankError
 from cmbml.methods.nn.training import Schedule, TrainingError, seeded
-from tests.methods.test_stages import UPSTREAM, repository, run
 from tests.nn.test_training import same
 from tests.nn.toy_training import Line, Noisy
+from tests.small_run import UPSTREAM, continued, finished, run
 
 
 def toy(folder, devices, model=Noisy, samples=None, epochs=3):
@@ -153,7 +153,8 @@ def records(path):
 def data(tmp_path_factory):
     sizes = {"instrument__nside": 32, "cmbnncs__channels": 2, "cmbnncs__epochs": 2, "cmbnncs__batch": 2}
     methods = {"methods": ["nilc", "cmbnncs"], "cmbnncs__devices": 2}
-    config = repository(tmp_path_factory.mktemp("ranks"), **sizes, **methods)
+    start = finished(tmp_path_factory.getbasetemp(), "T")
+    config = continued(start, tmp_path_factory.mktemp("ranks"), "T", **sizes, **methods)
     return run(config, *UPSTREAM, "cmbnncs_scale", "cmbnncs_samples", "cmbnncs_training")
 
 

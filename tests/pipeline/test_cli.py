@@ -7,10 +7,10 @@ from cmbml.core.errors import CmbmlError, PipelineError
 
 
 def test_check_finds_nothing_then_everything(toy_dvc):
-    assert "3 stages, no problem found" in toy_dvc.run("cmbml", "check").stdout
+    assert "3 stages, no problem found" in toy_dvc.cmbml("check").stdout
     toy_dvc.edit("pipeline/toy.yaml", "params: [seed]", "params: [seed, mask]")
     toy_dvc.edit("pipeline/toy.yaml", "toy.TotalExecutor", "toy.TotlaExecutor")
-    done = toy_dvc.run("cmbml", "check", ok=False)
+    done = toy_dvc.cmbml("check", ok=False)
     assert done.returncode == 2
     assert "did you mean 'TotalExecutor'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -18,40 +18,40 @@ def test_check_finds_nothing_then_everything(toy_dvc):
 
 def test_check_notices_that_dvc_yaml_is_old(toy_dvc):
     toy_dvc.edit("params.yaml", "  valid:", "  extra: {n_sims: 2, population: nominal}\n  valid:")
-    done = toy_dvc.run("cmbml", "check", ok=False)
+    done = toy_dvc.cmbml("check", ok=False)
     assert (done.returncode, done.stderr.strip().endswith("run `cmbml dvc`")) == (2, True)
-    assert toy_dvc.run("cmbml", "dvc", "--check", ok=False).returncode == 2
-    toy_dvc.run("cmbml", "dvc")
-    toy_dvc.run("cmbml", "dvc", "--check")
+    assert toy_dvc.cmbml("dvc", "--check", ok=False).returncode == 2
+    toy_dvc.cmbml("dvc")
+    toy_dvc.cmbml("dvc", "--check")
     assert "data/toy/number/extra" in (toy_dvc.root / "dvc.yaml").read_text()
 
 
 def test_stages_and_graph_show_the_pipeline(toy):
-    lines = toy.run("cmbml", "stages").stdout.splitlines()
+    lines = toy.cmbml("stages").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["number", "double", "total"]
-    assert re.search(r"number +process_sim +12 units +12 files +train, valid, test, shifted", lines[0])
-    assert "number --> double" in toy.run("cmbml", "graph").stdout
+    assert re.search(r"number +process_sim +12 pieces +12 files +train, valid, test, shifted", lines[0])
+    assert "number --> double" in toy.cmbml("graph").stdout
 
 
 def test_status_says_what_would_run_and_why(toy):
-    assert "number/train: 3 to make: never made" in toy.run("cmbml", "status").stdout
-    toy.run("cmbml", "run")
-    assert toy.run("cmbml", "status").stdout == "everything is complete\n"
+    assert "number/train: 3 to make: never made" in toy.cmbml("status").stdout
+    toy.cmbml("run")
+    assert toy.cmbml("status").stdout == "everything is complete\n"
     toy.edit("toy_math.py", "2 * x", "3 * x")
-    text = toy.run("cmbml", "status").stdout
+    text = toy.cmbml("status").stdout
     assert "double/test: 3 to make: changed: code toy_math" in text
     assert "total/test: 1 to make: changed: input double" in text
 
 
 def test_run_makes_one_stage_then_repeats_one_simulation(toy):
-    assert "number           " in toy.run("cmbml", "run", "number").stderr
+    assert "number           " in toy.cmbml("run", "number").stderr
     assert len(toy.files()) == 12 + 4
-    done = toy.run("cmbml", "run", "number", "--split", "test", "--sim", "1")
+    done = toy.cmbml("run", "number", "--split", "test", "--sim", "1")
     assert "number/test/sim0001 made" in done.stderr
-    assert toy.run("cmbml", "run", "number").stderr == ""
+    assert toy.cmbml("run", "number").stderr == ""
     # A repeated simulation leaves the stage closed: what reads it can go on.
-    toy.run("cmbml", "run")
-    assert toy.run("cmbml", "status").stdout == "everything is complete\n"
+    toy.cmbml("run")
+    assert toy.cmbml("status").stdout == "everything is complete\n"
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ def test_run_makes_one_stage_then_repeats_one_simulation(toy):
     ],
 )
 def test_mistakes_are_one_line(toy, arguments, expected):
-    done = toy.run("cmbml", *arguments, ok=False)
+    done = toy.cmbml(*arguments, ok=False)
     assert done.returncode == 2
     assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_some_stages_are_run_in_their_order_and_asked_for_alone(toy):
-    toy.run("cmbml", "run", "double", "number")
-    assert toy.run("cmbml", "status", "double", "number").stdout == "everything is complete\n"
-    waiting = toy.run("cmbml", "status", "total").stdout.splitlines()
+    toy.cmbml("run", "double", "number")
+    assert toy.cmbml("status", "double", "number").stdout == "everything is complete\n"
+    waiting = toy.cmbml("status", "total").stdout.splitlines()
     assert waiting[0] == "total/train: 1 to make: never made"
     assert not any(line.startswith(("number", "double")) for line in waiting)
 
@@ -103,24 +103,24 @@ def test_outside_of_a_repository(tmp_path, toy):
 
 def test_code_that_cannot_be_parsed_is_named_by_its_line(toy):
     toy.edit("toy_math.py", "return 2 * x", "return 2 * (x")
-    done = toy.run("cmbml", "check", ok=False)
+    done = toy.cmbml("check", ok=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[0] == (
-        f"cmbml: pipeline/toy.yaml: stages.double: {toy.root}/toy_math.py:6: '(' was never closed: mend it"
+        f"cmbml: pipeline/toy.yaml: stages.double: {toy.root}/toy_math.py:6: '(' was never closed: correct it"
     )
 
 
 def test_a_fault_keeps_its_traceback_and_the_command_that_repeats_it(toy):
     toy.edit("toy_math.py", "2 * x", "x / 0")
-    toy.run("cmbml", "run", "number")
-    done = toy.run("cmbml", "run", "double", ok=False)
+    toy.cmbml("run", "number")
+    done = toy.cmbml("run", "double", ok=False)
     assert done.returncode == 1
     assert 'toy_math.py", line' in done.stderr
     assert "repeat with: python -m cmbml run double --split train --sim 0 --pdb" in done.stderr
 
 
 def test_data_is_read_in_one_line(toy):
-    toy.run("cmbml", "run")
+    toy.cmbml("run")
     data = cmbml.open(toy.root)
     assert set(data) == {"number", "double", "total"}
     value = data["number"].number.at(split="test", sim=2).read()["value"]
@@ -132,7 +132,7 @@ def test_data_is_read_in_one_line(toy):
 
 
 def test_what_is_not_there_is_named_with_what_is(toy):
-    toy.run("cmbml", "run")
+    toy.cmbml("run")
     data = cmbml.open(toy.root)
     assert repr(data) == "<dataset toy: number, double, total>"
     assert repr(data["number"]) == "<stage number: number (Config)>"

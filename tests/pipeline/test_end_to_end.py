@@ -1,10 +1,7 @@
 """The whole chain at low resolution: simulate, clean, score, report, and maps made elsewhere."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 
 import healpy as hp
@@ -24,20 +21,12 @@ from cmbml.core.views.dataset import Dataset
 from cmbml.sky.instrument import white_noise_cl
 from cmbml.sky.sht import alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
+from tests.commands import call
 from tests.conftest import ROOT
 
 
 def command(folder, *arguments, ok=True, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "cmbml", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done
+    return call(folder, *arguments, ok=ok, **environment)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def test_charts_are_shown_and_compared_without_network(toy_dvc):
     toy = toy_dvc
     toy.append("toy.py", CHART)
     toy.append("pipeline/toy.yaml", STAGE)
-    toy.run("cmbml", "dvc")
+    toy.cmbml("dvc")
     toy.run("dvc", "repro", "chart")
     git(toy.root, "add", ".")
     git(toy.root, "commit", "-q", "-m", "a chart")
@@ -81,7 +81,7 @@ def test_curves_are_drawn_against_their_column(toy_dvc):
     toy = toy_dvc
     toy.write("toy.py", (toy.root / "toy.py").read_text() + CURVE)
     toy.write("pipeline/toy.yaml", (toy.root / "pipeline/toy.yaml").read_text() + CURVE_STAGE)
-    toy.run("cmbml", "dvc")
+    toy.cmbml("dvc")
     toy.run("dvc", "repro", "curve")
     (plot,) = json.loads(toy.run("dvc", "plots", "show", "--json").stdout)["data"].values()
     encoding = plot[0]["content"]["encoding"]

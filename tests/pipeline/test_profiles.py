@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cmbml.core.config import Config, load_config
-from cmbml.core.yamlio import dump_yaml, read_yaml
-from cmbml.sky.pysm_templates import presets_of
 
 import cmbml
 from cmbml.core.engine.switch import apply_profile
 from cmbml.core.handlers import get_handler
+from cmbml.core.spec.config import Config, load_config
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 from cmbml.sky.executors.cosmology import CHAINS
+from cmbml.sky.pysm.templates import presets_of
 from cmbml.sky.skymap import SkyMap
 from tests.conftest import ROOT
 from tests.data.sky_templates import write_chain, write_pysm

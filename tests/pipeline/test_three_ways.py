@@ -14,7 +14,7 @@ from tests.conftest import ROOT, git
 @pytest.fixture
 def repository(toy_dvc):
     toy_dvc.add_summary()
-    toy_dvc.run("cmbml", "dvc")
+    toy_dvc.cmbml("dvc")
     git(toy_dvc.root, "add", ".")
     git(toy_dvc.root, "commit", "-q", "-m", "summary")
     return toy_dvc

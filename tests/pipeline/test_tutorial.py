@@ -141,10 +141,10 @@ def test_the_script_and_the_command_line_make_the_same_bytes(toy):
     tutorial(toy)
     start(toy)
     files = toy.files()
-    assert "everything is complete" in toy.run("cmbml", "status").stdout
+    assert "everything is complete" in toy.cmbml("status").stdout
     for path in (toy.root / "data").rglob("map.fits"):
         path.unlink()
-    toy.run("cmbml", "run")
+    toy.cmbml("run")
     assert toy.files() == files
 
 
