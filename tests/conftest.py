@@ -33,12 +33,13 @@ FIRST = (
     "test_end_to_end.py",
     "test_kill.py",
     "test_ranks.py",
-    "test_gsc_unet.py",
-    "test_dvc.py",
-    "test_three_ways.py",
+    "test_profiles.py",
+    "test_notebooks.py",
     "test_publish.py",
+    "test_three_ways.py",
     "test_cluster.py",
-    "test_experiments.py",
+    "test_gsc_unet.py",
+    "test_workers.py",
 )
 
 
