@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from cmbml.core.engine.dvc import dvc_yaml
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import Config, load_config
-from tests.budget import pytest_runtest_call  # noqa: F401 (a hook)
+from tests.budget import pytest_addoption, pytest_runtest_call  # noqa: F401 (hooks)
 from tests.commands import Ended, call, forget_toy_modules
 
 ROOT = Path(__file__).parent.parent
