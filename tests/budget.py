@@ -7,8 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 SECONDS = 3.0
+# Processes that share memory and caches take up to twice as long for the same work.
+SLACK = 2.0
 # Processor time of `yardstick` where the budget was set; a slower machine, or a busy one, is given more.
 YARDSTICK = 0.10
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the budget be switched off, where a failure must come from an assertion."""
+    parser.addoption("--no-budget", action="store_true", help="let quick tests take as long as they like")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -17,14 +24,13 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     start = used()
     result = yield
     taken = used() - start
-    if taken > SECONDS and item.get_closest_marker("long") is None:
-        allowed = SECONDS * max(1.0, yardstick() / YARDSTICK)
-        if taken > allowed:
-            pytest.fail(
-                f"{item.nodeid} takes {taken:.1f} s of processor time, a quick test may take {allowed:.1f} s: "
-                "make it faster or mark it long",
-                pytrace=False,
-            )
+    free = item.get_closest_marker("long") is not None or item.config.getoption("--no-budget")
+    if taken > SLACK * SECONDS and not free and taken > SLACK * SECONDS * yardstick() / YARDSTICK:
+        pytest.fail(
+            f"{item.nodeid} takes {taken:.1f} s of processor time, a quick test may take {SECONDS:.0f} s: "
+            "make it faster or mark it long",
+            pytrace=False,
+        )
     return result
 
 

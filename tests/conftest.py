@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from cmbml.core.engine.dvc import dvc_yaml
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import Config, load_config
-from tests.budget import pytest_runtest_call  # noqa: F401 (a hook)
+from tests.budget import pytest_addoption, pytest_runtest_call  # noqa: F401 (hooks)
 from tests.commands import Ended, call, forget_toy_modules
 
 ROOT = Path(__file__).parent.parent
@@ -33,12 +33,13 @@ FIRST = (
     "test_end_to_end.py",
     "test_kill.py",
     "test_ranks.py",
-    "test_gsc_unet.py",
-    "test_dvc.py",
-    "test_three_ways.py",
+    "test_profiles.py",
+    "test_notebooks.py",
     "test_publish.py",
+    "test_three_ways.py",
     "test_cluster.py",
-    "test_experiments.py",
+    "test_gsc_unet.py",
+    "test_workers.py",
 )
 
 

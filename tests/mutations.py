@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parents[1]
 SOURCES = ("cmbml", "tasks")
 AT_ONCE = 2
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-budget")
 _FAILED = 1  # exit status of pytest where tests ran and some failed
 
 

@@ -21,8 +21,8 @@ from cmbml.core.spec.yamlio import read_yaml
 from cmbml.exchange.card import card_lines, write_card
 from cmbml.exchange.publish import GATHERED, gathered, targets
 from cmbml.exchange.records import write_record
-from tests.commands import call
-from tests.conftest import ROOT, git
+from tests.commands import call, modules_of
+from tests.conftest import ROOT, ToyRepository, git
 from tests.engine.conftest import PER_SPLIT, CountedRepository
 
 
@@ -31,15 +31,25 @@ def counted(toy, tmp_path):
     return CountedRepository(toy, tmp_path)
 
 
-@pytest.fixture
-def made(counted):
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
     """A toy dataset, made and committed."""
-    repository = counted
-    repository.run("dvc", "repro", "-q")
-    git(repository.root, "add", ".")
-    git(repository.root, "commit", "-q", "-m", "made")
-    repository.log.unlink()
-    return repository
+    folder = tmp_path_factory.mktemp("made")
+    root = folder / "toy"
+    toy = ToyRepository(root)
+    with pytest.MonkeyPatch.context() as patch, modules_of(root):
+        patch.syspath_prepend(str(root))
+        repository = CountedRepository(toy, folder)
+        repository.run("dvc", "repro", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "made")
+    return root
+
+
+@pytest.fixture
+def made(toy, tmp_path, template):
+    """A copy of it, which computed nothing itself."""
+    return CountedRepository(toy, tmp_path, template)
 
 
 class Clone:
@@ -92,6 +102,7 @@ def push(made, url: str, environment: dict[str, str] | None = None, **options: s
     run([sys.executable, "-m", "cmbml", "push"], env={**made.environment, **(environment or {})})
 
 
+@pytest.mark.long
 def test_a_local_folder_whole_by_split_and_by_simulations(made, tmp_path):
     push(made, str(tmp_path / "store"))
     clone = Clone(made, tmp_path)
@@ -126,6 +137,7 @@ def test_directories_are_one_argument_for_dvc_while_it_runs(made):
         assert arguments == ["dvc.yaml"]
 
 
+@pytest.mark.long
 def test_simulations_come_whole_or_not_at_all(made, tmp_path):
     """What was changed here stays; a damaged copy or a missing one in the remote is named."""
     store = tmp_path / "store"
@@ -154,6 +166,7 @@ def test_simulations_come_whole_or_not_at_all(made, tmp_path):
     assert "no such split or simulation" in said
 
 
+@pytest.mark.long
 def test_science_assets_stay_behind(counted, tmp_path):
     """A dataset made from a science asset is whole without it: its record says what it was."""
     counted.toy.edit(
@@ -187,6 +200,7 @@ def test_science_assets_stay_behind(counted, tmp_path):
     assert counted.names() == []
 
 
+@pytest.mark.long
 def test_http_read_only(made, tmp_path):
     push(made, str(tmp_path / "store"))
     handler = partial(_Quiet, directory=str(tmp_path / "store"))

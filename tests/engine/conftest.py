@@ -1,6 +1,7 @@
 """A toy repository whose executors write down every simulation that they compute."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,12 +83,16 @@ PER_SPLIT = 6
 
 
 class CountedRepository:
-    """A toy repository under git and DVC, with a log of what was computed."""
+    """A toy repository under git and DVC, with a log of what was computed; or the copy of another one."""
 
-    def __init__(self, toy, folder: Path) -> None:
+    def __init__(self, toy, folder: Path, template: Path | None = None) -> None:
         self.toy = toy
         self.root = toy.root
         self.log = folder / "computed.log"
+        if template is not None:
+            shutil.rmtree(self.root)
+            shutil.copytree(template, self.root)
+            return
         toy.write("toy.py", COUNTED)
         toy.edit(
             "pipeline/toy.yaml", "    assets_out:\n      number:", f"    assets_out:\n{DIGITS}      number:"

@@ -100,6 +100,7 @@ def expect_all_done(cluster, redone):
     assert repository.cmbml("status") == "everything is complete\n"
 
 
+@pytest.mark.long
 def test_one_of_two_workers_is_killed(cluster):
     cluster.luigid()
     first, second = cluster.worker(), cluster.worker()
@@ -110,7 +111,8 @@ def test_one_of_two_workers_is_killed(cluster):
     assert len(cluster.tasks_done()) > 20
 
 
-@pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL])
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_luigid_is_restarted(cluster, how):
     scheduler = cluster.luigid()
     workers = cluster.worker(), cluster.worker()

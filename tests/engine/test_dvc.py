@@ -7,6 +7,7 @@ import pytest
 from cmbml.cli import entry as cli
 
 
+@pytest.mark.long
 def test_two_runs_of_dvc_at_once_corrupt_nothing(counted, monkeypatch):
     runs = [counted.start("dvc", "repro", pause=0.02) for _ in range(2)]
     codes = [run.wait(timeout=240) for run in runs]
@@ -45,6 +46,7 @@ def package(tmp_path, monkeypatch):
     sys.modules.pop("outside", None)
 
 
+@pytest.mark.long
 def test_another_version_of_a_package_is_made_anew_though_dvc_sees_no_change(counted, package, monkeypatch):
     counted.toy.edit("toy_math.py", "def double", "from outside import ONE\n\n\ndef double")
     counted.cmbml("dvc")

@@ -61,6 +61,7 @@ def test_plots_and_metrics_are_compared_offline(counted):
     counted.run("dvc", "plots", "diff", "HEAD", "wide")
 
 
+@pytest.mark.long
 def test_two_clones_of_one_commit_give_the_same_lock(counted):
     clone = counted.root.parent / "clone"
     git(counted.root.parent, "clone", "-q", str(counted.root), str(clone))

@@ -117,6 +117,7 @@ def kill_many(repository, monkeypatch, seed, rounds):
     assert repository.run("dvc", "status").startswith("Data and pipelines are up to date")
 
 
+@pytest.mark.long
 def test_killed_10_times(counted, monkeypatch):
     kill_many(counted, monkeypatch, seed=1, rounds=10)
 

@@ -84,6 +84,7 @@ def test_files_that_nobody_made_are_named(counted, monkeypatch):
     ]
 
 
+@pytest.mark.long
 def test_dvc_never_records_what_was_changed_by_hand(counted):
     counted.run("dvc", "repro")
     lock = (counted.root / "dvc.lock").read_bytes()

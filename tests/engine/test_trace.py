@@ -2,6 +2,8 @@
 
 import shutil
 
+import pytest
+
 from cmbml.core.engine.dvc import dvc_yaml
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.views.trace import diff_lines, trace_lines
@@ -84,6 +86,7 @@ def test_the_reason_for_a_difference_is_found_upstream(counted, monkeypatch):
     assert "simulation: 1 and 2" in by_sim
 
 
+@pytest.mark.long
 def test_a_clone_that_pulled_knows_the_commit(counted):
     remote, clone = counted.root.parent / "remote", counted.root.parent / "clone"
     counted.run("dvc", "remote", "add", "-d", "here", str(remote))

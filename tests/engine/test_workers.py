@@ -117,6 +117,7 @@ def die_with_locks():
 '''
 
 
+@pytest.mark.long
 def test_a_killed_worker_leaves_no_lock_that_others_wait_for(counted):
     counted.toy.edit("toy.py", "import os\n", "import gc\nimport os\nimport signal\n")
     counted.toy.edit(

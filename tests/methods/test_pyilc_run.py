@@ -111,6 +111,7 @@ def test_it_is_off_as_it_ships(real_config):
     assert "pyilc" not in real_config.params.methods
 
 
+@pytest.mark.long
 def test_the_stage_cleans_every_simulation(tmp_path, monkeypatch):
     monkeypatch.setenv("PYILC_PATH", str(checkout(tmp_path / "mine")))
     only = {"test": {"n_sims": 2, "population": "nominal"}}

@@ -29,6 +29,7 @@ def test_samples_are_the_bands_and_the_cmb(data):
     assert target.numpy() == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.long
 def test_they_go_to_worker_processes(data):
     skies = cmbml.torch_dataset("train", data.config.root)
     assert len(pickle.dumps(skies)) < 100_000

@@ -62,6 +62,7 @@ class Mortal(Line):
         return super().__getitem__(index)
 
 
+@pytest.mark.long
 def test_two_processes_learn_what_one_learns(tmp_path):
     one, two = (toy(tmp_path / str(n), n, model=plain).run() for n in (1, 2))
     for alone, together in zip(one["curve"], two["curve"], strict=True):
@@ -90,6 +91,7 @@ def test_processes_that_were_killed_resume_to_the_same_bits(tmp_path):
     assert same(killed.run(), whole)
 
 
+@pytest.mark.long
 def test_a_mistake_is_told_in_its_own_words(tmp_path, capfd):
     with pytest.raises(TrainingError, match=r"^the loss is not finite in epoch 1 at train/sim0009: look at"):
         toy(tmp_path, 2, samples=Line(12, bad=9)).run()
@@ -158,6 +160,7 @@ def data(tmp_path_factory):
     return run(config, *UPSTREAM, "cmbnncs_scale", "cmbnncs_samples", "cmbnncs_training")
 
 
+@pytest.mark.long
 def test_a_stage_trains_in_two_processes(data):
     curve = get_handler("Csv").read(data.config.root / "plots/cmbnncs_training.csv")
     assert [row["epoch"] for row in curve] == [1, 2]
@@ -166,6 +169,7 @@ def test_a_stage_trains_in_two_processes(data):
     assert (live / "plots/metrics/valid.tsv").is_file()
 
 
+@pytest.mark.long
 def test_what_a_stage_trains_goes_to_other_processes(data, monkeypatch):
     sent = []
     monkeypatch.setattr(training, "launch", lambda n, function, *arguments: sent.extend(arguments))

@@ -57,6 +57,7 @@ def test_resumed_training_ends_with_the_bits_of_one_that_was_not_interrupted(tmp
         assert same(last, all_states[-1]), f"resumed after epoch {number}"
 
 
+@pytest.mark.long
 def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
     def start(folder, pause):
         command = [sys.executable, "-m", "tests.nn.toy_training", str(folder), str(pause)]

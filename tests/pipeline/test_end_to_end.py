@@ -91,7 +91,7 @@ def test_without_foregrounds_the_noise_floor_is_the_best_combination_of_the_obse
     overrides = {
         f"populations.nominal.{name}_amplitude": none for name in ("dust", "sync", "freefree", "ame")
     }
-    overrides |= {f"splits.{split}.n_sims": 1 for split in ("train", "valid", "test", "shifted")}
+    overrides |= {"splits": {"test": {"n_sims": 1, "population": "nominal"}}}
     config = load_config(tmp_path, overrides=overrides)
     engine = Engine(Plan(config))
     for key in ("cosmology", "theory", "cmb", "draws", "observations", "noise_floor"):
@@ -127,6 +127,7 @@ class Links(HTMLParser):
         self.loads += [values[key] for key in ("src", "href") if key in values and tag != "a"]
 
 
+@pytest.mark.long
 def test_the_report_is_one_page_that_loads_nothing(demo):
     assert "index.html" in command(demo, "report").stdout
     page = (demo / "reports/index.html").read_text()
@@ -147,6 +148,7 @@ def write_predictions(folder, data, scale=1.0, **facts):
         )
 
 
+@pytest.mark.long
 def test_maps_made_elsewhere_get_the_score_they_deserve(demo, data, tmp_path):
     """Our own maps, handed in as a stranger's, score as ours."""
     write_predictions(tmp_path / "mine", data, scale=1e-3, unit="mK_CMB")
@@ -189,6 +191,7 @@ def test_maps_made_elsewhere_get_the_score_they_deserve(demo, data, tmp_path):
         assert expected in done.stderr
 
 
+@pytest.mark.long
 def test_headers_and_options_must_agree(demo, data, tmp_path):
     write_predictions(tmp_path, data, fwhm_arcmin=160.0, lmax=80)
     ask = ["score", "--maps", str(tmp_path / "pred_{sim}.fits"), "--split", "test", "--name", "said"]
@@ -199,6 +202,7 @@ def test_headers_and_options_must_agree(demo, data, tmp_path):
     assert "does not say its beam" in command(demo, *ask, ok=False).stderr
 
 
+@pytest.mark.long
 def test_scores_of_maps_hold_for_their_truths_only(demo, data, tmp_path):
     """After a change of the convention the old scores leave the tables, and the report says so."""
     write_predictions(tmp_path, data, fwhm_arcmin=160.0, lmax=80)
@@ -218,6 +222,7 @@ def test_scores_of_maps_hold_for_their_truths_only(demo, data, tmp_path):
     (folder / "old--test.json").unlink()
 
 
+@pytest.mark.long
 def test_one_simulation_is_said_to_have_no_interval(demo):
     command(demo, "report")
     page = (demo / "reports/index.html").read_text()

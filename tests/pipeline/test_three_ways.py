@@ -59,6 +59,7 @@ def clear(repository):
         shutil.rmtree(repository.root / folder, ignore_errors=True)
 
 
+@pytest.mark.long
 def test_all_three_end_with_the_same_bytes(repository):
     dvc(repository, "repro")
     by_dvc = repository.files()
@@ -79,6 +80,7 @@ def test_all_three_end_with_the_same_bytes(repository):
     assert (repository.root / "dvc.lock").read_text() == (repository.root / "lock").read_text()
 
 
+@pytest.mark.long
 def test_an_experiment_recomputes_what_depends_and_can_be_compared(repository):
     dvc(repository, "repro")
     git(repository.root, "add", ".")
@@ -105,6 +107,7 @@ def test_an_experiment_recomputes_what_depends_and_can_be_compared(repository):
     assert json.loads((repository.root / "metrics/totals.json").read_text()) == before
 
 
+@pytest.mark.long
 def test_each_way_ends_with_an_error_when_a_stage_fails(repository):
     repository.edit("toy_math.py", "2 * x", "x / 0")
     failed = luigi(repository, "RunAll", ok=False)
