@@ -4,17 +4,27 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from cmbml.core.engine.dvc import published_files
 from cmbml.core.errors import DataError
 from cmbml.core.files.checksums import md5_of
 
-if TYPE_CHECKING:
-    from dvc.api import DVCFileSystem
-
 # Files at a time: most are small, and the wait for each is longer than its transfer.
 JOBS = 8
+
+
+class Published(Protocol):
+    """The files of a remote: what is used of DVC's file system."""
+
+    def find(self, path: str) -> list[str]:
+        """Files below a path."""
+
+    def info(self, path: str) -> dict[str, Any]:
+        """What is known of a file, its md5 among it."""
+
+    def get_file(self, path: str, target: str) -> None:
+        """Bring a file."""
 
 
 def pull_files(
@@ -52,14 +62,14 @@ def pull_files(
     return len(missing)
 
 
-def _files(published: "DVCFileSystem", path: str) -> Iterator[str]:
+def _files(published: "Published", path: str) -> Iterator[str]:
     found = published.find(path)
     if not found:
         raise DataError(f"{path}: DVC has no record of it: `git pull`, or ask for other simulations")
     yield from found
 
 
-def _bring(published: "DVCFileSystem", file: str, target: Path) -> None:
+def _bring(published: "Published", file: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:

@@ -86,7 +86,6 @@ class LinearExecutor(BaseStageExecutor, Generic[Learned]):
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str=stage_str)
         self.in_covariance: Asset[Iterable[Learned]] | None = self.assets_in.get("covariance")
-        self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
         self.fwhm_out = cfg.analysis.fwhm_arcmin
 
@@ -97,7 +96,8 @@ class LinearExecutor(BaseStageExecutor, Generic[Learned]):
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         alms = [self.clean(bands, learned) for bands, learned in self.fields(split, sim)]
-        self.out_cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
+        cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
 
     def fields(self, split: Split, sim: int) -> Iterable[tuple[Bands, Learned | None]]:
         """The fields of one simulation, each with its learned covariance."""

@@ -13,6 +13,7 @@ from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
 from cmbml.core.record.facts import Facts
+from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.roles import CMB, COMPARISON, MASK, MASK_COUPLING, PERFECT_ESTIMATE, THEORY
 from cmbml.core.views.dataset import Dataset
 from cmbml.report.freshness import submission_folder
@@ -114,12 +115,17 @@ class Scorer:
 
 def expect_complete(plan: Plan, stage: str) -> None:
     """Raise PipelineError where there is no such stage, DataError where it is not complete."""
-    makers = plan.makers(stage)
-    if not makers:
-        raise PipelineError(f"the pipeline has no stage '{stage}', which scores and reports are made from")
+    makers = _expect_stage(plan, stage)
     for portion in (portion for maker in makers for portion in plan.portions(maker)):
         if not Facts(plan, portion).complete():
             raise DataError(f"{portion} is not complete: finish the run first, with `dvc repro`")
+
+
+def _expect_stage(plan: Plan, stage: str) -> list[Stage]:
+    makers = plan.makers(stage)
+    if not makers:
+        raise PipelineError(f"the pipeline has no stage '{stage}', which scores and reports are made from")
+    return makers
 
 
 def ground_mark(plan: Plan, split: str) -> list[str]:
@@ -150,7 +156,7 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> None:
         Where a map or a truth is missing, or a map cannot be brought to common ground.
     """
     _check(plan, submission)
-    expect_complete(plan, COMPARISON.stage)
+    _expect_stage(plan, COMPARISON.stage)
     scorer = Scorer(plan)
     master = scorer.decoupling()
     split = submission.split

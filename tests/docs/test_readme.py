@@ -73,6 +73,7 @@ ELSEWHERE = {
     "pip install jupyterlab": "pyproject.toml",
     "python -m cmbml": "tests/conftest.py",
     "python -m luigi": "tests/conftest.py",
+    "cmbml run nilc --force": "tests/engine/test_facts.py::test_force_computes_what_is_complete",
 }
 # What a place that is no test says of it.
 WORDS = {
