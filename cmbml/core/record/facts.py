@@ -179,10 +179,11 @@ class Facts:
         records = self.index.find(self.plan.fingerprint(piece))
         return [fact for record in records if (fact := Fact.read(record, self.name)) is not None]
 
-    def known(self, piece: Piece) -> list[Fact]:
-        """Facts of the wanted fingerprint whose files have the names that are wanted."""
+    def known(self, piece: Piece) -> Iterator[Fact]:
+        """Facts of the wanted fingerprint whose files have the names that are wanted; the manifest's first."""
         names = self.plan.files(piece)
-        return [f for f in (*self._in_manifest(piece), *self._in_index(piece)) if sorted(f.files) == names]
+        for find in (self._in_manifest, self._in_index):
+            yield from (fact for fact in find(piece) if sorted(fact.files) == names)
 
     def _flaw(self, facts: Iterable[Fact], piece: Piece) -> str | None:
         """Why the files at hand are those of none of some facts of the wanted fingerprint."""
