@@ -12,6 +12,7 @@ import pytest
 
 from cmbml.cli import entry as cli
 from cmbml.cli.entry import main
+from cmbml.core.engine import dvc as engine_dvc
 from cmbml.core.engine.console import in_one_line
 from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.make import Engine
@@ -136,7 +137,7 @@ def test_a_pipeline_without_our_stages_has_no_report(toy, monkeypatch, capsys):
     engine = Engine(Plan(toy.config()))
     for stage in engine.plan.stages.values():
         run_stage(engine, stage)
-    monkeypatch.setattr(cli, "run_dvc", lambda *_: None)
+    monkeypatch.setattr(engine_dvc, "run_dvc", lambda *_: None)
     main(["dvc"])
     main(["repro"])
     _, _, lacking = capsys.readouterr().out.partition("no report: the pipeline has no stage ")
