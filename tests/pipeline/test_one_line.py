@@ -12,6 +12,7 @@ import pytest
 
 from cmbml.cli import entry as cli
 from cmbml.cli.entry import main
+from cmbml.core.engine import dvc as engine_dvc
 from cmbml.core.engine.console import in_one_line
 from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.make import Engine

@@ -180,7 +180,7 @@ class Facts:
         return [fact for record in records if (fact := Fact.read(record, self.name)) is not None]
 
     def known(self, piece: Piece) -> Iterator[Fact]:
-        """Facts of the wanted fingerprint whose files have the names that are wanted; the manifest's first."""
+        """Facts of the wanted fingerprint whose files have the wanted names; the manifest's first."""
         names = self.plan.files(piece)
         for find in (self._in_manifest, self._in_index):
             yield from (fact for fact in find(piece) if sorted(fact.files) == names)
