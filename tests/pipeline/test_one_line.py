@@ -137,7 +137,7 @@ def test_a_pipeline_without_our_stages_has_no_report(toy, monkeypatch, capsys):
     engine = Engine(Plan(toy.config()))
     for stage in engine.plan.stages.values():
         run_stage(engine, stage)
-    monkeypatch.setattr(cli, "_make_and_record", lambda *_: None)
+    monkeypatch.setattr(engine_dvc, "run_dvc", lambda *_: None)
     main(["dvc"])
     main(["repro"])
     _, _, lacking = capsys.readouterr().out.partition("no report: the pipeline has no stage ")
