@@ -21,9 +21,9 @@ from cmbml.core.spec.yamlio import read_yaml
 from cmbml.exchange.card import card_lines, write_card
 from cmbml.exchange.publish import GATHERED, gathered, targets
 from cmbml.exchange.records import write_record
-from tests.commands import call, modules_of
-from tests.conftest import ROOT, ToyRepository, git
-from tests.engine.conftest import PER_SPLIT, CountedRepository
+from tests.commands import call
+from tests.conftest import ROOT, git
+from tests.engine.conftest import PER_SPLIT, CountedRepository, recorded_in
 
 
 @pytest.fixture
@@ -34,13 +34,7 @@ def counted(toy, tmp_path):
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """A toy dataset, made and committed."""
-    folder = tmp_path_factory.mktemp("made")
-    root = folder / "toy"
-    toy = ToyRepository(root)
-    with pytest.MonkeyPatch.context() as patch, modules_of(root):
-        patch.syspath_prepend(str(root))
-        repository = CountedRepository(toy, folder)
-        repository.run("dvc", "repro", "-q")
+    root = recorded_in(tmp_path_factory.mktemp("made"))
     git(root, "add", ".")
     git(root, "commit", "-q", "-m", "made")
     return root

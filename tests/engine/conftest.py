@@ -13,7 +13,8 @@ from cmbml.core.engine.make import Engine
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import load_config
-from tests.commands import call
+from tests.commands import call, modules_of
+from tests.conftest import ToyRepository
 
 COUNTED = '''\
 """Executors on plain numbers, which note in $TOY_LOG what they compute."""
@@ -173,6 +174,16 @@ class CountedRepository:
         for path in (self.root / ".dvc/cache/files/md5").glob("*/*"):
             name = path.parent.name + path.name.removesuffix(".dir")
             assert md5_of(path) == name, f"{path} is damaged"
+
+
+def recorded_in(folder: Path) -> Path:
+    """A toy that `dvc repro` has finished, as a template to copy: four seconds, so make it once for a module."""
+    root = folder / "toy"
+    toy = ToyRepository(root)
+    with pytest.MonkeyPatch.context() as patch, modules_of(root):
+        patch.syspath_prepend(str(root))
+        CountedRepository(toy, folder).run("dvc", "repro", "-q")
+    return root
 
 
 @pytest.fixture

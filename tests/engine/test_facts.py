@@ -17,18 +17,24 @@ from cmbml.core.record.dvc_cache import _configured, cache_folder
 from cmbml.core.views.status import status_lines
 from cmbml.core.views.trace import trace_lines
 from tests.conftest import git
+from tests.engine.conftest import CountedRepository, recorded_in
 
 ALL = 2 * 4 * 6 + 4
 FOLDER = "data/toy/number/train"
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recorded")
+    root = recorded_in(folder)
+    assert len((folder / "computed.log").read_text().splitlines()) == ALL
+    return root
+
+
 @pytest.fixture
-def recorded(counted):
+def recorded(toy, tmp_path, template):
     """A finished toy whose data are in DVC's cache."""
-    counted.run("dvc", "repro")
-    assert len(counted.names()) == ALL
-    counted.log.unlink()
-    return counted
+    return CountedRepository(toy, tmp_path, template)
 
 
 def test_a_deleted_folder_is_brought_back(recorded, monkeypatch):
