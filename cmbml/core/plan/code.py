@@ -94,7 +94,7 @@ def code_of(executor: str | type) -> Code:
 
 def forget() -> None:
     """Forget all source that was read, so that edits are seen by a process that goes on."""
-    for cached in (code_of, _read, _module_file, _is_own, _source, _content):
+    for cached in (code_of, _read, _module_file, _is_own, _source, _content, _whole):
         cached.cache_clear()
 
 
@@ -437,10 +437,13 @@ class _Closure:
     def _add(self, source: _Source) -> None:
         if source.file is None or (source.is_package and _is_empty(source.tree)):
             return
+        whole = _whole(source.name)
         # Known before it is followed: modules may import each other.
-        self.modules[source.name] = _content(source.name)
+        self.modules[source.name] = whole.said
+        self.joints.append(whole.joint)
         self.files.append(source.file)
-        self._add_parts(source, [source.tree], [], set())
+        for module in whole.leads_to:
+            self.add_module(module)
 
     def _follow_all(self, source: _Source, tree: ast.AST) -> None:
         for node in _imports_in(tree):
@@ -473,6 +476,28 @@ def _is_machinery(name: str) -> bool:
 def _is_empty(tree: ast.Module) -> bool:
     """Whether a package's ``__init__`` says nothing: a docstring at most."""
     return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in tree.body)
+
+
+class _Whole(NamedTuple):
+    """A module as a whole: its hash, the same with what its imports stand for, and what it imports."""
+
+    said: str
+    joint: str
+    leads_to: tuple[str, ...]
+
+
+@cache
+def _whole(module: str) -> _Whole:
+    source = _source(module)
+    if source is None:
+        return _Whole("", "", ())
+    said = _content(module)
+    bound = [
+        target.module for node in _imports_in(source.tree) for target in _bindings(source, node).values()
+    ]
+    described = [_described(source, run) for run in _runs(source.tree)]
+    leads_to = dict.fromkeys([*bound, *_imported_by_call(source.tree)])
+    return _Whole(said, _hash([said, described]), tuple(leads_to))
 
 
 @cache
