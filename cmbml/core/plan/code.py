@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
@@ -94,7 +94,7 @@ def code_of(executor: str | type) -> Code:
 
 def forget() -> None:
     """Forget all source that was read, so that edits are seen by a process that goes on."""
-    for cached in (code_of, _read, _module_file, _is_own, _source, _content, _whole):
+    for cached in (code_of, _read, _module_file, _is_own, _source, _content, _whole, _version):
         cached.cache_clear()
 
 
@@ -133,10 +133,17 @@ class _Source:
         """Whether it is a package's ``__init__``."""
         return self.file is not None and self.file.name == "__init__.py"
 
-    @property
+    def says(self, *words: str) -> bool:
+        """Whether any of some words may stand in its code: a quick look before a slow one."""
+        return self.file is None or any(word in _read(self.file)[1] for word in words)
+
+    @cached_property
     def hides_names(self) -> bool:
         """Whether any of its code reaches names without spelling them, so that only all of it is safe."""
-        return any(map(_hides_names, ast.walk(self.tree))) or any(map(self._registers, self.tree.body))
+        hides = self.says("global", "modules", *_REACHES_ANYTHING) and any(
+            map(_hides_names, ast.walk(self.tree))
+        )
+        return hides or any(map(self._registers, self.tree.body))
 
     def _registers(self, statement: ast.stmt) -> bool:
         """Whether a decorator of the repository's own may have put a definition where no name leads."""
@@ -340,9 +347,9 @@ def _bindings(source: _Source, node: ImportNode) -> dict[str, _Target]:
     return {alias.asname or alias.name: _behind_door(module, alias.name) for alias in node.names}
 
 
-def _imported_by_call(tree: ast.AST) -> Iterator[str]:
+def _imported_by_call(source: _Source, tree: ast.AST) -> Iterator[str]:
     """Modules that `import_module("name")` or `__import__("name")` brings in."""
-    for node in ast.walk(tree):
+    for node in ast.walk(tree) if source.says("import_module", "__import__") else ():
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             named = (each.value for each in node.args[:1] if isinstance(each, ast.Constant))
             yield from (name for name in named if isinstance(name, str))
@@ -448,7 +455,7 @@ class _Closure:
     def _follow_all(self, source: _Source, tree: ast.AST) -> None:
         for node in _imports_in(tree):
             self._follow(source, node)
-        for module in _imported_by_call(tree):
+        for module in _imported_by_call(source, tree):
             self.add_module(module)
 
     def _follow(self, source: _Source, node: ImportNode, only: set[str] | None = None) -> None:
@@ -492,11 +499,10 @@ def _whole(module: str) -> _Whole:
     if source is None:
         return _Whole("", "", ())
     said = _content(module)
-    bound = [
-        target.module for node in _imports_in(source.tree) for target in _bindings(source, node).values()
-    ]
-    described = [_described(source, run) for run in _runs(source.tree)]
-    leads_to = dict.fromkeys([*bound, *_imported_by_call(source.tree)])
+    runs = list(_runs(source.tree))
+    bound = [target.module for run in runs for node in run for target in _bindings(source, node).values()]
+    described = [_described(source, run) for run in runs]
+    leads_to = dict.fromkeys([*bound, *_imported_by_call(source, source.tree)])
     return _Whole(said, _hash([said, described]), tuple(leads_to))
 
 
@@ -553,13 +559,16 @@ def _plain(value: object) -> object:
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for name in sorted(packages):
-        try:
-            found[name] = ".".join(version(name).split(".")[:2])
-        except PackageNotFoundError:
-            continue
-    return found
+    return {name: found for name in sorted(packages) if (found := _version(name))}
+
+
+@cache
+def _version(package: str) -> str:
+    """major.minor of a package; empty where it has no version."""
+    try:
+        return ".".join(version(package).split(".")[:2])
+    except PackageNotFoundError:
+        return ""
 
 
 def _loop(source: _Source, name: str) -> str:
