@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import luigi
 
 from cmbml.core.engine.check import check_dvc, check_plan
-from cmbml.core.engine.console import Progress, open_log, quiet_workers
+from cmbml.core.engine.console import Progress, open_log
 from cmbml.core.engine.make import THREAD_VARIABLES, Engine
 from cmbml.core.errors import PipelineError, SkippedError
 from cmbml.core.plan.fingerprints import Plan
@@ -44,6 +45,8 @@ class Workshop:
         check_plan(plan)
         check_dvc(plan)
         _check_resources(plan)
+        # An interrupt is told by the process that forked the workers; they die with it.
+        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
         self.progress = Progress(plan.stages, open_log(config.root))
         self.engine = Engine(plan, self.progress)
         self.plan = plan
@@ -165,8 +168,7 @@ class Block(_PortionTask):
         die_with_parent()
         self.workshop.progress.start(self.stage.key)
         try:
-            with quiet_workers():
-                self.workshop.engine.run_block(self.pieces)
+            self.workshop.engine.run_block(self.pieces)
         except BaseException:
             failed.value = 1
             raise
@@ -185,8 +187,7 @@ class Finalise(_PortionTask):
         return self.workshop.engine.facts(self.portion).complete()
 
     def run(self) -> None:
-        with quiet_workers():
-            self.workshop.engine.finalise(self.portion)
+        self.workshop.engine.finalise(self.portion)
 
 
 class StageTask(luigi.WrapperTask):

@@ -82,17 +82,6 @@ def tell_in_one_line(kind: type[BaseException], error: BaseException, trace: Tra
         _tell(text)
 
 
-@contextmanager
-def quiet_workers() -> Iterator[None]:
-    """Let a forked worker end at an interrupt in silence: its parent, which got the same, tells it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if multiprocessing.parent_process() is None:
-            raise
-        os._exit(_INTERRUPTED)
-
-
 def _tell(text: str) -> None:
     for line in text.splitlines():
         sys.stderr.write(f"cmbml: {line}\n")
