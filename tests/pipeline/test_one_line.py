@@ -150,3 +150,27 @@ def test_a_pipeline_without_our_stages_has_no_report(toy, monkeypatch, capsys):
     )
     assert (status, len(lines)) == (2, 1)
     assert "the pipeline has no stage 'comparison'" in lines[0]
+
+
+FORKING = """\
+import os, signal, sys, time
+from cmbml.core.engine.console import interrupt_again, one_line_errors
+
+sys.unraisablehook = interrupt_again
+os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))
+with one_line_errors():
+    if os.fork() == 0:
+        os._exit(0)
+    time.sleep(30)
+"""
+
+
+def test_an_interrupt_between_the_sides_of_a_fork_counts():
+    """There Python lets no exception pass."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        130,
+        "cmbml: interrupted: the same command carries on where it stopped\n",
+    )

@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Timer
 from types import TracebackType
 from typing import Any
 
@@ -30,6 +32,7 @@ Add = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.Argume
 _EVERY_SECONDS = 1.0
 # What a shell says of a program that Ctrl-C has ended.
 _INTERRUPTED = 130
+_AGAIN_SECONDS = 0.05
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
@@ -80,6 +83,17 @@ def tell_in_one_line(kind: type[BaseException], error: BaseException, trace: Tra
         sys.__excepthook__(kind, error, trace)
     else:
         _tell(text)
+
+
+def interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Take the place of `sys.unraisablehook`: an interrupt counts also where Python lets no exception pass.
+
+    Such a place is between the two sides of a fork, where a scheduler of workers often is.
+    """
+    if unraisable.exc_type is KeyboardInterrupt:
+        Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _tell(text: str) -> None:
