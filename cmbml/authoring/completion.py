@@ -10,6 +10,8 @@ from pathlib import Path
 
 import shtab
 
+from cmbml.methods.registry import NAMES as METHODS
+
 _KEYS = r"""
 _cmbml_root() {
   local folder="$PWD"
@@ -22,7 +24,8 @@ _cmbml_keys() {
 _cmbml_names_stage() { _cmbml_keys dvc.yaml stages; }
 _cmbml_names_split() { _cmbml_keys params.yaml splits; }
 _cmbml_names_method() {
-  sed -n 's/^methods: \[\(.*\)\]/\1/p' "$(_cmbml_root)/params.yaml" 2>/dev/null | tr -d ' ' | tr , '\n'
+  sed -n -e 's/^methods: *\[\(.*\)\]/\1/p' -e '/^methods:/,/^[a-zA-Z]/s/^ *- *\([A-Za-z0-9_-]*\).*/\1/p' \
+    "$(_cmbml_root)/params.yaml" 2>/dev/null | tr -d ' ' | tr , '\n'
 }
 _cmbml_names_profile() { (cd "$(_cmbml_root)/profiles" && ls *.yaml | sed 's/\.yaml$//') 2>/dev/null; }
 """
@@ -49,6 +52,8 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.
 
 
 def _set_completion(command: str, action: argparse.Action) -> None:
+    if (command, action.dest) == ("clean", "method"):
+        action.choices = METHODS
     kind = "profile" if (command, action.dest) == ("profile", "name") else action.dest
     if kind in _NAMES and command != "clean":
         action.complete = dict.fromkeys(("bash", "zsh"), f"_cmbml_{kind}")  # type: ignore[attr-defined]

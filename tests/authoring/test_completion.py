@@ -36,11 +36,21 @@ def complete(folder, *words):
         (["cmbml", "run", "nilc", "--split", "te"], {"test"}),
         (["cmbml", "run", "comparison", "--method", "wi"], {"wiener"}),
         (["cmbml", "profile", "de"], {"demo"}),
+        (["cmbml", "clean", "hilc"], {"hilc", "hilc_plain"}),
     ],
 )
 def test_bash_completes_commands_and_names(words, offered):
     # Below the root too: the repository is found upwards.
     assert complete(ROOT / "docs", *words) == offered
+
+
+@pytest.mark.parametrize(
+    "methods", ["methods: [nilc, hilc]", "methods:\n- nilc\n- hilc", "methods:\n  - nilc\n  - hilc"]
+)
+def test_methods_are_completed_in_whatever_style_they_are_written(tmp_path, methods):
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "params.yaml").write_text(f"seed: 1\n{methods}\nmask: {{x: 1}}\nother:\n- a\n")
+    assert complete(tmp_path, "cmbml", "run", "comparison", "--method", '""') == {"nilc", "hilc"}
 
 
 def test_outside_of_a_repository_nothing_breaks(tmp_path):
