@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from cmbml.core.engine.batch import Batch, Staging, scratch_folder
 from cmbml.core.engine.watch import Watch
 from cmbml.core.errors import CmbmlError, DataError, StageError
-from cmbml.core.plan.code import pin_bytecode
+from cmbml.core.plan.bytecode import pin_bytecode
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.cost import measured

@@ -10,15 +10,12 @@ machinery around the science.
 import ast
 import hashlib
 import inspect
-import marshal
-import py_compile
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, distribution, version
-from importlib.util import cache_from_source, find_spec
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,9 +26,6 @@ from cmbml.core.spec.signature import Signature, signature
 MACHINERY = ("cmbml.core", "cmbml.cli", "tasks")
 # Part of the code that is no module: how the modules are joined.
 JOINTS = "imports"
-# Length of the head of bytecode, and its flags where it holds a hash of its source: PEP 552.
-_HEAD = 16
-_CHECKED_HASH = (0b11).to_bytes(4, "little")
 _DOORS = ("cmbml", "cmbml.core")
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -243,33 +237,6 @@ def _read(file: Path) -> tuple[Signature | None, str]:
 def read_at(file: Path) -> Signature | None:
     """Signature of a source file when its text was taken into a fingerprint."""
     return _read(file)[0]
-
-
-def pin_bytecode(files: Iterable[Path]) -> None:
-    """Let Python import what the files say now, and not what their time and size remind it of.
-
-    Bytecode is believed by the second and the size of its source; compiled anew, it holds a hash of the text,
-    which is compared at every import.
-    """
-    for file in files:
-        compiled = Path(cache_from_source(str(file)))
-        try:
-            with compiled.open("rb") as stream:
-                checked = stream.read(8)[4:] == _CHECKED_HASH
-        except OSError:
-            checked = False
-        if not checked:
-            _compile(file, compiled)
-
-
-def _compile(file: Path, compiled: Path) -> None:
-    try:
-        mode = py_compile.PycInvalidationMode.CHECKED_HASH
-        py_compile.compile(str(file), doraise=True, invalidation_mode=mode)
-        marshal.loads(compiled.read_bytes()[_HEAD:])  # noqa: S302 (just written here; a full disk cuts it short)
-    except (OSError, EOFError, ValueError, TypeError, py_compile.PyCompileError):
-        with suppress(OSError):  # where it cannot be removed it was not written either
-            compiled.unlink()
 
 
 def _parse(file: Path) -> ast.Module:
