@@ -222,7 +222,6 @@ def test_the_sky_of_wmap_is_cleaned_and_compared(tmp_path, shared):
         "methods": ["hilc"],
         "mask": {"kind": "map", "threshold": 0.5},
         "analysis": {"fwhm_arcmin": 240.0, "lmax": 40},
-        "hilc": {"fwhm_arcmin": 240.0},
     }
     repository = Repository(tmp_path, **values)
     path = tmp_path / "params.yaml"
