@@ -256,18 +256,14 @@ def _run_chosen(engine: Engine, stage: Stage, progress: Progress, options: argpa
         splits = "/".join(p.split for p in engine.plan.portions(stage) if p.split) or "none"
         raise ConfigError(f"stage '{stage.key}' has no such split or method: its splits are {splits}")
     progress.start(stage.key)
-    if options.force and options.sim is None:
+    if options.force or options.sim is not None:
         for portion in portions:
-            _repeat(engine, portion, engine.plan.pieces(portion), progress)
-        return
-    if options.sim is None:
-        for portion in portions:
-            progress.expect(u for u in engine.plan.pieces(portion) if engine.facts(portion).stale(u))
-        run_stage(engine, stage, portions)
+            pieces = [piece for piece in engine.plan.pieces(portion) if options.sim in (None, piece.sim)]
+            _repeat(engine, portion, pieces, progress)
         return
     for portion in portions:
-        pieces = [piece for piece in engine.plan.pieces(portion) if piece.sim == options.sim]
-        _repeat(engine, portion, pieces, progress)
+        progress.expect(u for u in engine.plan.pieces(portion) if engine.facts(portion).stale(u))
+    run_stage(engine, stage, portions)
 
 
 def _chosen(portion: Portion, options: argparse.Namespace) -> bool:

@@ -316,7 +316,7 @@ class Facts:
         indexed = (fact for record in self.index.all() if (fact := Fact.read(record, self.name)) is not None)
         owned = {path for fact in (*self.manifest.facts.values(), *indexed) for path in fact.files}
         for path in sorted(owned - wanted):
-            if self._is_ours(path):
+            if is_below(self.root, self.name, path):
                 remove(self.root / path, self.folder)
         self.sweep()
 
@@ -326,17 +326,6 @@ class Facts:
             for name in names:
                 if name.startswith(TEMPORARY):
                     remove(Path(folder, name), self.folder)
-
-    def _is_ours(self, name: str) -> bool:
-        """Whether a file that is no longer wanted may be removed: manifests come with the data of others."""
-        inner = PurePath(name)
-        if ".." in inner.parts or not inner.is_relative_to(self.name):
-            return False
-        path = self.root / inner
-        if not (path.is_symlink() or path.is_file()):
-            return False
-        # A link on the way would lead to another folder.
-        return path.parent.resolve() == self.folder.resolve() / inner.parent.relative_to(self.name)
 
     def foreign(self) -> list[str]:
         """Files in the out directory that no piece made; DVC would version them all the same."""
@@ -374,3 +363,15 @@ def remove(path: Path, stop: Path) -> None:
         if folder == stop or not folder.is_relative_to(stop) or any(folder.iterdir()):
             return
         folder.rmdir()
+
+
+def is_below(root: Path, folder: str, name: str) -> bool:
+    """Whether a file that a manifest names may be removed: manifests come with the data of others."""
+    inner = PurePath(name)
+    if ".." in inner.parts or not inner.is_relative_to(folder):
+        return False
+    path = root / inner
+    if not (path.is_symlink() or path.is_file()):
+        return False
+    # A link on the way would lead to another folder.
+    return path.parent.resolve() == (root / folder).resolve() / inner.parent.relative_to(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 from cmbml.core.errors import ConfigError
 from cmbml.core.handlers.base import TEMPORARY
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.core.record.facts import read_manifest, remove
+from cmbml.core.record.facts import is_below, read_manifest, remove
 from cmbml.core.spec.profile import PROFILES
 from cmbml.core.spec.repository import DATA, MANIFEST, PARAMS
 from cmbml.core.spec.yamlio import read_yaml
@@ -53,7 +53,7 @@ def remove_leftover(plan: Plan, path: Path) -> list[Path]:
     name = str(path.relative_to(plan.config.root))
     for fact in read_manifest(path / MANIFEST, name).facts.values():
         for file in fact.files:
-            if file.startswith(f"{name}/") and ".." not in Path(file).parts:
+            if is_below(plan.config.root, name, file):
                 remove(plan.config.root / file, stop)
     remove(path / MANIFEST, stop)
     return [file for file in path.rglob("*") if not file.is_dir()] if path.is_dir() else []
