@@ -1,5 +1,6 @@
 """Reads the maps of the bands, and brings them to harmonic space: holes filled, pixel window taken out."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
-from cmbml.core.files.bandfiles import BandFile, find_bands, read_band
+from cmbml.core.files.bandfiles import BandFile, expect_one_convention, find_bands, read_band
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.spec.instruments import read_bands, table_path
@@ -28,6 +29,8 @@ class Seen:
     band: BandFile
     nside: int
     holes: NDArray[np.bool_]
+    assumed: tuple[str, ...]
+    pixwin: bool
 
     def facts(self) -> dict[str, Any]:
         """What the provenance says of it."""
@@ -38,7 +41,9 @@ class Seen:
             "nside": self.nside,
             "fwhm_arcmin": self.band.fwhm_arcmin,
             "freq_ghz": self.band.freq_ghz,
+            "pixel_window": self.pixwin,
             "inpainted_pixels": int(self.holes.sum()),
+            **({"assumed": list(self.assumed)} if self.assumed else {}),
         }
 
 
@@ -89,9 +94,16 @@ class MapReader:
         self.folder = folder
         self.table = table
 
+    def find(self, pattern: str) -> list[BandFile]:
+        """The files of all bands, which must not contradict each other."""
+        bands = find_bands(pattern, self.table, self.folder)
+        if self.order.fields != "T":
+            expect_one_convention(bands, self.order.reading)
+        return bands
+
     def observe(self, pattern: str) -> list[Observed]:
         """Read and analyse all bands: as many at a time as there are threads, since maps may be large."""
-        bands = find_bands(pattern, self.table, self.folder)
+        bands = self.find(pattern)
         threads = self.order.threads
         observed: list[Observed] = []
         with ThreadPoolExecutor(threads) as pool:
@@ -102,12 +114,12 @@ class MapReader:
 
     def fill(self, pattern: str) -> list[Filled]:
         """Read all bands and fill their holes."""
-        bands = find_bands(pattern, self.table, self.folder)
+        bands = self.find(pattern)
         return [self._fill(band, self._read(band)) for band in bands]
 
     def _read(self, band: BandFile) -> SkyMap:
         lmax = self.order.lmax
-        sky = read_band(band, 0 if self.order.fields == "T" else "TQU", self.order.unit)
+        sky = read_band(band, "T" if self.order.fields == "T" else "TQU", self.order.reading)
         support = min(3 * sky.nside - 1, sky.lmax or lmax)
         if lmax > support:
             raise DataError(
@@ -121,27 +133,27 @@ class MapReader:
             filled = np.array([inpaint(row, hole) for row, hole in zip(sky.values, holes, strict=True)])
         except ValueError as error:
             raise DataError(f"{band.path}: {error}") from None
-        return Filled(band, sky.nside, np.asarray(holes.any(axis=0)), filled)
+        return Filled(band, sky.nside, np.asarray(holes.any(axis=0)), sky.assumed, sky.pixwin, filled)
 
     def _analyse(self, band: BandFile, sky: SkyMap) -> Observed:
         """Fill the holes of one band, and analyse it on one thread."""
         lmax, filled = self.order.lmax, self._fill(band, sky)
         alm = map2alm(filled.values, lmax)
-        if self.order.pixwin or sky.pixwin:
+        if sky.pixwin:
             windows = [
                 pixel_window(sky.nside, lmax),
                 *[polarisation_window(sky.nside, lmax)] * (len(alm) - 1),
             ]
             alm = np.array([almxfl(row, 1 / window) for row, window in zip(alm, windows, strict=True)])
-        return Observed(band, sky.nside, filled.holes, alm)
+        return Observed(band, sky.nside, filled.holes, sky.assumed, sky.pixwin, alm)
 
     @cached_property
-    def _mask(self) -> NDArray[Any] | None:
+    def _mask(self) -> SkyMap | None:
         if self.order.mask is None:
             return None
-        path = self.folder / self.order.mask
-        weights = get_handler("HealpyMap").read(path, field=0, unit="1", allow_unseen=True).values[0]
-        return np.where(is_unseen(weights), 0.0, weights)
+        path, told = self.folder / self.order.mask, self.order.reading_of_mask
+        mask: SkyMap = get_handler("HealpyMap").read(path, content="weights", allow_unseen=True, **told)
+        return mask
 
     def _masked(self, nside: int) -> NDArray[np.bool_] | bool:
         """Pixels of a resolution that the mask leaves out."""
@@ -149,4 +161,18 @@ class MapReader:
             return False
         from cmbml.sky.mask import threshold_mask  # imports healpy and scipy
 
-        return threshold_mask(self._mask, nside, 0.5) == 0
+        try:
+            return threshold_mask(self._mask.values[0], nside, 0.5) == 0
+        except ValueError as error:
+            raise DataError(f"{self.order.mask}: {error}: another column? Say --mask-column") from None
+
+    def assumed(self, read: Sequence[Seen]) -> list[str]:
+        """One line of what was assumed of all that was read; none where nothing was."""
+        files: dict[str, list[str]] = {}
+        for entry in read:
+            for text in entry.assumed:
+                files.setdefault(text, []).append(entry.band.name)
+        for text in self._mask.assumed if self._mask is not None else ():
+            files.setdefault(text, []).append("mask")
+        told = [f"{text}: {', '.join(names)}" for text, names in files.items()]
+        return ["; ".join(told)] if told else []

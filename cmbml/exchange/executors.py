@@ -56,7 +56,7 @@ class ImportedObservationsExecutor(_ImportExecutor):
                 file = files.get(f"obs_{name}_map.fits")
                 if file is None:
                     raise DataError(f"{split.name} simulation {sim}: the archive has no band {name}")
-                sky = get_handler("HealpyMap").read(file, field=0, nside=self.nside).to("uK_CMB")
+                sky = get_handler("HealpyMap").read(file, content="T", nside=self.nside).to("uK_CMB")
                 with self.name_tracker.set_context("freq", name):
                     self.out_obs.write(SkyMap(sky.values, "uK_CMB", band.fwhm_arcmin))
 
@@ -73,7 +73,7 @@ class ImportedCmbExecutor(_ImportExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Take over one simulation."""
         with self.unpacked(split, sim) as files:
-            sky = get_handler("HealpyMap").read(files[TRUTH], field=0, nside=self.nside).to("uK_CMB")
+            sky = get_handler("HealpyMap").read(files[TRUTH], content="T", nside=self.nside).to("uK_CMB")
         alm = map2alm(np.asarray(sky.values), self.lmax, threads=self.threads)
         self.out_alm.write(SkyAlm(alm, "uK_CMB", fwhm_arcmin=0.0))
 

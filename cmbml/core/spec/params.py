@@ -233,7 +233,9 @@ class MaskParams(Block):
     )
     latitude_deg: float = Field(ge=0, lt=90, description="half-width of the masked Galactic strip, deg")
     fsky: float = Field(default=0.7, gt=0, le=1, description="share of the sky that is kept")
-    column: int = Field(default=0, ge=0, description="column of the map")
+    column: Annotated[int, Field(ge=0)] | str | None = Field(
+        default=None, description="column of the map, by name or number; null: the one that is called a mask"
+    )
     threshold: float = Field(default=0.9, gt=0, description="least value of the map that is kept")
     apodisation: Literal["none", "C1", "C2", "gaussian"] = Field(
         default="none", description="taper towards the border"

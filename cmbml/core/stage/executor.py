@@ -173,4 +173,5 @@ class BaseStageExecutor(metaclass=_Sealing):
             n_sims={name: split.n_sims for name, split in self._config.every_split.items()},
             choices=self._config.choices(producer, origin),
             pinned=asset.split,
+            reads=asset.told,
         )

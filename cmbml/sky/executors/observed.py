@@ -31,7 +31,9 @@ class ObservedSkyExecutor(BaseStageExecutor):
         """Bring all bands."""
         for name, band in self.bands.items():
             ref = self.in_sky.at(freq=name)
-            raw = ref.read(field=0, unit=self.observed.unit, allow_unseen=True)
+            raw = ref.read(
+                content="T", unit=self.observed.unit, pixwin=self.observed.pixwin, allow_unseen=True
+            )
             try:
                 sky = raw.to("uK_CMB", freq_ghz=band.freq_ghz)
                 values = bring_to_instrument(
