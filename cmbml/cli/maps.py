@@ -131,9 +131,9 @@ def _pairs(option: str, given: list[str]) -> dict[str, str]:
     for pair in given:
         if "=" not in pair:
             raise ConfigError(f"{option} {pair}: expected a name, '=' and a value")
-    names = [pair.partition("=")[0] for pair in given]
+    names = [pair.partition("=")[0] for pair in dict.fromkeys(given)]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigError(f"{option} {twice}: is given twice: leave one out")
+        raise ConfigError(f"{option} {twice}: has two values: leave one out")
     if wrong := next((name for name in names if not re.fullmatch(r"[\w.-]+", name)), None):
         raise ConfigError(f"{option} {wrong}: a name has letters, digits, ., - and _ only")
     return {name: value for name, _, value in (pair.partition("=") for pair in given)}

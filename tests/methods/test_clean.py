@@ -81,6 +81,7 @@ def observed(sky):
 def folder(tmp_path, monkeypatch):
     """A folder with an instrument's table; the command is called there."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
     columns = "".join(
         f"# - {{name: {name}, unit: {unit}, datatype: float64}}\n"
         for name, unit in (("freq", "GHz"), ("fwhm", "arcmin"), ("depth", "uK_CMB arcmin"))
@@ -132,7 +133,9 @@ def write_planck(folder, alms):
 
 def clean(*extra, method="nilc", maps="obs_{freq}.fits", ilc_bias=0.02):
     arguments = [method, "--maps", maps, "--instrument", "wide.ecsv", "--fwhm", "300", "--lmax", str(LMAX)]
-    bias = ["--set", f"ilc_bias={ilc_bias}", "--set", "peaks=[20, 41]"] if method == "nilc" else []
+    bias = ["--set", "peaks=[20, 41]"] if method == "nilc" else []
+    if method == "nilc" and not any(word.startswith("ilc_bias") for word in extra):
+        bias += ["--set", f"ilc_bias={ilc_bias}"]
     main(["clean", *arguments, *bias, "--out", "out/cleaned.fits", *extra])
 
 
@@ -259,16 +262,26 @@ def test_a_learned_covariance_needs_the_bands_that_it_was_learned_with(folder, s
         clean("--model", "model/covariance.npy", method="nilc_regularised")
 
 
+def write_cleaned(path, sky, method="nilc_regularised"):
+    """A map as `cmbml clean` leaves it: with its record beside it."""
+    get_handler("HealpyMap").write(path, sky)
+    record = {"method": method, "maps": [{"md5": "0" * 32}], "results": {path.name: md5_of(path)}}
+    get_handler("Config").write(path.with_name(f"{path.stem}_provenance.yaml"), record)
+
+
 WINDOW = np.linspace(1, 0, LMAX + 1)
 
 
 @pytest.fixture
 def cleaned_map(folder, sky):
     """A cleaned map without foregrounds, its window and one of T, E, B: what `cmbml clean wiener` takes."""
-    (folder / "out").mkdir()
     for name, n_stokes in (("cleaned", 1), ("polarised", 3)):
         values = SkyMap(truth(sky, n_stokes), "uK_CMB", 300.0, LMAX)
-        get_handler("HealpyMap").write(folder / f"out/{name}.fits", values)
+        write_cleaned(folder / f"out/{name}.fits", values)
+    for learned in (folder, folder / "elsewhere"):
+        learned.mkdir(exist_ok=True)
+        facts = {"estimate": "nilc_regularised", "fwhm_arcmin": 300.0, "lmax": LMAX}
+        get_handler("Config").write(learned / "settings.yaml", facts)
     get_handler("PowerSpectrum").write(folder / "window.txt", {"TT": WINDOW})
     get_handler("PowerSpectrum").write(folder / "windows.txt", dict.fromkeys(("TT", "EE", "BB"), WINDOW))
     return folder
@@ -317,7 +330,7 @@ def test_the_record_of_a_filter_says_what_was_done(cleaned_map):
 
 def test_what_the_header_of_a_cleaned_map_leaves_open_the_order_says(cleaned_map):
     silent = SkyMap(read().values, "uK_CMB", pixwin=True)
-    get_handler("HealpyMap").write(cleaned_map / "out/cleaned.fits", silent)
+    write_cleaned(cleaned_map / "out/cleaned.fits", silent)
     filter_map()
     assert (read("w.fits").fwhm_arcmin, read("w.fits").lmax, read("w.fits").pixwin) == (300.0, LMAX, True)
 
@@ -334,7 +347,7 @@ def test_what_the_header_of_a_cleaned_map_leaves_open_the_order_says(cleaned_map
         (["--model", "short.txt"], "short.txt: ends at l = 19: lower --lmax 40"),
         (["--model", "beam.txt"], "beam.txt: no window of TT"),
         (["--maps", "gone.fits"], "--maps gone.fits: no such file"),
-        (["--maps", "kelvin.fits"], "kelvin.fits: cannot convert from or to the unit MJy/sr"),
+        (["--maps", "kelvin.fits"], "kelvin.fits: the unit MJy/sr needs the frequency of a band"),
         (["--pixwin"], "--pixwin: not for wiener"),
         (["--mask", "mask.fits"], "--mask: not for wiener"),
         (["--bands", "100"], "--bands: not for wiener"),
@@ -390,6 +403,8 @@ def spoil(name, change):
         (None, ["--instrument", "plank"], "did you mean 'planck'"),
         (None, ["--set", "ilc_bias=2"], "--set ilc_bias: "),
         (None, ["--set", "bias=0.1"], "--set bias: "),
+        (None, ["--set", "ilc_bias=2", "--set", "ilc_bias=3"], "--set ilc_bias: has two values"),
+        (None, ["--set", "fwhm_arcmin=50"], "--set fwhm_arcmin: is what --fwhm says: leave it out"),
         (None, ["--set", "ilc_bias"], "expected a name, '=' and a value"),
         (None, ["--set", "nulled=[dsut]"], "no spectrum of component dsut"),
         (None, ["--set", "ilc_bias=1"], "singular covariance: needlet scale 0 has"),

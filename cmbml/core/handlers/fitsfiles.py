@@ -118,7 +118,10 @@ def find_table(hdus: Any, told: Told) -> Any:
     if wanted is not None:
         return _named(hdus, tables, str(wanted), told)
     if not tables:
-        raise DataError(f"no table of HEALPix pixels, {_pictures(hdus)}: give the map itself")
+        pictures = _pictures(hdus)
+        if not pictures:
+            raise DataError("truncated, or no map: it holds neither table nor picture: make or fetch it again")
+        raise DataError(f"no table of HEALPix pixels, {pictures}: give the map itself")
     maps = [pair for pair in tables if _is_map(pair[1])] or tables
     if len(maps) > 1:
         listed = ", ".join(f"{number} ({hdu.name or 'no name'})" for number, hdu in maps)
@@ -145,7 +148,7 @@ def _pictures(hdus: Any) -> str:
         for number, hdu in enumerate(hdus)
         if getattr(hdu, "is_image", False) and hdu.shape
     ]
-    return ", ".join(shapes) or "nothing in it"
+    return ", ".join(shapes)
 
 
 def numbers_of(table: Any, place: int) -> Any:
