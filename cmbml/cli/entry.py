@@ -13,7 +13,7 @@ from cmbml.cli.maps import add_map_commands
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
 from cmbml.core.engine.console import Progress, one_line_errors, open_log
 from cmbml.core.engine.context import run_all, run_stage
-from cmbml.core.engine.dvc import dvc_yaml, is_recorded, record
+from cmbml.core.engine.dvc import dvc_yaml, expect_dvc, is_recorded, record
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.regenerate import regenerate
 from cmbml.core.engine.switch import apply_profile
@@ -301,6 +301,7 @@ def profile(options: argparse.Namespace) -> None:
 def repro(_: argparse.Namespace) -> None:
     """Check and make what is unfinished, let DVC record it, write the card, and build the report."""
     plan = _plan()
+    expect_dvc(plan.config.root)
     unfinished = _unfinished(plan)
     _check(plan, unfinished)
     _make_and_record(plan, unfinished)
