@@ -10,6 +10,7 @@ from pathlib import Path
 from cmbml.cli.authoring import add_commands as add_authoring
 from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
+from cmbml.cli.submit import add_submit
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
 from cmbml.core.engine.console import Progress, one_line_errors, open_log
 from cmbml.core.engine.context import run_all, run_stage
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add_map_commands(lambda *described: _add(commands, *described), _plan)
     add_commands(lambda *described: _add(commands, *described), _plan)
     add_authoring(lambda *described: _add(commands, *described), _plan, find_root, parser)
+    add_submit(lambda *described: _add(commands, *described), _plan)
     return parser
 
 

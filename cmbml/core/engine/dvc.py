@@ -69,9 +69,7 @@ def expect_dvc(root: Path) -> None:
         Where the repository has no DVC of its own; that of a folder above would look at other files.
     """
     if not (root / ".dvc").is_dir():
-        raise ConfigError(
-            f"{root}: has no DVC: `dvc init --no-scm`, or `cmbml run`, which records nothing"
-        )
+        raise ConfigError(f"{root}: has no DVC: `dvc init --no-scm`, or `cmbml run`, which records nothing")
     if is_under_git(root) or setting(root, "core", "no_scm")[1]:
         return
     subprocess.run(["dvc", "config", "--local", "core.no_scm", "true"], cwd=root, check=True)
