@@ -10,10 +10,11 @@ from pathlib import Path
 from cmbml.cli.authoring import add_commands as add_authoring
 from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
+from cmbml.cli.submit import add_submit
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
 from cmbml.core.engine.console import Progress, one_line_errors, open_log
 from cmbml.core.engine.context import run_all, run_stage
-from cmbml.core.engine.dvc import dvc_yaml, is_recorded, record
+from cmbml.core.engine.dvc import dvc_yaml, expect_dvc, is_recorded, record
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.regenerate import regenerate
 from cmbml.core.engine.switch import apply_profile
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add_map_commands(lambda *described: _add(commands, *described), _plan)
     add_commands(lambda *described: _add(commands, *described), _plan)
     add_authoring(lambda *described: _add(commands, *described), _plan, find_root, parser)
+    add_submit(lambda *described: _add(commands, *described), _plan)
     return parser
 
 
@@ -292,6 +294,7 @@ def profile(options: argparse.Namespace) -> None:
 def repro(_: argparse.Namespace) -> None:
     """Check and make what is unfinished, let DVC record it, write the card, and build the report."""
     plan = _plan()
+    expect_dvc(plan.config.root)
     unfinished = Engine(plan).unfinished()
     _check(plan, unfinished)
     _make_and_record(plan, unfinished)
