@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmbml.core.spec import numbers
-from cmbml.core.spec.numbers import Depth, Finite, Frequency, Fwhm, FwhmOrNone, Index, Lmax, Nside, parsed
+from cmbml.core.spec.numbers import Depth, Finite, Frequency, Fwhm, FwhmOrNone, Lmax, Natural, Nside, parsed
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from cmbml.core.spec.numbers import Depth, Finite, Frequency, Fwhm, FwhmOrNone, 
         (Lmax, "40.0", 40),
         (Lmax, np.int64(2), 2),
         (Nside, "64", 64),
-        (Index, "0", 0),
+        (Natural, "0", 0),
         (Finite, "-1e-300", -1e-300),
     ],
 )
@@ -31,7 +31,17 @@ def test_numbers_and_their_text_are_read(kind, value, expected):
     "value", ["nan", "inf", "-inf", "1e400", float("nan"), np.inf, True, None, "", "12 m"]
 )
 def test_nothing_else_is_a_number(value):
-    for name in ("Finite", "Positive", "Fwhm", "FwhmOrNone", "Depth", "Frequency", "Lmax", "Nside", "Index"):
+    for name in (
+        "Finite",
+        "Positive",
+        "Fwhm",
+        "FwhmOrNone",
+        "Depth",
+        "Frequency",
+        "Lmax",
+        "Nside",
+        "Natural",
+    ):
         with pytest.raises(ValueError, match=r"^[^\n]+$"):
             parsed(getattr(numbers, name), value)
 
@@ -50,7 +60,7 @@ def test_nothing_else_is_a_number(value):
         (Lmax, 10**9, "less than or equal to 98303"),
         (Nside, 48, "power of two"),
         (Nside, 0, "greater than or equal to 1"),
-        (Index, -1, "greater than or equal to 0"),
+        (Natural, -1, "greater than or equal to 0"),
         (Lmax, True, "not true or false"),
     ],
 )

@@ -145,11 +145,11 @@ def _read_any(path: Path, lines: Sequence[str]) -> dict[str, _Column]:
         warnings.simplefilter("ignore")  # it knows no uK_CMB, and says so
         try:
             table = Table.read(_as_ecsv(lines), format="ascii.ecsv")
+            return {name: _Column(col.tolist(), str(col.unit or "")) for name, col in table.columns.items()}
         except _UNREADABLE as error:
             raise ConfigError(
                 f"{path.name}: not readable as ECSV: {' '.join(str(error).split())}: mend it"
             ) from None
-        return {name: _Column(table[name].tolist(), str(table[name].unit or "")) for name in table.colnames}
 
 
 def _as_ecsv(lines: Sequence[str]) -> list[str]:

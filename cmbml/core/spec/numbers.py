@@ -20,7 +20,7 @@ def _not_bool(value: Any) -> Any:
 
 def _power_of_two(nside: int) -> int:
     if nside & (nside - 1):
-        raise ValueError("nside should be a power of two")
+        raise ValueError("Input should be a power of two")
     return nside
 
 
@@ -42,8 +42,8 @@ Fraction = Annotated[_Float, Field(ge=0, le=1)]
 Count = Annotated[_Int, Field(ge=1)]
 """How many: 1 or more."""
 
-Index = Annotated[_Int, Field(ge=0)]
-"""Which one, counted from 0."""
+Natural = Annotated[_Int, Field(ge=0)]
+"""How many, or which one counted from 0: 0 or more."""
 
 Frequency = Annotated[_Float, Field(gt=0, le=1e6)]
 """Frequency, GHz, up to the near infrared: what is larger was given in Hz."""
