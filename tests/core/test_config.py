@@ -59,7 +59,7 @@ def problems(toy):
         (
             "freq_ghz: 44.1",
             "freq_ghz: 44.1e9",
-            "instrument.bands.44.freq_ghz: .*less than or equal to 1000000",
+            "instrument.bands.44.freq_ghz: .*less than or equal to 20000",
         ),
         ("train: {n_sims: 3", "train: {n_sims: true", "splits.train.n_sims: .*not true or false"),
         ("methods: \\[\\]", "methods: [nilc]", "methods: no stage 'nilc'"),

@@ -54,7 +54,7 @@ def test_nothing_else_is_a_number(value):
         (Fwhm, 2e4, "less than or equal to 10800"),
         (FwhmOrNone, -1, "greater than or equal to 0"),
         (Depth, 0, "greater than 0"),
-        (Frequency, 143e9, "less than or equal to 1000000"),
+        (Frequency, 143e9, "less than or equal to 20000"),
         (Lmax, 1, "greater than or equal to 2"),
         (Lmax, 40.5, "fractional part"),
         (Lmax, 10**9, "less than or equal to 98303"),

@@ -193,12 +193,13 @@ def _factor(path: Path, column: str, unit: str) -> float:
     wanted = _QUANTITIES[column].unit
     if unit == wanted:
         return 1.0
-    from astropy.units import Unit, UnitBase
+    from astropy.units import Unit, UnitBase, set_enabled_equivalencies
 
     try:
         found = Unit(_plain_unit(unit))
         if isinstance(found, UnitBase):  # others, such as decibels, have no factor
-            return float(found.to(_plain_unit(wanted)))
+            with set_enabled_equivalencies([]):  # PySM makes wavelengths frequencies
+                return float(found.to(_plain_unit(wanted)))
     except (ValueError, TypeError):
         pass
     given = f"the unit '{unit}'" if unit else "no unit"

@@ -45,10 +45,10 @@ Count = Annotated[_Int, Field(ge=1)]
 Natural = Annotated[_Int, Field(ge=0)]
 """How many, or which one counted from 0: 0 or more."""
 
-Frequency = Annotated[_Float, Field(gt=0, le=1e6)]
-"""Frequency, GHz, up to the near infrared: what is larger was given in Hz."""
+Frequency = Annotated[_Float, Field(gt=0, le=2e4)]
+"""Frequency, GHz, up to 20 THz, beyond which a CMB temperature means nothing."""
 
-Bandwidth = Annotated[_Float, Field(gt=0, le=1e6)]
+Bandwidth = Annotated[_Float, Field(gt=0, le=2e4)]
 """Full width of a band, GHz."""
 
 Fwhm = Annotated[_Float, Field(gt=0, le=10800)]
