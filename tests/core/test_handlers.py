@@ -275,7 +275,9 @@ def test_a_map_in_other_coordinates_is_refused(fits):
 
     with pyfits.open(fits, mode="update") as hdus:
         hdus[1].header["COORDSYS"] = "C"
-    with pytest.raises(DataError, match=r"COORDSYS is C \(equatorial\): coord='C' has it rotated to Galactic"):
+    with pytest.raises(
+        DataError, match=r"COORDSYS is C \(equatorial\): coord='C' has it rotated to Galactic"
+    ):
         get_handler("HealpyMap").read(fits)
 
 

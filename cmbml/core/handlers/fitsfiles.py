@@ -120,7 +120,9 @@ def find_table(hdus: Any, told: Told) -> Any:
     if not tables:
         pictures = _pictures(hdus)
         if not pictures:
-            raise DataError("truncated, or no map: it holds neither table nor picture: make or fetch it again")
+            raise DataError(
+                "truncated, or no map: it holds neither table nor picture: make or fetch it again"
+            )
         raise DataError(f"no table of HEALPix pixels, {pictures}: give the map itself")
     maps = [pair for pair in tables if _is_map(pair[1])] or tables
     if len(maps) > 1:
