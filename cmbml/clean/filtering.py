@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from cmbml.clean.origins import origin_of
-from cmbml.clean.outputs import contents, expect_writable, file_facts
+from cmbml.clean.origins import contents, file_facts, origin_of
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
+from cmbml.core.files.outputs import expect_writable
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.methods.wiener.wiener import SPECTRA

@@ -10,10 +10,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cmbml.clean.bands import MapReader, Observed, instrument_of
-from cmbml.clean.origins import expect_one_simulation
-from cmbml.clean.outputs import contents, expect_writable, file_facts
+from cmbml.clean.origins import contents, expect_one_simulation, file_facts
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
+from cmbml.core.files.outputs import expect_writable
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.core.spec.instruments import table_path

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from cmbml.clean.bands import MapReader, Seen, instrument_of
-from cmbml.clean.origins import expect_made_from
-from cmbml.clean.outputs import contents, expect_writable, file_facts
+from cmbml.clean.origins import contents, expect_made_from, file_facts
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.outputs import expect_writable
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.core.spec.instruments import table_path

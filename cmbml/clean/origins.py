@@ -1,5 +1,6 @@
 """What a map was made from: its provenance, or the manifest of the dataset that it lies in."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,17 @@ def expect_one_simulation(option: str, path: Path, other: Path) -> None:
     if identities[0] != identities[1]:
         told = [f"simulation {sim} of {split}" for split, _, sim in identities]
         raise ConfigError(f"{option}: {path} is of {told[0]}, the maps are of {told[1]}")
+
+
+def contents(paths: Iterable[Path]) -> dict[str, str]:
+    """MD5 of what was written, by name: by it a map is known again."""
+    return {path.name: md5_of(path) for path in paths}
+
+
+def file_facts(folder: Path, files: dict[str, Path | None]) -> dict[str, Any]:
+    """What a provenance says of files that were read; nothing of those that are None."""
+    return {
+        name: {"file": str(path), "md5": md5_of(folder / path)}
+        for name, path in files.items()
+        if path is not None
+    }

@@ -1,4 +1,4 @@
-"""Commands for maps of one's own: clean, score."""
+"""Commands for maps of one's own: inspect, clean, score."""
 
 import argparse
 import re
@@ -29,6 +29,7 @@ def add_map_commands(add: Add, plan: Callable[[], Plan]) -> None:
         Gives the plan of the repository at hand.
     """
     _add_clean(add("clean", _clean, "clean maps of any instrument with one method, without the pipeline"))
+    _add_inspect(add("inspect", _inspect, "say what files of maps hold, and what would be assumed"))
     _add_score(
         add("score", lambda options: _score(options, plan()), "score maps made elsewhere, beside ours")
     )
@@ -80,6 +81,12 @@ def _told(options: argparse.Namespace, names: Sequence[str] = _READING, prefix: 
     """What the options say of maps."""
     told = {name: value for name in names if (value := getattr(options, prefix + name)) is not None}
     return cast("Told", told)
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="+", type=Path, help="files of maps")
+    parser.add_argument("--out", type=Path, metavar="PNG", help="draw them")
+    _add_reading(parser)
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +148,23 @@ def _pairs(option: str, given: list[str]) -> dict[str, str]:
     if wrong := next((name for name in names if not re.fullmatch(r"[\w.-]+", name)), None):
         raise ConfigError(f"{option} {wrong}: a name has letters, digits, ., - and _ only")
     return {name: value for name, _, value in (pair.partition("=") for pair in given)}
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    """Say what files hold, and draw them."""
+    from cmbml.core.files.outputs import expect_writable
+    from cmbml.report.inspection import draw, inspect
+
+    if options.out is not None:
+        expect_writable([options.out], options.file)
+    told: Told = {**_told(options), "pixwin": options.pixwin or None, "way": "command"}
+    seen = []
+    for path in options.file:
+        seen.append(inspect(path, told))
+        print("\n  ".join([f"{path}:", *seen[-1].lines]))
+    if options.out is not None:
+        draw(seen, options.out)
+        print(options.out)
 
 
 def _score(options: argparse.Namespace, plan: Plan) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmbml.analysis.postprocess import dipole_basis
 from cmbml.core.errors import DataError
@@ -120,7 +121,7 @@ def _power(sky: SkyMap) -> Iterator[str]:
         )
 
 
-def _lowest(row: Map, seen: Map) -> tuple[float, float]:
+def _lowest(row: Map, seen: NDArray[np.bool_]) -> tuple[float, float]:
     """Monopole and length of the dipole, fitted to the pixels that were measured."""
     basis = dipole_basis(nside_of(row))[:, seen]
     fit = np.linalg.lstsq(basis.T, row[seen].astype(float), rcond=None)[0]

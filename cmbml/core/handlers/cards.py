@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from cmbml.core.errors import DataError, did_you_mean
+from cmbml.core.spec.numbers import FwhmOrNone, parsed
 
 # How an option is written on the way in that the user took.
 WAYS = {"python": "{}='{}'", "command": "--{} {}", "mask": "--mask-{} {}", "pipeline": "reads: {{{}: {}}}"}
@@ -255,11 +256,8 @@ def _beam(header: Mapping[str, Any]) -> float | None:
     if text is None:
         return None
     found = _QUANTITY.fullmatch(text)
-    factor = _ARCMIN.get(found[2].lower().removesuffix("s")) if found else None
+    factor = _ARCMIN.get(found[2].lower()) if found else None
     try:
-        fwhm = float(found[1]) * factor if found and factor else float("nan")
+        return float(parsed(FwhmOrNone, float(found[1]) * factor if found and factor else text))
     except ValueError:
-        fwhm = float("nan")
-    if not 0 <= fwhm < float("inf"):
-        raise DataError(f"BEAMFWHM is {text!r}: expected arcmin, 0 or more: mend the header")
-    return fwhm
+        raise DataError(f"BEAMFWHM is {text!r}: expected arcmin, 0 or more: mend the header") from None

@@ -153,16 +153,14 @@ def _pictures(hdus: Any) -> str:
     return ", ".join(shapes)
 
 
-def numbers_of(table: Any, place: int) -> Any:
-    """Values of a column, one after the other; those that the table calls null are UNSEEN.
+def numbers_of(table: Any, place: int, missing: float = np.nan) -> Any:
+    """Values of a column, one after the other; `missing` where the table calls them null.
 
     Raises
     ------
     DataError
         Where they are no real numbers.
     """
-    from cmbml.sky.skymap import UNSEEN
-
     name = table.columns.names[place]
     column = np.asarray(table.data.field(place))
     if column.dtype.kind not in "biuf":
@@ -172,7 +170,7 @@ def numbers_of(table: Any, place: int) -> Any:
         return native
     null = table.columns[place].null
     return (
-        np.where(native == null, UNSEEN, native.astype(float))
+        np.where(native == null, missing, native.astype(float))
         if isinstance(null, int)
         else native.astype(float)
     )

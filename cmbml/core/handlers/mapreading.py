@@ -85,6 +85,8 @@ def placed(path: Path, error: DataError) -> DataError:
 
 
 def _read_table(path: Path, content: Content, told: Told) -> Table:
+    from cmbml.sky.skymap import UNSEEN
+
     with fitsfiles.open_fits(path) as hdus:
         table = fitsfiles.find_table(hdus, told)
         header = fitsfiles.header_of(hdus, table)
@@ -99,7 +101,7 @@ def _read_table(path: Path, content: Content, told: Told) -> Table:
             found,
             [names[place] for place in places],
             [str(header.get(f"TUNIT{place + 1}") or "").strip() for place in places],
-            _stacked([_marked(fitsfiles.numbers_of(table, place), found) for place in places]),
+            _stacked([_marked(fitsfiles.numbers_of(table, place, UNSEEN), found) for place in places]),
             None if numbered is None else _pixels(fitsfiles.numbers_of(table, numbered), explicit=explicit),
             [assumed] if assumed else [],
         )

@@ -1,12 +1,10 @@
-"""The files that an order writes: whether they can be written is told before any work."""
+"""Files that a command is told to write: whether they can be written is told before any work."""
 
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from cmbml.core.errors import ConfigError
-from cmbml.core.files.checksums import md5_of
 
 
 def expect_writable(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
@@ -39,17 +37,3 @@ def expect_writable(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
             raise ConfigError(f"--out: {path} would be written twice: give the component another name")
         if taken := next((each for each in read if path.exists() and path.samefile(each)), None):
             raise ConfigError(f"--out: {path} is read as {taken}, and is not overwritten: name another file")
-
-
-def contents(paths: Iterable[Path]) -> dict[str, str]:
-    """MD5 of what was written, by name: by it a map is known again."""
-    return {path.name: md5_of(path) for path in paths}
-
-
-def file_facts(folder: Path, files: dict[str, Path | None]) -> dict[str, Any]:
-    """What a provenance says of files that were read; nothing of those that are None."""
-    return {
-        name: {"file": str(path), "md5": md5_of(folder / path)}
-        for name, path in files.items()
-        if path is not None
-    }
