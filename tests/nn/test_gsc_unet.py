@@ -262,6 +262,8 @@ def data(request, tmp_path_factory):
     start = finished(tmp_path_factory.getbasetemp(), fields)
     settings = {key.replace(".", "__"): value for key, value in TOY.items()}
     config = continued(start, tmp_path_factory.mktemp("gsc"), fields, **settings)
+    # By this a file's repository is found.
+    (config.root / "dvc.yaml").touch()
     return run(config, *UPSTREAM, *STAGES)
 
 
