@@ -165,7 +165,7 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> list[s
     split = submission.split
     scores, assumed, files = [], dict[str, None](), {}
     for sim in plan.config.splits[split].iter_sims():
-        sky = _read(submission, folder, sim)
+        sky = read_submission(submission, folder, sim)
         try:
             estimate = scorer.ground.estimate(sky)
         except ValueError as error:
@@ -177,7 +177,7 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> list[s
     shown = median_sim([one.metrics["rmse"] for one in scores])
     kept = Kept(submission.name, split, ground_mark(plan, split), scores)
     path = _file(plan, submission.name, split)
-    get_handler("HealpyMap").write(path.with_suffix(".fits"), _read(submission, folder, shown))
+    get_handler("HealpyMap").write(path.with_suffix(".fits"), read_submission(submission, folder, shown))
     get_handler("Text").write(path, json.dumps(asdict(kept)))
     record = {"maps": files, "told": {**submission.told}, "assumed": list(assumed)}
     get_handler("Config").write(path.with_name(f"{path.stem}_provenance.yaml"), record)
@@ -232,7 +232,14 @@ def _path(submission: Submission, folder: Path, sim: int) -> Path:
     return path if path.is_file() else padded
 
 
-def _read(submission: Submission, folder: Path, sim: int) -> SkyMap:
+def read_submission(submission: Submission, folder: Path, sim: int) -> SkyMap:
+    """The map of one simulation, uK_CMB, with what header and options say of it together.
+
+    Raises
+    ------
+    DataError
+        Where they contradict each other, or the map cannot be read.
+    """
     path = _path(submission, folder, sim)
     sky: SkyMap = get_handler("HealpyMap").read(path, **submission.told)
     try:
