@@ -10,7 +10,8 @@ from cmbml.core.errors import UndeclaredError
 
 if TYPE_CHECKING:
     from cmbml.core.spec.config import Config
-    from cmbml.core.spec.params import CosmologyRegion, Name, Params, PopulationParams
+    from cmbml.core.spec.names import Name
+    from cmbml.core.spec.params import CosmologyRegion, Params, PopulationParams
     from cmbml.core.spec.pipeline import Stage
 
     class _Populations(dict[Name, PopulationParams]):
