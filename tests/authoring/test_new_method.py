@@ -159,7 +159,7 @@ def test_methods_are_added_in_whatever_style_they_are_written(bare, methods, aft
 
 def test_nothing_is_written_where_a_file_cannot_be_read(bare):
     (bare / "profiles/demo.yaml").write_text("methods: [", encoding="utf-8")
-    with pytest.raises(ConfigError, match="demo.yaml"):
+    with pytest.raises(ConfigError, match=r"demo\.yaml"):
         new_method(bare, NAME)
     assert not (bare / f"cmbml/methods/{NAME}").exists()
     assert (bare / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
