@@ -11,7 +11,7 @@ from cmbml.core.spec.pipeline import load_pipeline
 from cmbml.core.spec.profile import BASE, PROFILES, read_values
 from cmbml.core.spec.repository import PARAMS, PIPELINE
 from cmbml.core.spec.yamledit import edited
-from cmbml.core.spec.yamlio import parse_yaml
+from cmbml.core.spec.yamlio import parse_yaml, yaml_text
 
 TEMPLATES = Path(__file__).parent / "templates/method"
 DEMO = "demo"
@@ -49,7 +49,7 @@ def new_method(root: Path, name: str) -> list[Path]:
 
 
 def _check_name(root: Path, name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or iskeyword(name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or iskeyword(name) or parse_yaml(name, "name") != name:
         raise ConfigError(f"new method: '{name}' is no name of a package: use small letters, digits and _")
     if not (root / "cmbml/methods").is_dir():
         raise ConfigError(f"new method: {root} holds no cmbml/methods/: run it in a clone of the repository")
@@ -70,7 +70,7 @@ def _switched_on(path: Path, name: str, block: str = "") -> str:
     values = read_values(path)
     methods = [*(values.get("methods") or ()), name]
     more = parse_yaml(block, path.name) or {}
-    return edited(path.read_text(encoding="utf-8"), {**values, "methods": methods, **more}, [block])
+    return edited(yaml_text(path), {**values, "methods": methods, **more}, [block])
 
 
 def _filled(template: str, name: str) -> str:

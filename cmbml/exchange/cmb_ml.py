@@ -16,7 +16,7 @@ from cmbml.core.files.checksums import md5_of
 from cmbml.core.spec.profile import overlay
 from cmbml.core.spec.repository import RAW
 from cmbml.core.spec.yamledit import edited
-from cmbml.core.spec.yamlio import dump_yaml, read_yaml
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml, yaml_text
 from cmbml.exchange.records import write_record
 from cmbml.exchange.unpack import checked_members
 
@@ -119,7 +119,7 @@ def register(root: Path, folder: Path, name: str) -> Path:
     profile.parent.mkdir(exist_ok=True)
     text, values = _HEADER, _profile(name, archives, nside)
     if profile.is_file():
-        text, values = profile.read_text(encoding="utf-8"), overlay(read_yaml(profile), values)
+        text, values = yaml_text(profile), overlay(read_yaml(profile), values)
     profile.write_text(edited(text, values), encoding="utf-8")
     return profile
 

@@ -102,6 +102,7 @@ def test_it_runs_and_is_scored_as_it_is(clone):
     [
         ("Simple", "'Simple' is no name of a package"),
         ("class", "'class' is no name of a package"),
+        ("true", "'true' is no name of a package"),
         ("nilc", "'nilc' is there already"),
         ("nilc_covariance", "'nilc_covariance' is there already"),
     ],

@@ -82,7 +82,7 @@ def problems(toy):
         ("dataset: toy", "dataset: 12:30:00", "dataset: .*'12:30:00'"),
         ("dataset: toy", "dataset: Raw", "dataset: 'Raw' would be data/raw: choose another name"),
         ("  test: {", "  007: {", "splits.7: yaml reads this as 7, no text: put it in quotes"),
-        ("  test: {", "  null: {", "splits.None: yaml reads this as none, no text: put it in quotes"),
+        ("  test: {", "  null: {", "splits.None: yaml reads this as null, no text: put it in quotes"),
         ("  test: {", "  Train: {", "splits: 'train' and 'Train' differ in case alone, .*: rename one"),
         ("  broad:", "  Nominal:", "populations: 'nominal' and 'Nominal' differ in case alone"),
         ("methods: \\[\\]", "methods: [nilc, NILC]", "methods: 'nilc' and 'NILC' differ in case alone"),

@@ -86,6 +86,12 @@ def test_only_what_differs_is_written(values, old, new):
         assert text.startswith(OWN.replace(old, new)[: OWN.index("other:")])
 
 
+def test_line_breaks_of_others_stay():
+    dos = OWN.replace("\n", "\r\n")
+    values = {**parse_yaml(OWN, "own"), "empty": {"a": 1}, "seed": 8}
+    assert edited(dos, values) == edited(OWN, values).replace("\n", "\r\n")
+
+
 def test_keys_are_taken_out_with_their_lines():
     values = parse_yaml(OWN, "own")
     del values["deep"], values["last"], values["quoted"]

@@ -392,7 +392,7 @@ def spoil(name, change):
         (None, ["--set", "bias=0.1"], "--set bias: "),
         (None, ["--set", "ilc_bias"], "expected a name, '=' and a value"),
         (None, ["--set", "nulled=[dust, dust]"], "nulled: one of dust, dust is named twice"),
-        (None, ["--set", "nulled=["], "--set nulled, line 1: "),
+        (None, ["--set", "nulled=["], "--set nulled, line "),
         (None, ["--set", "ilc_bias=.nan"], "--set ilc_bias: "),
         (None, ["--set", "nulled=[dsut]"], "no spectrum of component dsut"),
         (None, ["--set", "ilc_bias=1"], "singular covariance: needlet scale 0 has"),

@@ -12,7 +12,8 @@ Listed = TypeVar("Listed", bound=Collection[Any])
 def _text(value: Any) -> Any:
     """Refuse what yaml takes for something else: the file's 007 would be folder 7 without a word."""
     if value is None or isinstance(value, bool | int | float | date):
-        kind = "a date" if isinstance(value, date) else f"{str(value).lower()}, no text"
+        said = "null" if value is None else str(value).lower()
+        kind = "a date" if isinstance(value, date) else f"{said}, no text"
         raise ValueError(f"yaml reads this as {kind}: put it in quotes")
     return value
 

@@ -8,7 +8,7 @@ from cmbml.core.errors import ConfigError, did_you_mean
 from cmbml.core.spec.params import Params
 from cmbml.core.spec.repository import PARAMS
 from cmbml.core.spec.yamledit import edited
-from cmbml.core.spec.yamlio import read_yaml
+from cmbml.core.spec.yamlio import read_yaml, yaml_text
 
 PROFILES = "profiles"
 # The one that is complete; params.yaml ships as a copy of it.
@@ -50,8 +50,8 @@ class Profiles:
 
     def text(self, name: str) -> str:
         """The same as text: params.yaml as it stands, with the values that differ as the profile has them."""
-        files = [(self.folder / f"{one}.yaml").read_text(encoding="utf-8") for one in (name, BASE)]
-        text = self.present.read_text(encoding="utf-8") if self.present.is_file() else files[-1]
+        files = [yaml_text(self.folder / f"{one}.yaml") for one in (name, BASE)]
+        text = yaml_text(self.present) if self.present.is_file() else files[-1]
         return edited(text, self.values(name), files)
 
     def file_of(self, name: str, key: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ Node = Any
 # What changes beneath an anchor changes its aliases too, which the next pass sets right.
 _PASSES = 3
 _STEP = "  "
+_CRLF = "\r\n"
 
 
 def edited(text: str, wanted: Mapping[str, Any], like: Sequence[str] = ()) -> str:
@@ -44,6 +45,8 @@ def edited(text: str, wanted: Mapping[str, Any], like: Sequence[str] = ()) -> st
     ConfigError
         Where a text is not yaml.
     """
+    if _CRLF in text:
+        return edited(text.replace(_CRLF, "\n"), wanted, like).replace("\n", _CRLF)
     samples = [_Document(sample) for sample in like]
     text = text if text.endswith("\n") else f"{text}\n"
     for _ in range(_PASSES):

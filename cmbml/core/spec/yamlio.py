@@ -142,13 +142,23 @@ def read_yaml(path: Path) -> Any:
     ConfigError
         Where the file is missing or is not yaml.
     """
+    return parse_yaml(yaml_text(path), path.name)
+
+
+def yaml_text(path: Path) -> str:
+    """Text of a yaml file, with its own line breaks.
+
+    Raises
+    ------
+    ConfigError
+        Where the file is missing or is not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path.name}: not readable as yaml: {error}") from None
-    return parse_yaml(text, path.name)
 
 
 def parse_yaml(text: str, name: str, loader: Any = Loader) -> Any:
