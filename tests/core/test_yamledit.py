@@ -69,6 +69,7 @@ def test_the_same_values_are_the_same_text(file):
         ({"words": 1}, "plain words\n  over two lines", "1"),
         ({"other": {"p": 5, "q": 2}}, "  <<: *base\n", "  p: 5\n  <<: *base\n"),
         ({"other": {"q": 2}}, "other:\n  <<: *base\n  q: 2\n", "other:\n  q: 2\n"),
+        ({"other": {"q": 2, "r": 3}}, "  <<: *base\n  q: 2\n", "  q: 2\n  r: 3\n"),
         ({"base": {"p": 2}}, "{p: 1}", "{p: 2}"),
         ({"also": {"p": 2}}, "also: *base", "also:\n  p: 2"),
         ({"new": {"a": 1}}, "# end\n", "# end\n\nnew:\n  a: 1\n"),

@@ -113,7 +113,7 @@ class _Document:
     def entries(self, node: Node) -> dict[Any, _Entry]:
         """What stands in a mapping itself, by key."""
         if node not in self._entries:
-            pairs = [(key, value) for key, value in node.value if not key.tag.endswith(":merge")]
+            pairs = [(key, value) for key, value in node.value if not _is_merge(key)]
             self._entries[node] = {
                 parse_yaml(self.cut(key), "yaml"): _Entry(key, value) for key, value in pairs
             }
@@ -167,14 +167,20 @@ class _Edit:
     def mapping(self, node: Node, values: Mapping[Any, Any], wanted: Mapping[Any, Any], path: Path) -> bool:
         """Change what differs in a mapping; False where only writing it anew will do."""
         own = self.document.entries(node)
-        merged = values.keys() - own.keys()
-        if not own.keys() & wanted.keys() or merged - wanted.keys():
+        if not own.keys() & wanted.keys():
             return False
+        # A merge key that brings what is not wanted goes, and the rest of what it brings is written out.
+        merged = values.keys() - own.keys()
+        if unmerged := not merged <= wanted.keys():
+            merged = set()
         for key, entry in own.items():
             if key in wanted and not _same(values[key], wanted[key]):
                 self._value(entry, values[key], wanted[key], (*path, key), inline=node.flow_style)
-        spans = [(entry.key.start_mark.index, self.document.end(entry.node)) for entry in own.values()]
-        self._remove(spans, [i for i, key in enumerate(own) if key not in wanted], inline=node.flow_style)
+        stays = {entry.key for key, entry in own.items() if key in wanted}
+        stays |= {key for key, _ in node.value if _is_merge(key) and not unmerged}
+        spans = [(key.start_mark.index, self.document.end(value)) for key, value in node.value]
+        gone = [i for i, (key, _) in enumerate(node.value) if key not in stays]
+        self._remove(spans, gone, inline=node.flow_style)
         before = None
         for key, value in wanted.items():
             if key in own:
@@ -267,7 +273,9 @@ class _Edit:
             line_end = self.document.line_end(end)
             self._change(colon, line_end, f"{anchor}{text[end:line_end]}{new}")
         else:
-            self._change(start, end, f"{anchor}{new}"[start > colon :])
+            # A value that is there has its own space before it; an empty one has none.
+            written = f"{anchor}{new}"
+            self._change(start, end, written.removeprefix(" ") if start > colon else written)
 
     def _said(
         self, path: Path, value: Any, samples: Sequence[_Document] | None = None
@@ -314,6 +322,10 @@ def _flow(value: Any) -> str:
 def _is_block(node: Node) -> bool:
     """Whether a node is a mapping or list of lines."""
     return isinstance(node, yaml.CollectionNode) and not node.flow_style
+
+
+def _is_merge(key: Node) -> bool:
+    return str(key.tag).endswith(":merge")
 
 
 def _children(node: Node) -> Iterator[Node]:
