@@ -60,6 +60,11 @@ def test_the_same_values_are_the_same_text(file):
         ({"methods": ["hilc"]}, "  nilc,  # fast\n  hilc", "  hilc"),
         ({"deep": {"four": 1.5, "items": ["a", "b", "010"]}}, "      - b\n", "      - b\n      - '010'\n"),
         ({"deep": {"four": 1.5, "items": ["b"]}}, "      - a   # one\n", ""),
+        (
+            {"deep": {"four": 1.5, "items": ["b", "a"]}},
+            "      - a   # one\n      # and\n      - b\n",
+            "      # and\n      - b\n      - a\n",
+        ),
         ({"deep": {"four": 2, "items": ["a", "b"]}}, "1.50", "2"),
         ({"flow": {"b": 1, "c": 3}}, " { b: 1,  c: 0x10 }   # spaced\n", "   # spaced\n  b: 1\n  c: 3\n"),
         ({"nothing": 3}, "~", "3"),

@@ -203,14 +203,20 @@ class _Edit:
             if in_place and self.mapping(node, value, wanted, path):
                 return
         listed = in_place and isinstance(value, list) and isinstance(wanted, list)
+        if listed and node.flow_style and "#" not in self.document.cut(node):
+            # One line may as well be that of another file.
+            listed = self._said(path, wanted) is None
         if listed and self._sequence(node, value, wanted):
             return
         self._replace(entry, wanted, path, inline=inline)
 
     def _sequence(self, node: Node, values: list[Any], wanted: list[Any]) -> bool:
-        """Take items out of a list and put others behind them; False where that is not what differs."""
-        kept = [i for i, value in enumerate(values) if any(_same(value, other) for other in wanted)]
-        if not kept or not _same([values[i] for i in kept], wanted[: len(kept)]):
+        """Take items out of a list and put others behind the rest; False where no item can stay."""
+        kept: list[int] = []
+        for i, value in enumerate(values):
+            if len(kept) < len(wanted) and _same(value, wanted[len(kept)]):
+                kept.append(i)
+        if not kept:
             return False
         items, inline = node.value, node.flow_style
         places = [item.start_mark.index for item in items]
