@@ -17,7 +17,11 @@ from tests.conftest import ROOT
 from tests.engine.one_node_slurm import OneNodeSlurm, missing, wait_until
 
 # What a test cannot wait for.
-QUICK = {"worker_disconnect_delay=60": "worker_disconnect_delay=3", "rpc_retry_wait=5": "rpc_retry_wait=1"}
+QUICK = {
+    "worker_disconnect_delay=60": "worker_disconnect_delay=3",
+    "rpc_retry_wait=5": "rpc_retry_wait=1",
+    "disable_persist=60": "disable_persist=12",
+}
 COMPLETE = "everything is complete\n"
 N_SIMULATIONS = 4 * 6
 N_PIECES = 2 * N_SIMULATIONS + 4
@@ -27,7 +31,8 @@ TASK_FAILED = 30  # [retcode] in luigi.cfg
 class Here:
     """Jobs of two workers on this machine, without a scheduler of jobs."""
 
-    two_workers = ("bash", "-c", '"$@" & "$@" & wait -n; first=$?; wait -n || exit; exit $first', "--")
+    # As srun, it ends with the higher status.
+    two_workers = ("bash", "-c", '"$@" & "$@"; one=$?; wait $!; exit $(($? > one ? $? : one))', "--")
 
     def __init__(self, repository):
         self._repository = repository
@@ -121,7 +126,7 @@ class Cluster:
 
     def submit(self, *options, pause=0.2):
         # The jobs run this tree's code, on the toy.
-        return self.jobs.submit(*options, TOY_PAUSE=str(pause), PYTHONPATH=str(ROOT))
+        return self.jobs.submit(*options, TOY_PAUSE=str(pause), PYTHONPATH=str(ROOT), WORKER_PAUSE="15")
 
     def workers(self):
         """Processes that have computed something."""
