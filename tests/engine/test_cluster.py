@@ -1,5 +1,6 @@
 """Workers that share a folder and a luigid, started here or by a real Slurm: whatever happens, they end rightly."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 
@@ -138,6 +141,13 @@ class Cluster:
     def address(self, job):
         return re.search(r"luigid: http://([\d.]+):(\d+)", self.jobs.said(job)).groups()
 
+    def tasks_done(self, job):
+        """Tasks that the luigid of a job knows to be done."""
+        host, port = self.address(job)
+        query = urlencode({"data": json.dumps({"status": "DONE", "upstream_status": ""})})
+        with urlopen(f"http://{host}:{port}/api/task_list?{query}", timeout=30) as answer:
+            return json.load(answer)["response"]
+
     def end(self, job):
         wait_until(lambda: self.jobs.code(job) is not None)
         return self.jobs.code(job)
@@ -177,6 +187,7 @@ def test_two_jobs_on_one_machine_have_each_its_luigid(cluster):
 def test_luigid_dies(cluster, how):
     job = cluster.submit()
     cluster.wait_halfway()
+    assert len(cluster.tasks_done(job)) >= 4, "the workers ask it, and not a scheduler of their own"
     (luigid,) = processes("luigid", *cluster.address(job))
     os.kill(luigid, how)
     cluster.expect_complete(job)

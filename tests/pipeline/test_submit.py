@@ -64,8 +64,8 @@ def test_where_there_is_no_slurm_it_can_be_shown(clone, monkeypatch):
 
 
 def test_what_cannot_be_is_refused(clone, sbatch):
-    assert "--workers" in refusal(clone, "--workers", "0")
-    assert "--cpus" in refusal(clone, "--cpus", "0")
+    assert "--workers: should be" in refusal(clone, "--workers", "0")
+    assert "--cpus: should be" in refusal(clone, "--cpus", "0")
     shutil.rmtree(clone.root / "cluster")
     assert "cluster/run.sh" in refusal(clone)
     assert not (sbatch / "given").exists()
