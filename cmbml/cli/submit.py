@@ -71,10 +71,13 @@ def _submit(options: argparse.Namespace, plan: Plan) -> None:
     path = root / _SCRIPT
     path.parent.mkdir(exist_ok=True)
     path.write_text(script, encoding="utf-8")
-    done = subprocess.run(["sbatch", str(path)], cwd=root, check=False)
+    sbatch = ["sbatch", "--parsable", str(path)]
+    done = subprocess.run(sbatch, cwd=root, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.returncode)
-    print(f"its log: {_LOG} (%j is the number of the job)")
+    # With several clusters: the number of the job, a semicolon, the name of its cluster.
+    job = done.stdout.strip().partition(";")[0]
+    print(f"job {job}: its log is {_LOG.replace('%j', job)}")
 
 
 def _slurm_script(options: argparse.Namespace, plan: Plan) -> str:

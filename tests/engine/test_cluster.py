@@ -79,8 +79,8 @@ class Slurm:
     def submit(self, *options, **environment):
         submit = ("submit", "slurm", "--workers", "2", "--time", "10:00", *options)
         environment |= {"TOY_LOG": str(self._repository.log), **self.node.environment}
-        call(self._repository.root, *submit, ok=True, **environment)
-        return self.node.run("squeue", "--noheader", "--format=%i", "--sort=-i").split()[0]
+        said = call(self._repository.root, *submit, ok=True, **environment).stdout
+        return re.match(r"job (\d+): ", said)[1]
 
     def code(self, job):
         """Exit status; None as long as it waits or runs."""

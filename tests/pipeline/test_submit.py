@@ -21,7 +21,7 @@ def sbatch(tmp_path, monkeypatch):
     """A program of that name, which notes the script that it is given."""
     program = tmp_path / "bin/sbatch"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/given\n[ ! -e {tmp_path}/refuse ]\n')
+    program.write_text(f'#!/bin/sh\ncp "$2" {tmp_path}/given\necho "12;far"\n[ ! -e {tmp_path}/refuse ]\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     return tmp_path
@@ -43,7 +43,8 @@ def test_the_script_says_what_was_asked_for(clone):
 
 
 def test_it_is_handed_to_sbatch_with_what_the_site_wants(clone, sbatch):
-    clone.cmbml("submit", "slurm", "--cpus", "2", "--sbatch=--partition long")
+    done = clone.cmbml("submit", "slurm", "--cpus", "2", "--sbatch=--partition long")
+    assert done.stdout == "job 12: its log is .cmbml/slurm-12.log\n"
     given = (sbatch / "given").read_text()
     assert directives(given)["--partition"] == "long"
     assert directives(given)["--cpus-per-task"] == "2"
