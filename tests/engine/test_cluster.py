@@ -241,6 +241,26 @@ def test_a_mistake_ends_the_job_and_the_next_one_after_its_mending_finishes(clus
     assert len(cluster.repository.names()) == N_PIECES - N_SIMULATIONS
 
 
+@pytest.mark.long
+def test_a_worker_whose_luigid_never_comes_ends(counted):
+    shutil.copytree(ROOT / "cluster", counted.root / "cluster")
+    counted.toy.edit(
+        "cluster/luigi.cfg",
+        "rpc_retry_attempts=10\nrpc_retry_wait=5",
+        "rpc_retry_attempts=2\nrpc_retry_wait=1",
+    )
+    done = subprocess.run(
+        ["cluster/worker.sh", "127.0.0.1", "9"],
+        cwd=counted.root,
+        env={**counted.environment, "PYTHONPATH": str(ROOT), "WORKER_PAUSE": "0"},
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode not in (0, TASK_FAILED)
+    assert counted.names() == []
+
+
 @pytest.mark.soak
 def test_workers_of_slurm_get_the_cores_that_were_asked_for(counted, node):
     shutil.copytree(ROOT / "cluster", counted.root / "cluster")
