@@ -56,6 +56,19 @@ def test_all_that_is_local_may_be_lost(recorded, monkeypatch, lost):
     assert recorded.toy.files() == whole
 
 
+@pytest.mark.parametrize("left", [b"", b"\0" * 500])
+def test_a_damaged_manifest_is_that_of_the_cache(recorded, monkeypatch, left):
+    """As after `dvc pull` in a new clone, whose index has nothing yet."""
+    whole = recorded.toy.files()
+    shutil.rmtree(recorded.root / ".dvc/cache/cmbml")
+    for manifest in (recorded.root / "data").rglob("_manifest.jsonl"):
+        manifest.unlink()
+        manifest.write_bytes(left)
+    recorded.finish(monkeypatch)
+    assert recorded.names() == []
+    assert recorded.toy.files() == whole
+
+
 def test_another_name_of_the_folder_computes_nothing(recorded, monkeypatch):
     recorded.toy.edit("pipeline/toy.yaml", "dir_name: number", "dir_name: numbers")
     recorded.finish(monkeypatch)
