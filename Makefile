@@ -39,6 +39,9 @@ test-all: $(INSTALLED)
 soak: $(INSTALLED)
 	$(PYTEST) -m soak --durations 20
 
+soak: $(INSTALLED)
+	python -m pytest -m soak --durations 20
+
 bench: $(INSTALLED)
 	for subject in $(filter-out benchmarks/training.py,$(wildcard benchmarks/*.py)); do python $$subject || exit 1; done
 
