@@ -35,10 +35,7 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	$(PYTEST) -m "long and not soak" --durations 20
 
-# The same again and again: what goes wrong once in a hundred times.
-soak: $(INSTALLED)
-	$(PYTEST) -m soak --durations 20
-
+# The same again and again: what goes wrong once in a hundred times, and what needs the cores for itself.
 soak: $(INSTALLED)
 	python -m pytest -m soak --durations 20
 

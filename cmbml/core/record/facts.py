@@ -160,7 +160,7 @@ class Facts:
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest, or where nothing is to be read in it, that in DVC's cache; read again when it changes."""
+        """The manifest, or where it says nothing that in DVC's cache; read again when it changes."""
         seen = signature(self.folder / MANIFEST)
         if seen != self._seen:
             self._manifest = read_manifest(self.folder / MANIFEST, self.name)
