@@ -279,7 +279,7 @@ def interleave(template: Path, count: int) -> None:
 
 @pytest.mark.long
 def test_20_interleavings(template):
-    interleave(template, int(os.environ.get("N", "20")))
+    interleave(template, 20)
 
 
 @pytest.mark.soak
