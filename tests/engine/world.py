@@ -232,25 +232,25 @@ class World:
         pieces = self.settings.pieces()
         return {n for n in self.known() if n in right or self.cached.issuperset(pieces[n].values())}
 
-    def run(self, stages: Iterable[str] = STAGES, *, disturbed: bool = False) -> CmbmlError | None:
+    def run(self, stages: Iterable[str] = STAGES, *, beside: bool = False) -> CmbmlError | None:
         """Make some stages in this process; return the line that it ends with, where it does not end well.
 
-        Beside a run that is disturbed, and so drops what it has computed, things may be computed twice.
+        What is computed may be what another process beside it has computed, and dropped.
         """
         needless, before = self.needless(), len(self.notes())
         try:
             make(self.engine(), stages)
         except CmbmlError as error:
-            self.expect_no_waste(before, needless, disturbed=disturbed)
+            self.expect_no_waste(before, needless, beside=beside)
             return error
-        self.expect_no_waste(before, needless, disturbed=disturbed)
-        assert disturbed or self.known() >= set(self.notes()[before:]), "computed, and not remembered"
+        self.expect_no_waste(before, needless, beside=beside)
+        assert beside or self.known() >= set(self.notes()[before:]), "computed, and not remembered"
         return None
 
-    def expect_no_waste(self, before: int, needless: set[str], *, disturbed: bool = False) -> None:
+    def expect_no_waste(self, before: int, needless: set[str], *, beside: bool = False) -> None:
         computed = Counter(self.notes()[before:])
         assert not needless & computed.keys(), "computed though the cache has it"
-        assert disturbed or not computed or max(computed.values()) == 1, "computed twice"
+        assert beside or not computed or max(computed.values()) == 1, "computed twice"
 
     def expect_all_right(self) -> None:
         """What must be true after a whole run."""
