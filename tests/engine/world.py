@@ -25,6 +25,7 @@ from tests.commands import forget_toy_modules
 
 STAGES = ("number", "double", "total")
 SPLITS = ("train", "test")
+MINE = "mine.txt"
 
 EXECUTORS = '''\
 """Executors on words, which note in $TOY_LOG what they compute."""
@@ -343,13 +344,13 @@ class World:
         self.write(settings)
         for folder in settings.folders():
             remove(self.root / folder)
-        self.mine = {path for path in self.mine if path.exists()}
         for name, data in files.items():
             path = self.root / name
             if path.name != MANIFEST and data.decode() not in self.cached:
                 continue  # DVC would say that its cache lacks it
             path.parent.mkdir(parents=True, exist_ok=True)
             link(self.cache_file(self._keep(data)), path)
+        self.mine = set((self.root / "data").rglob(MINE))  # DVC versions them with the rest
 
     def expect_sound_cache(self) -> None:
         for path in (self.cache / "files/md5").glob("*/*"):
