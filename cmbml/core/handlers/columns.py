@@ -36,6 +36,8 @@ class ChainRows:
             value = self._row(file, row)[1]
         if number - first != row:
             raise DataError(f"{self.path}: row {row} is numbered {number - first}: rows are missing")
+        if not np.isfinite(value):
+            raise DataError(f"{self.path}: row {row} is not finite ({value}): fetch it again")
         return value
 
     def _row(self, file: BinaryIO, row: int) -> tuple[int, float]:

@@ -5,10 +5,17 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
-from cmbml.core.errors import DataError
+from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.handlers.columns import ChainRows
 from cmbml.sky.chains import WMAP_COLUMNS, WMAP_MASSES, chain_length, chain_row, wmap_cosmology
-from cmbml.sky.cosmology import Cosmology, draw_gaussian, fixed, provenance, theory_spectra
+from cmbml.sky.cosmology import (
+    Cosmology,
+    draw_gaussian,
+    expect_plausible,
+    fixed,
+    provenance,
+    theory_spectra,
+)
 from cmbml.sky.distributions import distribution
 from cmbml.sky.lensing import lensing_lmax
 from cmbml.sky.sht import Cl
@@ -26,9 +33,19 @@ class CosmologyExecutor(BaseStageExecutor):
         self.source = cfg.cosmology.source
         self.scatter = cfg.cosmology.scatter
         self.regions = cfg.populations.cosmology
+        self._check_regions()
         self.in_chain: Asset[ChainRows] | None = (
             self.assets_in[self.source] if self.source in CHAINS else None
         )
+
+    def _check_regions(self) -> None:
+        for population, region in self.regions.items():
+            for name, spread in region.drawn.items():
+                try:
+                    for key in spread.values.keys() - {"sd"}:
+                        expect_plausible(name, spread.values[key])
+                except ValueError as error:
+                    raise ConfigError(f"populations.{population}.cosmology.{name}: {error}") from None
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Draw one simulation's parameters; where a split has one cosmology, that of its first simulation."""
@@ -48,11 +65,10 @@ class CosmologyExecutor(BaseStageExecutor):
         names = (*WMAP_COLUMNS.values(), *CHAINS[self.source])
         columns = {name: self.in_chain.at(field=name).read() for name in names}
         try:
-            n_rows = chain_length({name: len(column) for name, column in columns.items()})
+            row = chain_row(chain_length({name: len(column) for name, column in columns.items()}), rng)
+            return wmap_cosmology({name: column[row] for name, column in columns.items()})
         except ValueError as error:
-            raise DataError(f"{self.in_chain.at(field=names[0]).path.parent}: {error}") from None
-        row = chain_row(n_rows, rng)
-        return wmap_cosmology({name: column[row] for name, column in columns.items()})
+            raise DataError(f"{columns[names[0]].path.parent}: {error}") from None
 
 
 class TheoryExecutor(BaseStageExecutor):
