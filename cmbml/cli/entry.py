@@ -11,17 +11,17 @@ from cmbml.cli.authoring import add_commands as add_authoring
 from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
 from cmbml.cli.options import Parser, number
+from cmbml.cli.submit import add_submit
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
 from cmbml.core.engine.console import Progress, one_line_errors, open_log
 from cmbml.core.engine.context import run_all, run_stage
-from cmbml.core.engine.dvc import dvc_yaml, is_recorded, record
+from cmbml.core.engine.dvc import dvc_yaml, expect_dvc, is_recorded, record
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.regenerate import regenerate
 from cmbml.core.engine.switch import apply_profile
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_mean
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
-from cmbml.core.record.facts import Facts
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.numbers import Natural
 from cmbml.core.spec.pipeline import Stage
@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add_map_commands(lambda *described: _add(commands, *described), _plan)
     add_commands(lambda *described: _add(commands, *described), _plan)
     add_authoring(lambda *described: _add(commands, *described), _plan, find_root, parser)
+    add_submit(lambda *described: _add(commands, *described), _plan)
     return parser
 
 
@@ -133,7 +134,7 @@ def _plan() -> Plan:
 def check(options: argparse.Namespace) -> None:
     """Check everything, list all problems."""
     plan = _plan()
-    _check(plan, _unfinished(plan) if options.unfinished else None)
+    _check(plan, Engine(plan).unfinished() if options.unfinished else None)
 
 
 def _check(plan: Plan, stages: list[Stage] | None) -> None:
@@ -143,14 +144,6 @@ def _check(plan: Plan, stages: list[Stage] | None) -> None:
     check_roles(plan)
     check_dvc(plan)
     print(f"{plan.config.dataset}: {len(plan.stages)} stages, no problem found", flush=True)
-
-
-def _unfinished(plan: Plan) -> list[Stage]:
-    return [
-        stage
-        for stage in plan.stages.values()
-        if not all(Facts(plan, portion).complete() for portion in plan.portions(stage))
-    ]
 
 
 def stages(_: argparse.Namespace) -> None:
@@ -264,7 +257,7 @@ def _run_chosen(engine: Engine, stage: Stage, progress: Progress, options: argpa
             _repeat(engine, portion, pieces, progress)
         return
     for portion in portions:
-        progress.expect(u for u in engine.plan.pieces(portion) if engine.facts(portion).stale(u))
+        progress.expect(engine.facts(portion).flaws(engine.plan.pieces(portion)))
     run_stage(engine, stage, portions)
 
 
@@ -279,7 +272,7 @@ def _repeat(engine: Engine, portion: Portion, pieces: list[Piece], progress: Pro
     engine.require_inputs(portion)
     engine.run_block(pieces, force=True)
     facts = engine.facts(portion)
-    if not any(facts.stale(piece) for piece in engine.plan.pieces(portion)):
+    if not facts.flaws(engine.plan.pieces(portion)):
         engine.finalise(portion)
 
 
@@ -303,7 +296,8 @@ def profile(options: argparse.Namespace) -> None:
 def repro(_: argparse.Namespace) -> None:
     """Check and make what is unfinished, let DVC record it, write the card, and build the report."""
     plan = _plan()
-    unfinished = _unfinished(plan)
+    expect_dvc(plan.config.root)
+    unfinished = Engine(plan).unfinished()
     _check(plan, unfinished)
     _make_and_record(plan, unfinished)
     write_card(plan)
@@ -316,7 +310,7 @@ def repro(_: argparse.Namespace) -> None:
 def _make_and_record(plan: Plan, unfinished: list[Stage]) -> None:
     """Make all at once, with a worker for every core, then let DVC record what is complete."""
     status = run_all(plan.config.root) if unfinished else 0
-    still = {stage.key for stage in _unfinished(plan)} if unfinished else set()
+    still = {stage.key for stage in Engine(plan).unfinished()} if unfinished else set()
     if still:
         if made := [stage for stage in unfinished if stage.key not in still]:
             record(plan, made)
