@@ -33,30 +33,28 @@ class CosmologyExecutor(BaseStageExecutor):
         self.source = cfg.cosmology.source
         self.scatter = cfg.cosmology.scatter
         self.regions = cfg.populations.cosmology
-        self._check_regions()
         self.in_chain: Asset[ChainRows] | None = (
             self.assets_in[self.source] if self.source in CHAINS else None
         )
-
-    def _check_regions(self) -> None:
-        for population, region in self.regions.items():
-            for name, spread in region.drawn.items():
-                try:
-                    for key in spread.values.keys() - {"sd"}:
-                        expect_plausible(name, spread.values[key])
-                except ValueError as error:
-                    raise ConfigError(f"populations.{population}.cosmology.{name}: {error}") from None
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Draw one simulation's parameters; where a split has one cosmology, that of its first simulation."""
         region = self.regions[split.population]
         which = 0 if region.per_split else sim
         drawn = self._base(split, which, self.scatter if region.scatter is None else region.scatter)
-        own = {}
-        for name, spread in region.drawn.items():
-            rng = generator(self.seed, split.stream, which, "cosmology", name)
-            own[name] = distribution(**spread.values).draw(rng)
+        try:
+            own = {
+                name: self._own(split, which, name, spread.values) for name, spread in region.drawn.items()
+            }
+        except ValueError as error:
+            raise ConfigError(f"populations.{split.population}.cosmology: {error}") from None
         self.out_cosmology.write(asdict(replace(drawn, **own)))
+
+    def _own(self, split: Split, which: int, name: str, spread: Mapping[str, float]) -> float:
+        """Draw a parameter that the population has a distribution of."""
+        for key in spread.keys() - {"sd"}:
+            expect_plausible(name, spread[key])
+        return distribution(**spread).draw(generator(self.seed, split.stream, which, "cosmology", name))
 
     def _base(self, split: Split, which: int, scatter: bool) -> Cosmology:
         rng = generator(self.seed, split.stream, which, "cosmology")
