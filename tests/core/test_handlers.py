@@ -284,6 +284,8 @@ def test_a_map_in_other_coordinates_is_refused(fits):
     ("# TT\n1\n", "'ell' first"),
     ("# ell TT\n0 1 2\n", "one for each column"),
     ("# ell TT\n0 1\n1\n", "not a table of numbers"),
+    ("# ell TT\n", "holds no row"),
+    ("# ell TT\n0 1\n1 nan\n", "holds NaN or infinite values"),
 ])  # fmt: skip
 def test_spectra_must_say_their_l(tmp_path, text, expected):
     (tmp_path / "cl.txt").write_text(text)
