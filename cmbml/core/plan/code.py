@@ -64,7 +64,10 @@ class Code:
     hidden: tuple[Hidden, ...]
 
 
-@cache
+# What was worked out before, in this process or, by `code_memo`, in another.
+CODES: dict[str | type, Code] = {}
+
+
 def code_of(executor: str | type) -> Code:
     """Fingerprint an executor, named by its dotted path or given as a class; also a function or a handler.
 
@@ -73,6 +76,12 @@ def code_of(executor: str | type) -> Code:
     PipelineError
         Where there is no such module or class.
     """
+    if executor not in CODES:
+        CODES[executor] = _code_of(executor)
+    return CODES[executor]
+
+
+def _code_of(executor: str | type) -> Code:
     source, name = source_of_class(executor) if isinstance(executor, type) else source_at(executor)
     if name not in source.definitions:
         raise PipelineError(
@@ -101,7 +110,8 @@ def forget() -> None:
     """Forget all source that was read, so that edits are seen by a process that goes on."""
     forget_modules()
     forget_names()
-    for cached in (code_of, source_of, _content, _whole):
+    CODES.clear()
+    for cached in (source_of, _content, _whole):
         cached.cache_clear()
 
 

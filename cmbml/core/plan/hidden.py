@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Literal, NamedTuple
 
-from cmbml.core.plan.modules import file_of, is_machinery, is_own, is_source, standing_of, version_of
+from cmbml.core.plan.modules import file_of, is_machinery, is_own, is_source, standing_of
 from cmbml.core.plan.source import ImportNode, Source, bindings, source_of
 
 Kind = Literal["environment", "file", "program", "module"]
@@ -309,7 +309,7 @@ def _unknown(module: str) -> str | None:
     if not top or is_machinery(module):
         return None
     standing = standing_of(top)
-    if standing == "unknown" and not version_of(top):
+    if standing == "unknown":
         return "which is neither installed nor found"
     file = file_of(module) if standing == "own" else None
     return "which is compiled" if file is not None and not is_source(file) else None

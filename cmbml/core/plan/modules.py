@@ -4,6 +4,7 @@ All that a fingerprint of code depends on beside the code's own text is asked fo
 of the process, and as the `Evidence` by which a later process can tell that all is as it was.
 """
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ Standing = Literal["python", "installed", "own", "unknown"]
 # Packages that run the science without being part of it; "cmbml" is the package's own door.
 MACHINERY = ("cmbml.core", "cmbml.cli", "tasks")
 _SOURCE = ".py"
+_SUFFIXES = (*EXTENSION_SUFFIXES, _SOURCE)
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -51,7 +53,7 @@ def forget_modules() -> None:
     """Look everything up anew the next time."""
     for known in (EVIDENCE.places, EVIDENCE.standings, EVIDENCE.signatures):
         known.clear()
-    for cached in (text_of, version_of, _by_module):
+    for cached in (text_of, version_of, _by_module, _names_in):
         cached.cache_clear()
 
 
@@ -86,15 +88,30 @@ def find_place(name: str) -> Path | None:
     if not rest:
         origin = spec.origin if spec.has_location else None
         return Path(origin or folders[0]) if origin or folders else None
-    for folder in folders:
-        inside = Path(folder, *rest)
-        compiled = (inside.with_name(f"{inside.name}{suffix}") for suffix in EXTENSION_SUFFIXES)
-        for file in (inside / "__init__.py", *compiled, inside.with_name(f"{inside.name}{_SOURCE}")):
-            if file.is_file():
-                return file
-        if inside.is_dir():
-            return inside
-    return None
+    return next(filter(None, (_place_in(folder, rest) for folder in folders)), None)
+
+
+def _place_in(package: str, rest: list[str]) -> Path | None:
+    """Where a module below a package's folder lies, in Python's own order."""
+    *parents, last = rest
+    folder = os.path.join(package, *parents)  # noqa: PTH118 (asked a thousand times)
+    names = _names_in(folder)
+    inside = _names_in(f"{folder}/{last}") if last in names else frozenset[str]()
+    for suffix in _SUFFIXES:
+        if f"__init__{suffix}" in inside:
+            return Path(folder, last, f"__init__{suffix}")
+    for suffix in _SUFFIXES:
+        if f"{last}{suffix}" in names:
+            return Path(folder, f"{last}{suffix}")
+    return Path(folder, last) if last in names and Path(folder, last).is_dir() else None
+
+
+@cache
+def _names_in(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208 (a third of the time)
+    except OSError:
+        return frozenset()
 
 
 def standing_of(top: str) -> Standing:
@@ -122,7 +139,7 @@ def find_standing(top: str) -> Standing:
         return "python"
     place = place_of(top)
     if place is None:
-        return "unknown"
+        return "installed" if version_of(top) else "unknown"
     return "installed" if _is_installed(top, place) else "own"
 
 
