@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cmbml.core.files.checksums import raw_digests
+from cmbml.core.files.memo import Memo
+from cmbml.core.files.science_assets import raw_digests
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.code import JOINTS, code_of
 from cmbml.core.plan.pieces import Piece, Portion, remembered
@@ -94,9 +95,6 @@ class Plan(Reads):
             splits = [self.config.every_split[each] for each in own]
             yield "splits", [[getattr(split, fact) for fact in facts] for split in splits]
 
-    def _md5s(self, paths: Iterable[Path]) -> list[str]:
-        return raw_digests(paths, self.config.root / LOCAL / "science_assets.jsonl")
-
     def _formats(self, stage: Stage) -> dict[str, list[Any]]:
         """How the outputs are written, and how the inputs are read."""
         assets = {f"out {name}": [asset] for name, asset in stage.assets_out.items()}
@@ -169,6 +167,14 @@ class Plan(Reads):
 
     def _raw(self, stage: str, name: str) -> str:
         return digest_of(self._md5s(self.raw_files(self.stages[stage], name).values()))
+
+    def _md5s(self, paths: Iterable[Path]) -> list[str]:
+        return raw_digests(paths, self._raw_memo)
+
+    @cached_property
+    def _raw_memo(self) -> Memo:
+        root = self.config.root
+        return Memo(root, root / LOCAL / "memo" / "science_assets.jsonl")
 
 
 def digest_of(value: Any) -> str:
