@@ -321,3 +321,11 @@ def test_edited_under_the_run_it_is_not_kept(one, toy):
     with pytest.raises(CmbmlError, match=r"table.txt has changed under the run"):
         run(plan)
     shutil.rmtree(toy.root / "data", ignore_errors=True)
+
+
+def test_the_names_of_methods_are_hidden_until_declared(one):
+    plan = one("self.estimates", walk="execute(self)")
+    with pytest.raises(UndeclaredError, match=r"which methods there are.*add 'methods' to 'params'"):
+        run(plan)
+    plan = one("self.estimates", "", "params: [methods]", walk="execute(self)")
+    run(plan)

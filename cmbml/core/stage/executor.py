@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cmbml.core.errors import UndeclaredError
 from cmbml.core.files.asset import Asset, Reach, Writer, write_now
 from cmbml.core.files.outside import find_files, find_program
 from cmbml.core.spec.config import Config
@@ -95,7 +96,21 @@ class BaseStageExecutor(metaclass=_Sealing):
 
     @property
     def estimates(self) -> tuple[str, ...]:
-        """Names of the methods that are switched on, then of the reference rows."""
+        """Names of the methods that are switched on, then of the reference rows.
+
+        Raises
+        ------
+        UndeclaredError
+            Where no fingerprint of the stage holds them: it reads from no stage that is made for each of them.
+        """
+        stages = self._config.pipeline.stages
+        inputs = [stages.get(asset.stage) for asset in self._config.inputs(self.stage).values()]
+        by_method = any(producer is not None and producer.for_each for producer in inputs)
+        if "methods" not in self.stage.params and (self.stage.for_each or not by_method):
+            raise UndeclaredError(
+                f"stage '{self.stage.key}' reads which methods there are, which its fingerprint does not hold: "
+                f"add 'methods' to 'params' of stage '{self.stage.key}' in {self.stage.file}"
+            )
         return self._config.estimates
 
     def estimates_of(self, split: str) -> list[str]:
@@ -164,7 +179,7 @@ class BaseStageExecutor(metaclass=_Sealing):
         }
 
     def _make_asset_in(self, name: str, asset: AssetIn) -> Asset[Any]:
-        key = (self.method or self.estimates[0]) if asset.stage == THE_METHOD else asset.stage
+        key = (self.method or self._config.estimates[0]) if asset.stage == THE_METHOD else asset.stage
         producer = self._config.pipeline.stage(key)
         origin = producer.assets_out[asset.orig_name or name]
         tags = {"stage": producer.dir_name, "working": producer.working, "split": asset.split}
