@@ -126,6 +126,7 @@ def _stage_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:
     checks: tuple[Callable[[], object], ...] = (
         lambda: plan.code(stage),
         lambda: plan.config.split_names(stage),
+        lambda: [get_handler(a.handler) for a in (*stage.assets_out.values(), *plan.input_assets(stage))],
         lambda: plan.files_of(stage),
         lambda: plan.program_files(stage.key),
     )
@@ -139,11 +140,6 @@ def _stage_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:
     yield from _pinned_problems(plan, stage)
     for name in plan.config.inputs(stage):
         yield from _missing_raw(plan, stage, name)
-    for asset in stage.assets_out.values():
-        try:
-            get_handler(asset.handler)
-        except PipelineError as error:
-            yield PipelineError(f"{stage.where}: {error}")
 
 
 def _pinned_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:

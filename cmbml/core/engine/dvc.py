@@ -178,12 +178,7 @@ def _code(plan: Plan, stage: Stage) -> Iterator[str]:
 
 def _handlers(plan: Plan, stage: Stage) -> Iterator[str]:
     """Files of the handlers, of whose change DVC would not hear otherwise."""
-    inputs = [
-        source.assets_out[key]
-        for name in plan.config.inputs(stage)
-        for source, key in plan.config.pipeline.producers(stage, name)
-    ]
-    for asset in (*stage.assets_out.values(), *inputs):
+    for asset in (*stage.assets_out.values(), *plan.input_assets(stage)):
         own = () if asset.handler in BUILT_IN else code_of(asset.handler).files
         for file in (Path(inspect.getfile(type(get_handler(asset.handler)))), *own):
             if file.is_relative_to(plan.config.root):

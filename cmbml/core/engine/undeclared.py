@@ -16,11 +16,7 @@ _OPENED_BY_CODE = "Empty"
 
 def undeclared(plan: Plan, stage: Stage) -> Iterator[UndeclaredError]:
     """Find what the code of a stage, and of its handlers, reads without the stage's declaring it."""
-    inputs = [
-        source.assets_out[key]
-        for name in plan.config.inputs(stage)
-        for source, key in plan.config.pipeline.producers(stage, name)
-    ]
+    inputs = plan.input_assets(stage)
     found = [each for each in plan.code(stage).hidden if not _is_declared(each, stage, inputs)]
     for handler in {asset.handler for asset in (*stage.assets_out.values(), *inputs)} - BUILT_IN.keys():
         # It opens the file that it is given.
@@ -74,7 +70,7 @@ def _problem(hidden: Hidden, stage: Stage) -> str:
             key, said, read = "programs", f"starts a program ({name})", 'self.programs["NAME"]'
         case "file":
             key, said, read = "files", f"opens a file ({name})", 'self.files["NAME"]'
-        case "module" if hidden.literal and name == "sys.path":
+        case "module" if hidden.literal and name.startswith("sys.path"):
             return "changes sys.path, so that modules cannot be followed: put the folder on PYTHONPATH"
         case "module" if hidden.literal:
             return f"imports {name}: install it, or put its folder on PYTHONPATH"

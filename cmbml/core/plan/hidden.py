@@ -18,6 +18,7 @@ Kind = Literal["environment", "file", "program", "module"]
 _WORDS = ("environ", "getenv", "open", "read", "load", "fetch", "file", "glob", "dir", "walk", "subprocess",
           "system", "exec", "spawn", "CDLL", "cdll", "import", "eval", "path", "File", "connect")  # fmt: skip
 _ENVIRONMENT = ("os.environ", "os.environb")
+_VARIABLES = re.compile(r"os\.(environb?(\..+)?|getenvb?|path\.expandvars)")
 _OF_VARIABLE = ("get", "pop", "setdefault", "__getitem__")
 _PROGRAM = re.compile(
     r"subprocess\.(run|Popen|call|check_\w+|get\w*output)|asyncio\.create_subprocess_\w+|pty\.spawn"
@@ -35,7 +36,7 @@ _HANDLER = re.compile(r"cmbml\.core\.handlers\.(get_handler|\w+\.[A-Z]\w*)")
 _OF_TEXT = re.compile(r".*(json|yaml|pickle|tomllib|marshal)\.\w+")
 _FILE_METHODS = ("read_text", "read_bytes", "iterdir", "glob", "rglob")
 _MODULE = re.compile(
-    r"sys\.path|exec|eval|__import__|importlib\.import_module|runpy\.\w+|importlib\.util\.spec_from_\w+"
+    r"sys\.path(\..+)?|exec|eval|__import__|importlib\.import_module|runpy\.\w+|importlib\.util\.spec_from_\w+"
     r"|importlib\.machinery\.\w+Loader|importlib\.reload"
 )
 _BY_TEXT = ("exec", "eval", "__import__", "importlib.import_module")
@@ -78,6 +79,10 @@ def hidden_in(source: Source, parts: Iterable[ast.AST]) -> list[Hidden]:
     finder = _Finder(source)
     for part in parts:
         finder.visit(part)
+    for statement in source.tree.body if source.says("sys.path") else ():
+        # It counts for every import, whoever refers to it.
+        if isinstance(statement, ast.Expr | ast.Assign | ast.AugAssign | ast.If):
+            finder.visit(statement)
     return finder.found
 
 
@@ -96,16 +101,28 @@ class _Finder(ast.NodeVisitor):
     def _name(self, node: ast.AST) -> str:
         """What an expression names, dotted and followed through imports; empty where nothing is known."""
         if isinstance(node, ast.Name):
-            alias = self.source.aliases.get(node.id)
-            if alias is None:
-                return node.id if node.id in _BUILT_IN and node.id not in self.source.definitions else ""
-            return _real(alias)
-        if isinstance(node, ast.Call) and (attribute := _got(node)):
-            node = attribute
+            return self._bound(node.id)
+        node = _got(node) or node
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            base, key = self._name(node.value), str(node.slice.value)
+            if base == "sys.modules":
+                return _real(key)
+            return _real(base.replace("__dict__", key)) if base.endswith(".__dict__") else ""
         if isinstance(node, ast.Attribute):
             base = self._name(node.value)
             return _real(f"{base}.{node.attr}") if base else ""
         return ""
+
+    def _bound(self, name: str) -> str:
+        alias = self.source.aliases.get(name)
+        if alias is not None:
+            return _real(alias)
+        if name in self.source.definitions:
+            return ""
+        if name in _BUILT_IN:
+            return name
+        starred = (_real(f"{module}.{name}") for module in self.source.stars)
+        return next((each for each in starred if _kind_of(each)), "")
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         """A handler opens the file that it is given."""
@@ -192,11 +209,17 @@ class _Finder(ast.NodeVisitor):
         return name in _BY_TEXT and bool(node.args) and isinstance(node.args[0], ast.Constant)
 
     def _opens(self, node: ast.Call, name: str) -> bool:
-        func = node.func
+        func = _got(node.func) or node.func
         if _is_file(name):
             opened: ast.AST | None = node.args[0] if node.args else None
         elif isinstance(func, ast.Attribute) and not name and _is_file_method(func):
             name, opened = func.attr, func.value
+            self.visit(func.value)
+        elif isinstance(func, ast.Attribute) and func.attr == "read" and node.args:
+            # A parser of its own, which is told the name of a file.
+            name, opened = "read", node.args[0]
+            if not self._is_literal(opened):
+                return False
             self.visit(func.value)
         else:
             return False
@@ -244,7 +267,7 @@ class _Finder(ast.NodeVisitor):
         name = self._name(node)
         kind = _kind_of(name) if name else None
         if kind is not None:
-            literal = name == "sys.path"
+            literal = name.startswith("sys.path")
             self._add(kind, "" if kind == "environment" else name, node, literal=literal)
         return bool(name)
 
@@ -271,7 +294,7 @@ class _Finder(ast.NodeVisitor):
 @cache
 def _kind_of(name: str) -> Kind | None:
     """What it reads that a name is mentioned for."""
-    if name in (*_ENVIRONMENT, "os.getenv", "os.getenvb"):
+    if _VARIABLES.fullmatch(name):
         return "environment"
     if _PROGRAM.fullmatch(name):
         return "program"
@@ -294,12 +317,13 @@ def _is_file_method(func: ast.Attribute) -> bool:
     return func.attr in _FILE_METHODS or (func.attr == "open" and not own)
 
 
-def _got(node: ast.Call) -> ast.Attribute | None:
-    """`getattr(a, "b")` as `a.b`."""
-    if isinstance(node.func, ast.Name) and node.func.id == "getattr" and len(node.args) > 1:
-        owner, name = node.args[:2]
-        if isinstance(name, ast.Constant) and isinstance(name.value, str):
-            return ast.Attribute(owner, name.value, ast.Load())
+def _got(node: ast.AST) -> ast.Attribute | None:
+    """`getattr(a, "b")` as `a.b`, and `vars(a)` as `a.__dict__`."""
+    match node:
+        case ast.Call(ast.Name("getattr"), [owner, ast.Constant(str(name)), *_]):
+            return ast.Attribute(owner, name, ast.Load())
+        case ast.Call(ast.Name("vars"), [owner]):
+            return ast.Attribute(owner, "__dict__", ast.Load())
     return None
 
 

@@ -116,6 +116,11 @@ class Reads(Pieces):
             for name, readings in self.readings(portion).items()
         }
 
+    def input_assets(self, stage: Stage) -> list[AssetOut]:
+        """What a stage reads, as those who make it describe it."""
+        producers = (self.config.pipeline.producers(stage, name) for name in self.config.inputs(stage))
+        return [source.assets_out[key] for each in producers for source, key in each]
+
     def split_facts(self, stage: Stage, method: str | None) -> dict[str, frozenset[str]]:
         """Facts of every split that a stage's fingerprints hold: all that its executor may see of them."""
         portions = [portion for portion in self.portions(stage) if portion.method == method]

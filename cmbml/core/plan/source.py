@@ -111,6 +111,13 @@ class Source:
                 found[_bound_name(alias)] = f"{inner}{whole}"
         return found
 
+    @cached_property
+    def stars(self) -> list[str]:
+        """Modules of which all names are imported."""
+        return [
+            _absolute(self, node) for node in self.imports.get("*", []) if isinstance(node, ast.ImportFrom)
+        ]
+
     def class_named(self, name: str) -> ast.ClassDef | None:
         """Find the definition of a class."""
         classes = (node for node in self.definitions.get(name, []) if isinstance(node, ast.ClassDef))

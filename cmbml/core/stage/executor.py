@@ -101,15 +101,15 @@ class BaseStageExecutor(metaclass=_Sealing):
         Raises
         ------
         UndeclaredError
-            Where no fingerprint of the stage holds them: it reads from no stage that is made for each of them.
+            Where its fingerprint does not hold them: it reads from no stage that is made for each.
         """
         stages = self._config.pipeline.stages
         inputs = [stages.get(asset.stage) for asset in self._config.inputs(self.stage).values()]
         by_method = any(producer is not None and producer.for_each for producer in inputs)
         if "methods" not in self.stage.params and (self.stage.for_each or not by_method):
             raise UndeclaredError(
-                f"stage '{self.stage.key}' reads which methods there are, which its fingerprint does not hold: "
-                f"add 'methods' to 'params' of stage '{self.stage.key}' in {self.stage.file}"
+                f"stage '{self.stage.key}' reads which methods there are, which its fingerprint does not "
+                f"hold: add 'methods' to 'params' of stage '{self.stage.key}' in {self.stage.file}"
             )
         return self._config.estimates
 
