@@ -11,7 +11,7 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from cmbml.core.plan.modules import file_of, is_machinery, is_own, is_source, standing_of
-from cmbml.core.plan.source import ImportNode, Source, bindings, source_of
+from cmbml.core.plan.source import ImportNode, Source, base_name, bindings, source_of
 
 Kind = Literal["environment", "file", "program", "module"]
 
@@ -140,11 +140,17 @@ class _Finder(ast.NodeVisitor):
             self.visit(part)
 
     def _only_notes(self, node: ast.If) -> bool:
-        return not node.orelse and all(
-            isinstance(part, ast.With)
-            and all(isinstance(i.context_expr, ast.Call) and self._writes(i.context_expr) for i in part.items)
-            and all(isinstance(each, ast.Expr) for each in part.body)
-            for part in node.body
+        return not node.orelse and all(map(self._is_note, node.body))
+
+    def _is_note(self, node: ast.stmt) -> bool:
+        """Whether a statement opens files to write, and does nothing but call what it has opened."""
+        if not isinstance(node, ast.With):
+            return False
+        opened = [item.context_expr for item in node.items]
+        files = {item.optional_vars.id for item in node.items if isinstance(item.optional_vars, ast.Name)}
+        return all(isinstance(each, ast.Call) and self._writes(each) for each in opened) and all(
+            isinstance(each, ast.Expr) and isinstance(each.value, ast.Call) and base_name(each.value) in files
+            for each in node.body
         )
 
     def visit_Import(self, node: ast.Import) -> None:
