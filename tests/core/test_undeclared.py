@@ -286,6 +286,19 @@ def test_what_the_inputs_hold_may_be_seen(toy):
     assert plan.split_facts(plan.stages["double"], None)["test"] == {"name", "stream"}
 
 
+def test_what_an_input_declares_of_its_own_splits_says_nothing_of_others(one, toy):
+    one("1", "", "splits: [train]", "split_facts: [n_sims]", walk="execute(self)")
+    toy.append(
+        "pipeline/toy.yaml",
+        "  y:\n    executor: toy.X\n    dir_name: y\n    assets_in: {x: {stage: x}}\n    assets_out:\n"
+        '      y: {handler: Text, path_template: "{root}/{dataset}/{stage}/y.txt"}\n',
+    )
+    plan = Plan(toy.config())
+    facts = plan.split_facts(plan.stages["y"], None)
+    assert facts["train"] == {"name", "n_sims"}
+    assert facts["test"] == set()
+
+
 def test_a_population_is_a_key_where_its_content_counts(toy):
     toy.edit("pipeline/toy.yaml", "params: [seed]", "params: [seed, populations]")
     toy.edit(

@@ -136,7 +136,8 @@ class Reads(Pieces):
     @remembered
     def _holds(self, portion: Portion, split: str, fact: str) -> bool:
         """Whether a fact of a split stands in a portion's fingerprints: declared, its own, or by an input."""
-        declared = self.stages[portion.stage].split_facts
+        stage = self.stages[portion.stage]
+        declared = stage.split_facts if split in self.config.split_names(stage) else ()
         if fact in declared or (fact == "name" and declared):
             return True
         if portion.split == split and fact in ("name", "stream"):
