@@ -13,6 +13,7 @@ from cmbml.clean.bands import MapReader, Observed, instrument_of
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.outside import find_program
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.core.spec.numbers import refusal
@@ -30,10 +31,10 @@ PACKAGES = ("cmbml", "numpy", "ducc0")
 def _clean_pyilc(
     channels: Channels, settings: PyilcParams, target: Target, _: Alm | None, threads: int
 ) -> Cleaned:
-    from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
+    from cmbml.interfaces.pyilc.executors import PYILC, as_checkout, run_pyilc
 
     lmax = target.lmax
-    checkout = find_checkout(settings.checkout)
+    checkout = as_checkout(find_program(Path.cwd(), "pyilc", PYILC))
     maps = alm2map(channels.alms[:, None], nside_for(lmax), threads=threads)
     sky = run_pyilc(
         checkout,
