@@ -2,14 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
-from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
+from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig
+from cmbml.sky.levels import full_sky_fit
+from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
 Inexact = TypeVar("Inexact", bound=np.inexact)
@@ -26,7 +27,7 @@ class Bands:
     Attributes
     ----------
     alms
-        The field in each band at its own beam, ``(n_freq, nalm)``, uK_CMB.
+        The field in each band at its own beam, ``(n_freq, nalm)``, uK_CMB, without zero levels.
     fwhm_arcmin
         Beam of each band, from its header; None where it does not say.
     """
@@ -35,7 +36,7 @@ class Bands:
     fwhm_arcmin: list[float | None]
 
     def nuisance(self, cmb: Alm) -> Alm:
-        """Foregrounds and noise: the bands minus the CMB, ``(nalm,)``, at the beam of each."""
+        """Foregrounds and noise: bands minus CMB, ``(nalm,)`` without zero levels, at the beam of each."""
         beams = [gaussian_beam(fwhm or 0.0, lmax_of(cmb)) for fwhm in self.fwhm_arcmin]
         return np.stack([alm - almxfl(cmb, beam) for alm, beam in zip(self.alms, beams, strict=True)])
 
@@ -67,12 +68,16 @@ class BandReader:
         return {"freq_ghz": self.freq_ghz, "fwhm_arcmin": self.fwhm_arcmin, "lmax": self.lmax}
 
     def read(self, split: str, sim: int, **tags: str) -> list[Bands]:
-        """Read and analyse the bands of one simulation: T, or T, E and B."""
+        """Read and analyse the bands of one simulation, and take their levels off: T, or T, E and B."""
         files = [self.obs.at(split=split, sim=sim, freq=freq, **tags) for freq in self.freqs]
         maps = [file.read(nside=self.nside) for file in files]
         fwhm = [sky.fwhm_arcmin for sky in maps]
-        alms = np.stack([map2alm(sky.values, self.lmax, threads=self.threads) for sky in maps], axis=1)
+        alms = np.stack([self._analysed(sky) for sky in maps], axis=1)
         return [Bands(field, fwhm) for field in alms]
+
+    def _analysed(self, sky: SkyMap) -> Alm:
+        alm = map2alm(sky.values, self.lmax, threads=self.threads)
+        return full_sky_fit().remove(alm, sky.fwhm_arcmin or 0.0)
 
     def cleaned(self, fields: Iterable[Alm], fwhm_arcmin: float) -> SkyMap:
         """Synthesise a cleaned map from the a_lm of its fields, ``(nalm,)`` each, with its beam."""
@@ -135,9 +140,24 @@ class CovarianceExecutor(BaseStageExecutor):
     def _covariances(self) -> Iterator[Covariance]:
         for split in self.splits:
             for sim in split.iter_sims():
-                cmb = self.in_cmb.at(split=split.name, sim=sim).read().values
+                cmb = read_cmb(self.in_cmb.at(split=split.name, sim=sim))
                 fields = zip(self.bands.read(split.name, sim), cmb, strict=True)
                 yield np.stack([self.covariance(bands, truth) for bands, truth in fields])
+
+
+def read_maps(files: Iterable[AssetRef[SkyMap]], nside: int) -> Map:
+    """Read maps of bands and take their levels off: RING, ``(n_bands, n_stokes, npix)``, uK_CMB."""
+    return np.stack([without_levels(file.read(nside=nside)).values for file in files])
+
+
+def without_levels(sky: SkyMap) -> SkyMap:
+    """Take the levels off the map of a band."""
+    return replace(sky, values=full_sky_fit().remove_from_map(sky.values, sky.fwhm_arcmin or 0.0))
+
+
+def read_cmb(file: AssetRef[SkyAlm]) -> Alm:
+    """Read the CMB of a simulation and take its levels off as they are taken off the bands: a_lm, uK_CMB."""
+    return full_sky_fit().remove(file.read().values, 0.0)
 
 
 def mean(arrays: Iterable[NDArray[Inexact]]) -> NDArray[Inexact]:

@@ -12,6 +12,7 @@ from cmbml.core.errors import ConfigError, StageError
 from cmbml.core.handlers import get_handler
 from cmbml.interfaces.pyilc.config import OUTPUT_NAME, Channel, failure, last_lines, nilc_config
 from cmbml.interfaces.pyilc.params import PyilcParams
+from cmbml.methods.executors import without_levels
 from cmbml.methods.ilc import known_beams
 from cmbml.sky.skymap import SkyMap
 
@@ -39,13 +40,11 @@ class PyilcExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        maps = [
-            self.in_obs.at(freq=freq, split=split.name, sim=sim).read(nside=self.nside)
-            for freq in self.freq_ghz
-        ]
+        files = [self.in_obs.at(freq=freq, split=split.name, sim=sim) for freq in self.freq_ghz]
+        skies = [file.read(nside=self.nside) for file in files]
         cleaned = run_pyilc(
             self.checkout,
-            maps,
+            [without_levels(sky) for sky in skies],
             self.settings,
             freq_ghz=list(self.freq_ghz.values()),
             fwhm_out=self.fwhm_out,

@@ -21,7 +21,7 @@ from cmbml.methods.cmbnncs.features import (
 )
 from cmbml.methods.cmbnncs.network import KERNELS, UNet, check_plane
 from cmbml.methods.cmbnncs.params import CmbnncsParams
-from cmbml.methods.executors import mean
+from cmbml.methods.executors import mean, read_cmb, read_maps
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
 from cmbml.methods.nn.linear_fit import LinearFit, moments, statistics_of
@@ -63,9 +63,8 @@ class _Features:
         }
 
     def maps(self, split: str, sim: int) -> Map:
-        """RING maps of the bands, ``(n_bands, n_stokes, npix)``, uK_CMB."""
-        refs = [self.obs.at(split=split, sim=sim, freq=band) for band in self.bands]
-        return np.stack([ref.read(nside=self.nside).values for ref in refs])
+        """RING maps of the bands without zero levels, ``(n_bands, n_stokes, npix)``, uK_CMB."""
+        return read_maps([self.obs.at(split=split, sim=sim, freq=band) for band in self.bands], self.nside)
 
 
 class _Truth:
@@ -86,7 +85,7 @@ class _Truth:
 
     def map(self, split: str, sim: int) -> Map:
         """RING, ``(n_stokes, npix)``, uK_CMB."""
-        return target_map(self.cmb.at(split=split, sim=sim).read().values, *self.shape)
+        return target_map(read_cmb(self.cmb.at(split=split, sim=sim)), *self.shape)
 
     def kept(self) -> NDArray[np.bool_]:
         """Pixels that the mask keeps, ``(npix,)``."""

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, StageError
 from cmbml.core.spec.repository import PARAMS
+from cmbml.methods.executors import read_cmb, read_maps
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
@@ -65,8 +66,8 @@ class _Sky:
 
     def read(self) -> Map:
         """Bands, then the target, RING, ``(n_bands * n_stokes + n_stokes, npix)``, uK_CMB."""
-        bands = [ref.read(nside=self.nside).values for ref in self.bands]
-        truth = target_map(self.cmb.read().values, self.nside, self.fwhm_arcmin, self.lmax)
+        bands = read_maps(self.bands, self.nside)
+        truth = target_map(read_cmb(self.cmb), self.nside, self.fwhm_arcmin, self.lmax)
         return np.concatenate([*bands, truth])
 
 
@@ -261,7 +262,7 @@ class PatchNnExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        maps = np.stack([self.in_obs.at(freq=freq).read(nside=self.nside).values for freq in self.freqs])
+        maps = read_maps([self.in_obs.at(freq=freq) for freq in self.freqs], self.nside)
         with seeded(0, self.threads):
             sky = clean_patches(
                 self.model,
