@@ -127,6 +127,7 @@ class Cleaning:
     def run(self) -> list[Path]:
         """Clean, and write all files: their paths, the cleaned map first."""
         observed = self.maps.observe(self.order.maps)
+        self.warnings += self.maps.doubts(observed)
         self._check_beams(observed)
         try:
             cleaned = list(self._clean(observed))

@@ -76,8 +76,8 @@ class BandReader:
         return [Bands(field, fwhm) for field in alms]
 
     def _analysed(self, sky: SkyMap) -> Alm:
-        alm = map2alm(sky.values, self.lmax, threads=self.threads)
-        return full_sky_fit().remove(alm, sky.fwhm_arcmin or 0.0)
+        alm, fwhm = map2alm(sky.values, self.lmax, threads=self.threads), sky.fwhm_arcmin or 0.0
+        return full_sky_fit().measure(alm, fwhm).off_alm(alm, fwhm)
 
     def cleaned(self, fields: Iterable[Alm], fwhm_arcmin: float) -> SkyMap:
         """Synthesise a cleaned map from the a_lm of its fields, ``(nalm,)`` each, with its beam."""
@@ -152,12 +152,14 @@ def read_maps(files: Iterable[AssetRef[SkyMap]], nside: int) -> Map:
 
 def without_levels(sky: SkyMap) -> SkyMap:
     """Take the levels off the map of a band."""
-    return replace(sky, values=full_sky_fit().remove_from_map(sky.values, sky.fwhm_arcmin or 0.0))
+    fwhm = sky.fwhm_arcmin or 0.0
+    return replace(sky, values=full_sky_fit().measure_map(sky.values, fwhm).off_map(sky.values, fwhm))
 
 
 def read_cmb(file: AssetRef[SkyAlm]) -> Alm:
     """Read the CMB of a simulation and take its levels off as they are taken off the bands: a_lm, uK_CMB."""
-    return full_sky_fit().remove(file.read().values, 0.0)
+    cmb = file.read().values
+    return full_sky_fit().measure(cmb, 0.0).off_alm(cmb, 0.0)
 
 
 def mean(arrays: Iterable[NDArray[Inexact]]) -> NDArray[Inexact]:

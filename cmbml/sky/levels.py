@@ -91,6 +91,14 @@ class Levels:
         """Their map with a Gaussian beam, RING, ``(npix,)``."""
         return np.asarray(self.values * gaussian_beam(fwhm_arcmin, 1)[[0, 1, 1, 1]] @ _basis(nside))
 
+    def off_alm(self, alm: Alm, fwhm_arcmin: float) -> Alm:
+        """Take them off T, the first row of a_lm with a Gaussian beam, ``(n_stokes, nalm)``."""
+        return np.concatenate([alm[:1] - self.alm(lmax_of(alm), fwhm_arcmin), alm[1:]])
+
+    def off_map(self, sky: Map, fwhm_arcmin: float) -> Map:
+        """Take them off T, the first row of a map with a Gaussian beam, RING, ``(n_stokes, npix)``."""
+        return np.concatenate([sky[:1] - self.map(nside_of(sky), fwhm_arcmin), sky[1:]])
+
 
 @dataclass(frozen=True)
 class LevelFit:
@@ -105,24 +113,14 @@ class LevelFit:
     vectors: Alm
 
     def measure(self, alm: Alm, fwhm_arcmin: float) -> Levels:
-        """Levels of the temperature whose a_lm, ``(nalm,)``, have a Gaussian beam."""
-        sharp = almxfl(resize_alm(alm, LMAX), 1 / gaussian_beam(fwhm_arcmin, LMAX))
+        """Levels of T, the first row of a_lm with a Gaussian beam, ``(n_stokes, nalm)``."""
+        sharp = almxfl(resize_alm(alm[0], LMAX), 1 / gaussian_beam(fwhm_arcmin, LMAX))
         return Levels((self.vectors @ np.conj(sharp)).real)
-
-    def remove(self, alm: Alm, fwhm_arcmin: float) -> Alm:
-        """Take the levels off T, the first row of a_lm with a Gaussian beam, ``(n_stokes, nalm)``."""
-        levels = self.measure(alm[0], fwhm_arcmin).alm(lmax_of(alm), fwhm_arcmin)
-        return np.concatenate([alm[:1] - levels, alm[1:]])
 
     def measure_map(self, sky: Map, fwhm_arcmin: float) -> Levels:
         """Levels of T, the first row of a map with a Gaussian beam, RING, ``(n_stokes, npix)``."""
-        alm = map2alm(sky[0], min(LMAX, 2 * nside_of(sky)), iterations=1)
+        alm = map2alm(sky[:1], min(LMAX, 2 * nside_of(sky)), iterations=1)
         return self.measure(alm, fwhm_arcmin)
-
-    def remove_from_map(self, sky: Map, fwhm_arcmin: float) -> Map:
-        """Take the levels off T, the first row of a map, RING, ``(n_stokes, npix)``."""
-        levels = self.measure_map(sky, fwhm_arcmin).map(nside_of(sky), fwhm_arcmin)
-        return np.concatenate([sky[:1] - levels, sky[1:]])
 
 
 def level_fit(kept: Map) -> LevelFit:
