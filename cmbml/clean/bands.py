@@ -133,7 +133,7 @@ class MapReader:
         with ThreadPoolExecutor(threads) as pool:
             for first in range(0, len(bands), threads):
                 some = [(band, self._read(band)) for band in bands[first : first + threads]]
-                observed += pool.map(lambda read: self._analyse(*read, seen), some)
+                observed += pool.map(lambda read: self._analyse(read[0], read[1], seen), some)
         return observed
 
     def fill(self, pattern: str) -> list[Filled]:

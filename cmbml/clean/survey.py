@@ -1,4 +1,4 @@
-"""A first look at all bands, before any is cleaned: are they alive and apart, and where are pixels missing."""
+"""A first look at all bands, before any is cleaned: are they alive and apart, and what is missing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
