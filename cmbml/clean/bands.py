@@ -18,7 +18,7 @@ from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.spec.instruments import read_bands, table_path
 from cmbml.sky.inpaint import inpaint
-from cmbml.sky.levels import Levels
+from cmbml.sky.levels import Levels, common_levels
 from cmbml.sky.pixwin import pixel_window, polarisation_window
 from cmbml.sky.sht import Alm, Map, almxfl, map2alm
 from cmbml.sky.skymap import SkyMap, is_unseen
@@ -60,9 +60,7 @@ class Seen:
             "freq_ghz": self.band.freq_ghz,
             "missing_pixels": self.n_missing,
             "inpainted_pixels": int(self.holes.sum()),
-            "monopole_uk": self.levels.monopole,
-            "dipole_uk": self.levels.dipole,
-            "dipole_lon_lat_deg": list(self.levels.direction),
+            "levels_taken_off": self.levels.facts(),
         }
 
 
@@ -93,6 +91,11 @@ def instrument_of(order: Order, folder: Path) -> dict[str, dict[str, float]]:
         if name not in table:
             raise ConfigError(f"--bands: {order.instrument} has no '{name}': {did_you_mean(name, table)}")
     return {name: row for name, row in table.items() if name in (order.bands or table)}
+
+
+def common_of(bands: Sequence[Seen]) -> Levels:
+    """What of the levels of bands is the CMB's, to be put back."""
+    return common_levels([one.levels for one in bands], [one.band.freq_ghz for one in bands])
 
 
 class MapReader:

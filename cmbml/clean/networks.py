@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cmbml.clean.bands import MapReader, Seen, instrument_of
+from cmbml.clean.bands import MapReader, Seen, common_of, instrument_of
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
@@ -120,7 +120,8 @@ class NetworkCleaning:
                 )
         maps = np.stack([band.values for band in bands])
         with seeded(0, order.threads), self._blamed_on_checkpoint():
-            values = clean_sky_of(order.method)(self.checkpoint, maps, own_device())
+            said = clean_sky_of(order.method)(self.checkpoint, maps, own_device())
+        values = common_of(bands).onto_map(said, order.fwhm_arcmin)
         sky = SkyMap(values, "uK_CMB", order.fwhm_arcmin, order.lmax, signal_preserving=False)
         return bands, {"cleaned": sky}
 

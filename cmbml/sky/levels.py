@@ -1,16 +1,17 @@
-"""Zero levels: monopole and dipole of a band, measured outside a mask and taken off.
+"""Zero levels: monopole and dipole of every band, taken off before it is cleaned, the CMB's put back after.
 
 What a map calls zero depends on how it was made: an instrument that measures differences knows no monopole,
 the cosmic infrared background has its own in every band, and the Sun's motion adds a dipole of 3.4 mK that
-some maps keep.  No method needs them and every covariance is harmed by them: weights vary over the sky, and
-so does what they leave of a constant.
+some maps keep.  All of it would enter the covariances: weights vary over the sky, and so does what they leave
+of a constant.
 
 The fit is by least squares, beyond a Galactic latitude and where nothing is missing, on the sky at one blunt
-beam.  The CMB then adds the same to the levels of every band, whatever its beam, so that all that a method
-loses of it is one function of l = 0 and 1: at l >= 2 it stays whole.  The fit is linear, so the levels of a
-sum are the sum of levels.
+beam.  The CMB then has the same share in the levels of every band, whatever its beam.  That share is found by
+weights that add up to one, and is put back at the end: so the CMB stays whole at every l.  All steps are
+linear: the levels of a sum are the sum of levels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,6 +30,7 @@ from cmbml.sky.sht import (
     nside_of,
     resize_alm,
 )
+from cmbml.sky.units import modified_blackbody, power_law, rj_to_cmb
 
 FloatArray = NDArray[np.floating]
 
@@ -40,6 +42,10 @@ LMAX = 60
 NSIDE = 32
 # On less of the sky than this a dipole cannot be told from other multipoles: only the mean is fitted.
 LEAST_SKY = 0.1
+
+# Of our Galaxy there, uK_CMB at 353 and at 30 GHz, and how well its spectra are known.
+DUST_UK, SYNCHROTRON_UK = 700.0, 100.0
+SPECTRA_KNOWN = 0.1
 
 # a_00, a_10 and a_11 of a monopole of 1, and of dipoles of 1 along x, y and z.
 HARMONICS = np.array(
@@ -81,6 +87,14 @@ class Levels:
         lon, lat = np.degrees([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))])
         return float(lon % 360), float(lat)
 
+    def facts(self) -> dict[str, float | list[float]]:
+        """Plain values of levels in uK_CMB, for a record."""
+        return {
+            "monopole_uk": self.monopole,
+            "dipole_uk": self.dipole,
+            "dipole_lon_lat_deg": list(self.direction),
+        }
+
     def alm(self, lmax: int, fwhm_arcmin: float) -> Alm:
         """Their a_lm with a Gaussian beam, ``(nalm,)``."""
         out = np.zeros(alm_size(lmax), dtype=np.complex128)
@@ -95,9 +109,17 @@ class Levels:
         """Take them off T, the first row of a_lm with a Gaussian beam, ``(n_stokes, nalm)``."""
         return np.concatenate([alm[:1] - self.alm(lmax_of(alm), fwhm_arcmin), alm[1:]])
 
+    def onto_alm(self, alm: Alm, fwhm_arcmin: float) -> Alm:
+        """Put them back onto T, the first row of a_lm with a Gaussian beam, ``(n_stokes, nalm)``."""
+        return Levels(-self.values).off_alm(alm, fwhm_arcmin)
+
     def off_map(self, sky: Map, fwhm_arcmin: float) -> Map:
         """Take them off T, the first row of a map with a Gaussian beam, RING, ``(n_stokes, npix)``."""
         return np.concatenate([sky[:1] - self.map(nside_of(sky), fwhm_arcmin), sky[1:]])
+
+    def onto_map(self, sky: Map, fwhm_arcmin: float) -> Map:
+        """Put them back onto T, the first row of a map with a Gaussian beam, RING, ``(n_stokes, npix)``."""
+        return Levels(-self.values).off_map(sky, fwhm_arcmin)
 
 
 @dataclass(frozen=True)
@@ -148,6 +170,32 @@ def level_fit(kept: Map) -> LevelFit:
     vectors = np.zeros((4, alm_size(LMAX)), dtype=np.complex128)
     vectors[:n_levels] = np.linalg.solve(normal, integrals)
     return LevelFit(vectors)
+
+
+def common_levels(levels: Sequence[Levels], freq_ghz: Sequence[float]) -> Levels:
+    """What is the CMB's of the levels of bands: that which is the same in all of them.
+
+    It is their sum with weights that add up to one and make least of a Galaxy whose dust and synchrotron have
+    the usual spectra, to `SPECTRA_KNOWN`.
+
+    Parameters
+    ----------
+    levels
+        Of every band, uK_CMB.
+    freq_ghz
+        Their centres.
+    """
+    galaxy = np.array([galaxy_uk(freq) for freq in freq_ghz])
+    covariance = galaxy @ galaxy.T + np.diag(1 + (SPECTRA_KNOWN * galaxy.sum(axis=1)) ** 2)
+    weights = np.linalg.solve(covariance, np.ones(len(freq_ghz)))
+    return Levels(weights / weights.sum() @ np.array([one.values for one in levels]))
+
+
+def galaxy_uk(freq_ghz: float) -> tuple[float, float]:
+    """Dust and synchrotron of our Galaxy beyond the latitude of the fit, uK_CMB."""
+    dust = modified_blackbody(freq_ghz, 353.0, 1.6, 20.0) * rj_to_cmb(freq_ghz) / rj_to_cmb(353.0)
+    synchrotron = power_law(freq_ghz, 30.0, -3.0) * rj_to_cmb(freq_ghz) / rj_to_cmb(30.0)
+    return float(DUST_UK * dust), float(SYNCHROTRON_UK * synchrotron)
 
 
 @lru_cache(maxsize=1)

@@ -14,9 +14,8 @@ import ducc0
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.levels import LATITUDE_DEG, Levels
+from cmbml.sky.levels import LATITUDE_DEG, Levels, galaxy_uk
 from cmbml.sky.sht import Map, nside_of
-from cmbml.sky.units import modified_blackbody, power_law, rj_to_cmb
 
 FloatArray = NDArray[np.floating]
 
@@ -32,8 +31,7 @@ SAME_BAND = 1e-5
 # Rms in blocks of the CMB is about 45 uK_CMB.
 LEAST_RMS_UK = 15.0
 MOST_RMS_UK = 300.0
-# Our Galaxy beyond the latitude of the levels, uK_CMB at 353 and at 30 GHz, and how often it is believed.
-DUST_UK, SYNCHROTRON_UK = 700.0, 100.0
+# How much brighter than ours a Galaxy may be.
 BELIEVED = 10.0
 LEVEL_REMARKS = {
     "monopole": "look at the unit",
@@ -128,7 +126,7 @@ def doubts(looks: Sequence[Look]) -> Iterator[str]:
 
 def level_doubts(looks: Sequence[Look], levels: Sequence[Levels]) -> Iterator[str]:
     """Levels of bands, uK_CMB, beyond what Galaxy and infrared background have: a line for each kind."""
-    most = [BELIEVED * _galaxy(look.freq_ghz) for look in looks]
+    most = [BELIEVED * sum(galaxy_uk(look.freq_ghz)) for look in looks]
     for kind, remark in LEVEL_REMARKS.items():
         values = [getattr(one, kind) for one in levels]
         if high := _named(looks, values, np.abs(values) > most):
@@ -136,7 +134,7 @@ def level_doubts(looks: Sequence[Look], levels: Sequence[Levels]) -> Iterator[st
 
 
 def _power_doubts(looks: Sequence[Look], rms: FloatArray) -> Iterator[str]:
-    most = [MOST_RMS_UK + BELIEVED * _galaxy(look.freq_ghz) for look in looks]
+    most = [MOST_RMS_UK + BELIEVED * sum(galaxy_uk(look.freq_ghz)) for look in looks]
     if low := _named(looks, rms, rms < LEAST_RMS_UK):
         yield f"rms at 7 degrees of band {low} uK_CMB is less than that of the CMB, 45: look at the unit"
     if high := _named(looks, rms, rms > most):
@@ -184,15 +182,6 @@ def _foregrounds(blocks: Map) -> FloatArray:
     correlation = covariance / np.outer(size, size) + 1e-11 * np.eye(len(size))
     cmb = 1 / (np.linalg.solve(correlation, 1 / size) / size).sum()
     return np.sqrt(np.maximum(size**2 - cmb, 0.01 * cmb))
-
-
-def _galaxy(freq_ghz: float) -> float:
-    """Brightness of our Galaxy beyond the latitude of the levels, uK_CMB."""
-    dust, synchrotron = (
-        modified_blackbody(freq_ghz, 353.0, 1.6, 20.0) * rj_to_cmb(freq_ghz) / rj_to_cmb(353.0),
-        power_law(freq_ghz, 30.0, -3.0) * rj_to_cmb(freq_ghz) / rj_to_cmb(30.0),
-    )
-    return float(DUST_UK * dust + SYNCHROTRON_UK * synchrotron)
 
 
 def _blocks(sky: Map, missing: NDArray[np.bool_]) -> Map:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from cmbml.interfaces.pyilc.config import OUTPUT_NAME, Channel, failure, last_li
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods.executors import without_levels
 from cmbml.methods.ilc import known_beams
+from cmbml.sky.levels import common_levels
 from cmbml.sky.skymap import SkyMap
 
 VARIABLE = "PYILC_PATH"
@@ -41,17 +43,20 @@ class PyilcExecutor(BaseStageExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
         files = [self.in_obs.at(freq=freq, split=split.name, sim=sim) for freq in self.freq_ghz]
-        skies = [file.read(nside=self.nside) for file in files]
+        levelled = [without_levels(file.read(nside=self.nside)) for file in files]
+        freq_ghz = list(self.freq_ghz.values())
         cleaned = run_pyilc(
             self.checkout,
-            [without_levels(sky) for sky in skies],
+            [sky for sky, _ in levelled],
             self.settings,
-            freq_ghz=list(self.freq_ghz.values()),
+            freq_ghz=freq_ghz,
             fwhm_out=self.fwhm_out,
             lmax=self.lmax,
             threads=self.threads,
         )
-        self.out_cleaned.write(cleaned)
+        common = common_levels([levels for _, levels in levelled], freq_ghz)
+        values = common.onto_map(cleaned.values, self.fwhm_out)
+        self.out_cleaned.write(replace(cleaned, values=values))
 
 
 def find_checkout(setting: str) -> Path:

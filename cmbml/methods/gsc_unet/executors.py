@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, DataError
-from cmbml.methods.executors import BandReader, Described, read_cmb
+from cmbml.methods.executors import BandReader, Described
 from cmbml.methods.gsc_unet.cleaning import (
     NAME,
     Checkpoint,
@@ -90,7 +90,7 @@ class _Skies:
     def residual(self, cmb: Asset[SkyAlm], split: str, sim: int, base: SkyMap) -> Map:
         """What is wrong with the base, RING, ``(n_stokes, npix)``."""
         (fwhm,) = known_beams([base.fwhm_arcmin], 1)
-        alms = read_cmb(cmb.at(split=split, sim=sim))
+        alms = cmb.at(split=split, sim=sim).read().values
         return base.values - target_map(alms, self.bands.nside, fwhm, self.bands.lmax)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
-from cmbml.methods.executors import mean, read_cmb
+from cmbml.methods.executors import mean
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.wiener.wiener import SPECTRA, residual_power, signal_power, wiener_window
 from cmbml.sky.mask import apodise
@@ -50,7 +50,7 @@ class WienerWindowExecutor(BaseStageExecutor):
 
     def _residual(self, split: str, sim: int) -> Cl:
         estimate = self.in_estimate.at(split=split, sim=sim).read()
-        cmb = read_cmb(self.in_cmb.at(split=split, sim=sim))
+        cmb = self.in_cmb.at(split=split, sim=sim).read().values
         (fwhm,) = known_beams([estimate.fwhm_arcmin], 1)
         smooth = almxfl(cmb, gaussian_beam(fwhm, self.lmax))
         truth = alm2map(smooth, estimate.nside, threads=self.threads)
