@@ -142,7 +142,7 @@ class MapReader:
     def fill(self, pattern: str) -> list[Filled]:
         """Read all bands, fill their holes and take their levels off."""
         bands = find_bands(pattern, self.table, self.folder)
-        return [self._level(band, self._read(band)) for band in bands]
+        return [self._fill(band, self._read(band), self.survey) for band in bands]
 
     def _read(self, band: BandFile) -> SkyMap:
         lmax = self.order.lmax
@@ -157,40 +157,29 @@ class MapReader:
     def _missing(self, sky: SkyMap) -> NDArray[np.bool_]:
         return is_unseen(sky.values) | self._masked(sky.nside)
 
-    def _fill(self, band: BandFile, sky: SkyMap, seen: Survey) -> tuple[Map, dict[str, Any]]:
-        """Fill what is missing in any band; the map, and what is known of it."""
-        missing = self._missing(sky)
+    def _fill(self, band: BandFile, sky: SkyMap, seen: Survey) -> Filled:
+        """Fill what is missing in any band, and take the levels off."""
+        missing, fwhm = self._missing(sky), band.fwhm_arcmin
         holes = missing | seen.holes(sky.nside, len(sky.values))
         try:
             filled = np.array([inpaint(row, hole) for row, hole in zip(sky.values, holes, strict=True)])
         except ValueError as error:
             raise DataError(f"{band.path}: {error}") from None
-        n_missing = int(missing.any(axis=0).sum())
-        return filled, {
-            "band": band,
-            "nside": sky.nside,
-            "n_missing": n_missing,
-            "holes": np.asarray(holes.any(axis=0)),
-        }
-
-    def _level(self, band: BandFile, sky: SkyMap) -> Filled:
-        """Fill the holes of one band and take its levels off."""
-        filled, facts = self._fill(band, sky, self.survey)
-        levels = self.survey.fit.measure_map(filled, band.fwhm_arcmin)
-        return Filled(**facts, levels=levels, values=levels.off_map(filled, band.fwhm_arcmin))
+        levels = seen.fit.measure_map(filled, fwhm)
+        n_missing, inpainted = int(missing.any(axis=0).sum()), np.asarray(holes.any(axis=0))
+        return Filled(band, sky.nside, n_missing, inpainted, levels, levels.off_map(filled, fwhm))
 
     def _analyse(self, band: BandFile, sky: SkyMap, seen: Survey) -> Observed:
-        """Fill the holes of one band, analyse it on one thread, and take its levels off."""
-        lmax, (filled, facts) = self.order.lmax, self._fill(band, sky, seen)
-        alm = map2alm(filled, lmax)
+        """Fill the holes of one band, take its levels off, and analyse it on one thread."""
+        lmax, filled = self.order.lmax, self._fill(band, sky, seen)
+        alm = map2alm(filled.values, lmax)
         if self.order.pixwin or sky.pixwin:
             windows = [
                 pixel_window(sky.nside, lmax),
                 *[polarisation_window(sky.nside, lmax)] * (len(alm) - 1),
             ]
             alm = np.array([almxfl(row, 1 / window) for row, window in zip(alm, windows, strict=True)])
-        levels = seen.fit.measure(alm, band.fwhm_arcmin)
-        return Observed(**facts, levels=levels, alm=levels.off_alm(alm, band.fwhm_arcmin))
+        return Observed(band, sky.nside, filled.n_missing, filled.holes, filled.levels, alm)
 
     @cached_property
     def _mask(self) -> NDArray[Any] | None:

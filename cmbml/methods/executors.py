@@ -75,14 +75,10 @@ class BandReader:
         files = [self.obs.at(split=split, sim=sim, freq=freq, **tags) for freq in self.freqs]
         maps = [file.read(nside=self.nside) for file in files]
         fwhm = [sky.fwhm_arcmin for sky in maps]
-        levelled = [self._analysed(sky) for sky in maps]
+        levelled = [without_levels(sky) for sky in maps]
         common = common_levels([levels for _, levels in levelled], self.freq_ghz)
-        return [Bands(field, fwhm, common) for field in np.stack([alm for alm, _ in levelled], axis=1)]
-
-    def _analysed(self, sky: SkyMap) -> tuple[Alm, Levels]:
-        alm, fwhm = map2alm(sky.values, self.lmax, threads=self.threads), sky.fwhm_arcmin or 0.0
-        levels = full_sky_fit().measure(alm, fwhm)
-        return levels.off_alm(alm, fwhm), levels
+        alms = np.stack([map2alm(sky.values, self.lmax, threads=self.threads) for sky, _ in levelled], axis=1)
+        return [Bands(field, fwhm, common) for field in alms]
 
     def cleaned(self, fields: Iterable[Alm], bands: Sequence[Bands], fwhm_arcmin: float) -> SkyMap:
         """Put the CMB's levels back and synthesise a cleaned map.

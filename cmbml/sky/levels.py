@@ -7,8 +7,8 @@ of a constant.
 
 The fit is by least squares, beyond a Galactic latitude and where nothing is missing, on the sky at one blunt
 beam.  The CMB then has the same share in the levels of every band, whatever its beam.  That share is found by
-weights that add up to one, and is put back at the end: so the CMB stays whole at every l.  All steps are
-linear: the levels of a sum are the sum of levels.
+weights that add up to one, and is put back at the end: so the CMB stays whole at every l.  The levels of a
+sum are the sum of levels.
 """
 
 from collections.abc import Sequence
@@ -46,6 +46,8 @@ LEAST_SKY = 0.1
 # Of our Galaxy there, uK_CMB at 353 and at 30 GHz, and how well its spectra are known.
 DUST_UK, SYNCHROTRON_UK = 700.0, 100.0
 SPECTRA_KNOWN = 0.1
+# Of the CMB itself, uK_CMB: its l >= 2 put some 10 into the fit, and hardly ever 40.
+MOST_UK = 100.0
 
 # a_00, a_10 and a_11 of a monopole of 1, and of dipoles of 1 along x, y and z.
 HARMONICS = np.array(
@@ -176,7 +178,8 @@ def common_levels(levels: Sequence[Levels], freq_ghz: Sequence[float]) -> Levels
     """What is the CMB's of the levels of bands: that which is the same in all of them.
 
     It is their sum with weights that add up to one and make least of a Galaxy whose dust and synchrotron have
-    the usual spectra, to `SPECTRA_KNOWN`.
+    the usual spectra, to `SPECTRA_KNOWN`.  Above `MOST_UK` it is the Sun's motion, or the mean temperature, and
+    stays off.
 
     Parameters
     ----------
@@ -188,7 +191,9 @@ def common_levels(levels: Sequence[Levels], freq_ghz: Sequence[float]) -> Levels
     galaxy = np.array([galaxy_uk(freq) for freq in freq_ghz])
     covariance = galaxy @ galaxy.T + np.diag(1 + (SPECTRA_KNOWN * galaxy.sum(axis=1)) ** 2)
     weights = np.linalg.solve(covariance, np.ones(len(freq_ghz)))
-    return Levels(weights / weights.sum() @ np.array([one.values for one in levels]))
+    share = Levels(weights / weights.sum() @ np.array([one.values for one in levels]))
+    sizes = np.array([abs(share.monopole), *[share.dipole] * 3])
+    return Levels(np.where(sizes > MOST_UK, 0.0, share.values))
 
 
 def galaxy_uk(freq_ghz: float) -> tuple[float, float]:

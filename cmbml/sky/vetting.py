@@ -78,12 +78,14 @@ def look_at(name: str, freq_ghz: float, sky: Map, missing: NDArray[np.bool_]) ->
     Raises
     ------
     ValueError
-        Where a field holds one number in most of its pixels.
+        Where a field has no pixels, or holds one number in most of them.
     """
     for field, row, gone in zip(STOKES, sky, missing, strict=False):
         seen = row[~gone]
-        usual = float(np.median(seen)) if seen.size else 0.0
-        if seen.size and np.mean(np.abs(seen - usual) <= SAME_VALUE * abs(usual)) > 0.5:
+        if not seen.size:
+            raise ValueError(f"{field}: all pixels are missing: leave band {name} out")
+        usual = float(np.median(seen))
+        if np.mean(np.abs(seen - usual) <= SAME_VALUE * abs(usual)) > 0.5:
             raise ValueError(
                 f"{field} is {usual:g} in most pixels, as where a detector is dead: leave band {name} out, "
                 "or mark what is missing as UNSEEN, or mask it"
