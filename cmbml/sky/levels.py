@@ -178,8 +178,8 @@ def common_levels(levels: Sequence[Levels], freq_ghz: Sequence[float]) -> Levels
     """What is the CMB's of the levels of bands: that which is the same in all of them.
 
     It is their sum with weights that add up to one and make least of a Galaxy whose dust and synchrotron have
-    the usual spectra, to `SPECTRA_KNOWN`.  Above `MOST_UK` it is the Sun's motion, or the mean temperature, and
-    stays off.
+    the usual spectra, to `SPECTRA_KNOWN`.  Above `MOST_UK` it comes from the Sun's motion or the mean
+    temperature, and stays off.
 
     Parameters
     ----------
