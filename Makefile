@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # pytest plugins and matplotlib must not depend on the user's own settings.
 export MPLBACKEND := Agg
 
-.PHONY: run demo test test-all bench bench-ml docs notebooks lint regenerate clean
+.PHONY: run demo test test-all soak bench bench-ml docs notebooks lint regenerate clean
 
 run: $(INSTALLED)
 	@python -m cmbml repro
@@ -29,11 +29,14 @@ PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # The checks of lint run beside the tests; what they say is shown after them.
 test: $(INSTALLED)
 	@said=$$(mktemp) && { $(MAKE) --no-print-directory lint >$$said 2>&1 & } && \
-	$(PYTEST) -m "not long"; tests=$$?; \
+	$(PYTEST) -m "not long and not soak"; tests=$$?; \
 	wait $$!; lint=$$?; cat $$said; rm $$said; exit $$((tests || lint))
 
 test-all: $(INSTALLED)
 	$(PYTEST) -m long --durations 20
+
+soak: $(INSTALLED)
+	python -m pytest -m soak --durations 20
 
 bench: $(INSTALLED)
 	for subject in $(filter-out benchmarks/training.py,$(wildcard benchmarks/*.py)); do python $$subject || exit 1; done

@@ -26,14 +26,14 @@ html_theme_options = {"navigation_with_keys": True}
 
 root_doc = "docs/index"
 include_patterns = [
-    *("docs/**", "notebooks/*.ipynb", "pipeline/README.md"),
+    *("docs/**", "notebooks/*.ipynb", "pipeline/README.md", "cluster/README.md"),
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md"),
 ]
 # Folders are not even looked into.
 exclude_patterns = [
     *("docs/_build", "notebooks/.ipynb_checkpoints"),
     *("data", "reports", "tests", "cmbml", "tasks", "plots", "metrics", "benchmarks", "schema", "profiles"),
-    *(".*", "build", "cluster", "cards"),
+    *(".*", "build", "cards"),
 ]
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 

@@ -61,12 +61,10 @@ class Workshop:
         would lose: a block sets the number of its stage.
         """
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-        plan = self.plan
-        for stage in plan.stages.values():
-            if not all(self.engine.facts(portion).complete() for portion in plan.portions(stage)):
-                for module in (*plan.code(stage).imports, (stage.executor or "").rpartition(".")[0]):
-                    with suppress(ImportError):  # told by the stage itself, where it is really missed
-                        import_module(module)
+        for stage in self.engine.unfinished():
+            for module in (*self.plan.code(stage).imports, (stage.executor or "").rpartition(".")[0]):
+                with suppress(ImportError):  # told by the stage itself, where it is really missed
+                    import_module(module)
 
     @cached_property
     def _blocks_per_stage(self) -> int:
@@ -152,8 +150,7 @@ class Block(_PortionTask):
         return [AssetTarget(str(root / path), self.workshop, piece) for path, piece in files]
 
     def complete(self) -> bool:
-        facts = self.workshop.engine.facts(self.portion)
-        stale = [piece for piece in self.pieces if facts.stale(piece)]
+        stale = self.workshop.engine.facts(self.portion).flaws(self.pieces)
         self.workshop.progress.expect(stale)
         return not stale
 

@@ -24,7 +24,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     start = used()
     result = yield
     taken = used() - start
-    free = item.get_closest_marker("long") is not None or item.config.getoption("--no-budget")
+    free = any(item.get_closest_marker(name) for name in ("long", "soak")) or item.config.getoption(
+        "--no-budget"
+    )
     if taken > SLACK * SECONDS and not free and taken > SLACK * SECONDS * yardstick() / YARDSTICK:
         pytest.fail(
             f"{item.nodeid} takes {taken:.1f} s of processor time, a quick test may take {SECONDS:.0f} s: "

@@ -50,8 +50,6 @@ class Filtering:
 
     def _refuse_unused(self) -> None:
         order = self.order
-        if order.lmax < 2:
-            raise ConfigError("clean: --lmax must be 2 or more")
         unused = {
             "--instrument": order.instrument,
             "--bands": order.bands,

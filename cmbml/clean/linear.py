@@ -15,6 +15,7 @@ from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
+from cmbml.core.spec.numbers import refusal
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods import linear as pure
 from cmbml.methods.linear import Channels, Cleaned, Method, Target, settings_of
@@ -83,8 +84,6 @@ class Cleaning:
         self.order = order
         self.folder = folder
         self.warnings: list[str] = []
-        if order.lmax < 2 or order.fwhm_arcmin <= 0:
-            raise ConfigError("clean: --lmax must be 2 or more, and --fwhm above 0")
         self.method = METHODS[order.method]
         self.table = instrument_of(order, folder)
         self.maps = MapReader(order, folder, self.table)
@@ -110,8 +109,8 @@ class Cleaning:
         try:
             settings = settings_of(self.method, lmax=lmax, learned=self.learned_with, chosen=chosen)
         except ValidationError as error:
-            detail = error.errors()[0]
-            raise ConfigError(f"--set {'.'.join(map(str, detail['loc']))}: {detail['msg']}") from None
+            name = ".".join(map(str, error.errors()[0]["loc"]))
+            raise ConfigError(f"--set {name}: {refusal(error)}") from None
         here = settings.model_dump(mode="json") | {
             "fwhm_out": fwhm,
             "lmax": lmax,

@@ -4,9 +4,11 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from cmbml.cli.options import number
 from cmbml.core.engine.console import Add
 from cmbml.core.engine.dvc import run_dvc
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.numbers import Count, Positive
 from cmbml.core.spec.repository import find_root
 
 
@@ -38,8 +40,10 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
         "--list", action="store_true", help="say what there is, on which terms, and what is here"
     )
     parser.add_argument("--offline", action="store_true", help="verify what is here, without the network")
-    parser.add_argument("--count", type=int, help="how many of a numbered asset, such as noise simulations")
-    parser.add_argument("--jobs", type=int, default=4, help="files at a time (default: 4)")
+    parser.add_argument(
+        "--count", type=number(Count), help="how many of a numbered asset, such as noise simulations"
+    )
+    parser.add_argument("--jobs", type=number(Count), default=4, help="files at a time (default: 4)")
     parser.add_argument("--mirror", metavar="ADDRESS", help="a copy of data/raw/ to ask first")
 
 
@@ -66,7 +70,7 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--sims", help="only these simulations: 3, or 0:10 for the first ten")
     parser.add_argument("--remote", help="name of the DVC remote; by default the default one")
-    parser.add_argument("--jobs", type=int, help="transfers at a time")
+    parser.add_argument("--jobs", type=number(Count), help="transfers at a time")
 
 
 def _exchange(options: argparse.Namespace, plan: Plan, verb: str) -> None:
@@ -97,7 +101,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--into", type=Path, required=True, help="a folder that is empty or not there")
     parser.add_argument("--split", action="append", default=[], help="only this split; may be repeated")
     parser.add_argument("--method", action="append", default=[], help="its cleaned maps too; may be repeated")
-    parser.add_argument("--shard-mb", type=float, default=500.0, help="size of a shard (default: 500)")
+    parser.add_argument(
+        "--shard-mb", type=number(Positive), default=500.0, help="size of a shard (default: 500)"
+    )
 
 
 def _export(options: argparse.Namespace, plan: Plan) -> None:

@@ -10,18 +10,20 @@ from pathlib import Path
 from cmbml.cli.authoring import add_commands as add_authoring
 from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
+from cmbml.cli.options import Parser, number
+from cmbml.cli.submit import add_submit
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
 from cmbml.core.engine.console import Progress, one_line_errors, open_log
 from cmbml.core.engine.context import run_all, run_stage
-from cmbml.core.engine.dvc import dvc_yaml, is_recorded, record
+from cmbml.core.engine.dvc import dvc_yaml, expect_dvc, is_recorded, record
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.regenerate import regenerate
 from cmbml.core.engine.switch import apply_profile
 from cmbml.core.errors import CmbmlError, ConfigError, PipelineError, did_you_mean
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
-from cmbml.core.record.facts import Facts
 from cmbml.core.spec.config import load_config
+from cmbml.core.spec.numbers import Natural
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
 from cmbml.core.views.leftovers import leftovers, remove_leftover
@@ -52,7 +54,7 @@ def _version() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cmbml", description=__doc__, epilog=_EPILOG, allow_abbrev=False)
+    parser = Parser(prog="cmbml", description=__doc__, epilog=_EPILOG, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"cmbml {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking = _add(commands, "check", check, "find everything that is wrong before anything runs")
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     again.add_argument("stage", help="key of the stage in pipeline/")
     again.add_argument("--split", required=True, help="split of the simulation")
-    again.add_argument("--sim", required=True, type=int, help="number of the simulation")
+    again.add_argument("--sim", required=True, type=number(Natural), help="number of the simulation")
     again.add_argument("--into", required=True, type=Path, help="folder for the files")
     switch = _add(commands, "profile", profile, "switch to a profile of profiles/")
     switch.add_argument("name", help="name of the profile")
@@ -97,11 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     add_map_commands(lambda *described: _add(commands, *described), _plan)
     add_commands(lambda *described: _add(commands, *described), _plan)
     add_authoring(lambda *described: _add(commands, *described), _plan, find_root, parser)
+    add_submit(lambda *described: _add(commands, *described), _plan)
     return parser
 
 
 def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[Parser]",
     name: str,
     command: Callable[[argparse.Namespace], None],
     text: str,
@@ -115,7 +118,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stage", nargs="*", help="keys of stages in pipeline/; by default, all of them")
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--method", help="only this method, for stages that loop over methods")
-    parser.add_argument("--sim", type=int, help="only this simulation, even where it is complete")
+    parser.add_argument("--sim", type=number(Natural), help="only this simulation, even where it is complete")
     parser.add_argument("--force", action="store_true", help="compute even what is complete, or in the cache")
     parser.add_argument("--pdb", action="store_true", help="open the debugger where it fails")
 
@@ -131,7 +134,7 @@ def _plan() -> Plan:
 def check(options: argparse.Namespace) -> None:
     """Check everything, list all problems."""
     plan = _plan()
-    _check(plan, _unfinished(plan) if options.unfinished else None)
+    _check(plan, Engine(plan).unfinished() if options.unfinished else None)
 
 
 def _check(plan: Plan, stages: list[Stage] | None) -> None:
@@ -141,14 +144,6 @@ def _check(plan: Plan, stages: list[Stage] | None) -> None:
     check_roles(plan)
     check_dvc(plan)
     print(f"{plan.config.dataset}: {len(plan.stages)} stages, no problem found", flush=True)
-
-
-def _unfinished(plan: Plan) -> list[Stage]:
-    return [
-        stage
-        for stage in plan.stages.values()
-        if not all(Facts(plan, portion).complete() for portion in plan.portions(stage))
-    ]
 
 
 def stages(_: argparse.Namespace) -> None:
@@ -262,7 +257,7 @@ def _run_chosen(engine: Engine, stage: Stage, progress: Progress, options: argpa
             _repeat(engine, portion, pieces, progress)
         return
     for portion in portions:
-        progress.expect(u for u in engine.plan.pieces(portion) if engine.facts(portion).stale(u))
+        progress.expect(engine.facts(portion).flaws(engine.plan.pieces(portion)))
     run_stage(engine, stage, portions)
 
 
@@ -277,7 +272,7 @@ def _repeat(engine: Engine, portion: Portion, pieces: list[Piece], progress: Pro
     engine.require_inputs(portion)
     engine.run_block(pieces, force=True)
     facts = engine.facts(portion)
-    if not any(facts.stale(piece) for piece in engine.plan.pieces(portion)):
+    if not facts.flaws(engine.plan.pieces(portion)):
         engine.finalise(portion)
 
 
@@ -301,7 +296,8 @@ def profile(options: argparse.Namespace) -> None:
 def repro(_: argparse.Namespace) -> None:
     """Check and make what is unfinished, let DVC record it, write the card, and build the report."""
     plan = _plan()
-    unfinished = _unfinished(plan)
+    expect_dvc(plan.config.root)
+    unfinished = Engine(plan).unfinished()
     _check(plan, unfinished)
     _make_and_record(plan, unfinished)
     write_card(plan)
@@ -314,7 +310,7 @@ def repro(_: argparse.Namespace) -> None:
 def _make_and_record(plan: Plan, unfinished: list[Stage]) -> None:
     """Make all at once, with a worker for every core, then let DVC record what is complete."""
     status = run_all(plan.config.root) if unfinished else 0
-    still = {stage.key for stage in _unfinished(plan)} if unfinished else set()
+    still = {stage.key for stage in Engine(plan).unfinished()} if unfinished else set()
     if still:
         if made := [stage for stage in unfinished if stage.key not in still]:
             record(plan, made)

@@ -5,9 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from cmbml.cli.options import number
 from cmbml.core.engine.console import Add
 from cmbml.core.errors import ConfigError
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.numbers import Count, Fwhm, FwhmOrNone, Lmax
 from cmbml.methods.registry import NAMES
 
 
@@ -32,9 +34,9 @@ def _add_clean(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--maps", required=True, help="maps of the bands, as 'obs_{freq}.fits'")
     parser.add_argument("--instrument", default="", help="name of an instrument that ships, or an ECSV table")
     parser.add_argument(
-        "--fwhm", required=True, type=float, help="FWHM of the result's Gaussian beam, arcmin"
+        "--fwhm", required=True, type=number(Fwhm), help="FWHM of the result's Gaussian beam, arcmin"
     )
-    parser.add_argument("--lmax", required=True, type=int, help="band-limit of the result")
+    parser.add_argument("--lmax", required=True, type=number(Lmax), help="band-limit of the result")
     parser.add_argument("--out", required=True, type=Path, help="the cleaned map; other files lie beside it")
     parser.add_argument("--model", type=Path, help="what the method's stage has learned")
     parser.add_argument("--bands", default="", help="bands to use, as 100,143,217 (default: all)")
@@ -52,16 +54,18 @@ def _add_clean(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=MAPS",
         help="maps that go through the same weights, as noise='noise_{freq}.fits'",
     )
-    parser.add_argument("--threads", type=int, default=2, help="number of threads (default: 2)")
+    parser.add_argument("--threads", type=number(Count), default=2, help="number of threads (default: 2)")
 
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--maps", required=True, help="your maps, as 'pred_{sim}.fits'")
     parser.add_argument("--split", required=True, help="split whose truth they estimate")
     parser.add_argument(
-        "--fwhm", type=float, help="FWHM of the Gaussian beam in them, arcmin, where the headers do not say"
+        "--fwhm",
+        type=number(FwhmOrNone),
+        help="FWHM of the Gaussian beam in them, arcmin, where the headers do not say",
     )
-    parser.add_argument("--lmax", type=int, help="their band-limit, where the headers do not say")
+    parser.add_argument("--lmax", type=number(Lmax), help="their band-limit, where the headers do not say")
     parser.add_argument("--unit", help="their unit, where the headers do not say: K_CMB, mK_CMB or uK_CMB")
     parser.add_argument("--name", required=True, help="name of the row in the tables")
 

@@ -21,6 +21,8 @@ Array = NDArray[np.floating]
 Emission = Array | float
 NODES = 5
 FLOOR = 1e-6  # of the highest transmission; below it tables hold extrapolations up to 18 THz
+NOISE = 0.1  # of the highest transmission: what is further below zero is no noise
+HIGHEST_GHZ = 2e4  # the limit of `rj_to_cmb`
 
 
 @dataclass(frozen=True)
@@ -76,38 +78,50 @@ def tabulated(freqs_ghz: Array, transmission: Array, centre_ghz: float) -> Bandp
     freqs_ghz
         Frequencies in GHz, increasing.
     transmission
-        Response to power at these, in any unit; noise below zero counts as zero.
+        Response to power at these, in any unit; a little noise below zero counts as zero.
     centre_ghz
         Nominal frequency of the band, for the check that this is its table.
 
     Raises
     ------
     ValueError
-        Where the table is ragged, unsorted, empty, or does not cover its band.
+        Where the table is ragged, unsorted, empty, not finite, clearly negative, or does not cover its band.
     """
     freqs, response = np.asarray(freqs_ghz, dtype=np.float64), np.asarray(transmission, dtype=np.float64)
-    if freqs.shape != response.shape or freqs.ndim != 1 or len(freqs) < 2:
-        raise ValueError(
-            f"bandpass of {centre_ghz:g} GHz: needs two columns of equal length, at least two rows"
-        )
-    if freqs[0] <= 0 or not (np.diff(freqs) > 0).all():
-        raise ValueError(f"bandpass of {centre_ghz:g} GHz: frequencies must be positive and increasing")
-    _check_coverage(freqs, response, centre_ghz)
-    response = np.where(response > FLOOR * response.max(), response, 0)
+    try:
+        _check_table(freqs, response)
+        response = response / response.max()
+        _check_coverage(freqs, response, centre_ghz)
+    except ValueError as error:
+        raise ValueError(f"bandpass of {centre_ghz:g} GHz: {error}") from None
+    response = np.where(response > FLOOR, response, 0)
     steps = np.diff(freqs)
     widths = np.concatenate([steps, [0]]) / 2 + np.concatenate([[0], steps]) / 2
     return _compress(freqs, response * widths)
 
 
-def _check_coverage(freqs: Array, response: Array, centre_ghz: float) -> None:
+def _check_table(freqs: Array, response: Array) -> None:
+    if freqs.shape != response.shape or freqs.ndim != 1 or len(freqs) < 2:
+        raise ValueError("needs two columns of equal length, at least two rows")
+    bad = np.flatnonzero(~np.isfinite(freqs) | ~np.isfinite(response))
+    if len(bad):
+        raise ValueError(f"row {bad[0] + 1} is not finite: leave it out")
+    if freqs[0] <= 0 or not (np.diff(freqs) > 0).all():
+        raise ValueError("frequencies must be positive and increasing, each once")
     if response.max() <= 0:
-        raise ValueError(f"bandpass of {centre_ghz:g} GHz: the transmission is zero everywhere")
-    low, high = freqs[response > 0.01 * response.max()][[0, -1]]
+        raise ValueError("the transmission is zero everywhere")
+    if response.min() < -NOISE * response.max():
+        raise ValueError(f"the transmission is negative at {freqs[response.argmin()]:g} GHz")
+
+
+def _check_coverage(freqs: Array, response: Array, centre_ghz: float) -> None:
+    low, high = freqs[response > 0.01][[0, -1]]
     if not low <= centre_ghz <= high:
         raise ValueError(
-            f"bandpass of {centre_ghz:g} GHz: the table transmits {low:g} to {high:g} GHz only and does not "
-            "cover its band"
+            f"the table transmits {low:g} to {high:g} GHz only and does not cover its band: is it in GHz?"
         )
+    if (highest := freqs[response > FLOOR][-1]) > HIGHEST_GHZ:
+        raise ValueError(f"the table transmits at {highest:g} GHz: cut it off below {HIGHEST_GHZ:g} GHz")
 
 
 def _compress(freqs: Array, response: Array) -> Bandpass:

@@ -1,10 +1,15 @@
+import math
 import re
 import shutil
+from typing import get_args, get_origin
 
 import pytest
+from pydantic import ValidationError
 
 from cmbml.core import CmbmlError, load_config
 from cmbml.core.errors import ConfigError
+from cmbml.core.spec.config import params_model
+from cmbml.core.spec.pipeline import load_pipeline
 from tests.conftest import ROOT
 
 
@@ -33,11 +38,30 @@ def problems(toy):
             "train: {n_sims: 3, population: nomnal}",
             "'nomnal' is none of",
         ),
-        ("nside: 64", "nside: 63", "instrument: nside 63 is not a power of two"),
+        ("nside: 64", "nside: 63", "instrument.nside: .*power of two"),
         ("  lmax: 160\n  fields", "  lmax: 192\n  fields", "at most 191"),
         ("latitude_deg: 20.0", "latitude_deg: wide", "mask.latitude_deg: .*'wide'"),
         ("freq_ghz: 44.1", "freq_ghz: 20.0", "bands must be in order of frequency"),
         ("freq_ghz: 44.1", "freq_ghz: 28.4", "each frequency once"),
+        ("mean: 1.0, sd: 0.12", "mean: .nan, sd: 0.12", "populations.*mean: .*finite number"),
+        ("mean: 1.0, sd: 0.12", "mean: 1.0, sd: .inf", "populations.*sd: .*finite number"),
+        (
+            "mean: 1.0, sd: 0.12",
+            "mean: 0.0, sd: 0.12",
+            "populations.*mean: a factor should be greater than 0",
+        ),
+        ("fwhm_arcmin: 195.0", "fwhm_arcmin: -195.0", "instrument.bands.44.fwhm_arcmin: .*greater than 0"),
+        (
+            "depth_uk_arcmin: 162.0",
+            "depth_uk_arcmin: 0",
+            "instrument.bands.44.depth_uk_arcmin: .*greater than 0",
+        ),
+        (
+            "freq_ghz: 44.1",
+            "freq_ghz: 44.1e9",
+            "instrument.bands.44.freq_ghz: .*less than or equal to 20000",
+        ),
+        ("train: {n_sims: 3", "train: {n_sims: true", "splits.train.n_sims: .*not true or false"),
         ("methods: \\[\\]", "methods: [nilc]", "methods: no stage 'nilc'"),
         ("kind: white", "kind: white, size: 3", "noise.size: DVC would miss"),
         ("kind: white", "kind: white, nfiles: 3", "noise.nfiles: DVC would miss"),
@@ -131,3 +155,31 @@ def test_every_shipped_profile_is_valid(tmp_path, real_config):
     for path in profiles:
         apply_profile(real_config.root, path.stem, tmp_path / path.stem)
         assert load_config(tmp_path / path.stem).dataset == path.stem
+
+
+def inner(annotation):
+    """What an annotation is made of: `float` and `None` of ``dict[str, float] | None``."""
+    parts = get_args(annotation)
+    return [kind for part in parts for kind in inner(part)] if parts else [annotation]
+
+
+def blocks(model):
+    """A block of parameters, and all that are below it."""
+    below = [kind for field in model.model_fields.values() for kind in inner(field.annotation)]
+    return [model] + [b for kind in below if hasattr(kind, "model_fields") for b in blocks(kind)]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "nan", "-inf", "1e400"])
+def test_no_parameter_takes_what_is_not_finite(value):
+    """Each float of each block, those of methods among them, given alone or as the value of a mapping."""
+    keys = 0
+    for block in set(blocks(params_model(load_pipeline(ROOT / "pipeline")))):
+        for key, field in block.model_fields.items():
+            if float not in inner(field.annotation):
+                continue
+            keys += 1
+            given = {"100": value} if get_origin(field.annotation) is dict else value
+            with pytest.raises(ValidationError) as caught:
+                block.model_validate({key: given})
+            assert any(found["loc"][0] == key for found in caught.value.errors()), (block, key)
+    assert keys > 30

@@ -1,11 +1,14 @@
 """Changing one parameter recomputes exactly what depends on it: the stages whose fingerprints change."""
 
+import os
+
 import pytest
 
 from cmbml.core import load_config
 from cmbml.core.errors import PipelineError
-from cmbml.core.files import checksums as raw
+from cmbml.core.files import memo as memos
 from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.science_assets import raw_digests
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
 from tests.conftest import ROOT
@@ -129,15 +132,21 @@ def test_a_formula_stales_its_dependents_only(toy):
 
 
 def test_a_science_asset_is_read_once(tmp_path, monkeypatch):
-    asset, memory = tmp_path / "asset", tmp_path / "local" / "memory.jsonl"
+    asset = tmp_path / "asset"
     asset.write_text("one")
     read = []
-    monkeypatch.setattr(raw, "md5_of", lambda path: read.append(path) or md5_of(path))
-    first = raw.raw_digests([asset, asset], memory)
-    assert raw.raw_digests([asset], memory) == first[:1] == [md5_of(asset)]
+    monkeypatch.setattr(memos, "md5_of", lambda path: read.append(path) or md5_of(path))
+
+    def digests(*paths):
+        return raw_digests(paths, memos.Memo(tmp_path, tmp_path / "local" / "memo.jsonl"))
+
+    first = digests(asset, asset)
+    assert digests(asset) == first[:1] == [md5_of(asset)]
     assert len(read) == 1
+    before = asset.stat()
     asset.write_text("two")
-    assert raw.raw_digests([asset], memory) == [md5_of(asset)] != first[:1]
+    os.utime(asset, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert digests(asset) == [md5_of(asset)] != first[:1]
 
 
 def test_a_science_asset_counts_by_its_content(toy):

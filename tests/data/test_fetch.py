@@ -14,7 +14,8 @@ import yaml
 
 from cmbml.cli.entry import main
 from cmbml.core.errors import ConfigError, DataError, LockedError, ProblemsError, StorageError
-from cmbml.core.files.checksums import raw_digests
+from cmbml.core.files.memo import Memo
+from cmbml.core.files.science_assets import raw_digests
 from cmbml.core.spec.catalogue import Catalogue, load_catalogue
 from cmbml.exchange.fetch import Fetcher, FetchOptions, list_lines, needed
 from cmbml.exchange.part import PART, Part
@@ -231,7 +232,7 @@ def test_a_checksum_is_learnt_and_then_enforced(tmp_path):
         record = yaml.safe_load(Path(f"{path}.dvc").read_text())
         assert record["outs"] == [{"md5": MD5, "size": len(BODY), "hash": "md5", "path": "map.fits"}]
         path.unlink()
-        assert raw_digests([path], tmp_path / "memory") == [MD5]
+        assert raw_digests([path], Memo(root, tmp_path / "memo")) == [MD5]
         # The archive now has another file: not what was learnt, so it is not taken.
         site.files["/map.fits"] = BODY[::-1]
         with pytest.raises(ProblemsError, match="its content has md5"):

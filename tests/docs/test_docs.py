@@ -25,7 +25,12 @@ from tests.conftest import ROOT
 GENERATED = (ROOT / "docs/_build", ROOT / "docs/reference")
 DOCUMENTS = sorted(
     path
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("pipeline/*.md")]
+    for path in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("pipeline/*.md"),
+        *ROOT.glob("cluster/*.md"),
+    ]
     if not any(path.is_relative_to(folder) for folder in GENERATED)
 )
 README = ROOT / "README.md"

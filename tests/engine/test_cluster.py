@@ -1,125 +1,235 @@
-"""Workers that share a folder and a luigid, on loopback; some of them die."""
+"""Workers that share a folder and a luigid, started here or by a real Slurm: whatever happens, they end rightly."""
 
-import json
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
-import sys
+import tempfile
 import time
-import urllib.request
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.commands import call
 from tests.conftest import ROOT
+from tests.engine.one_node_slurm import OneNodeSlurm, missing, wait_until
 
 # What a test cannot wait for.
 QUICK = {"worker_disconnect_delay=60": "worker_disconnect_delay=3", "rpc_retry_wait=5": "rpc_retry_wait=1"}
+COMPLETE = "everything is complete\n"
+N_SIMULATIONS = 4 * 6
+N_PIECES = 2 * N_SIMULATIONS + 4
+TASK_FAILED = 30  # [retcode] in luigi.cfg
 
 
-@pytest.fixture
-def cluster(counted):
+class Here:
+    """Jobs of two workers on this machine, without a scheduler of jobs."""
+
+    two_workers = ("bash", "-c", '"$@" & "$@" & wait -n; first=$?; wait -n || exit; exit $first', "--")
+
+    def __init__(self, repository):
+        self._repository = repository
+        self._jobs = []
+
+    def submit(self, **environment):
+        log = (self._repository.root / f"job-{len(self._jobs)}.log").open("wb")
+        with log:
+            job = subprocess.Popen(
+                ["cluster/run.sh", "127.0.0.1", *self.two_workers],
+                cwd=self._repository.root,
+                env={**self._repository.environment, **environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._jobs.append(job)
+        return len(self._jobs) - 1
+
+    def code(self, job):
+        """Exit status; None as long as it runs."""
+        return self._jobs[job].poll()
+
+    def said(self, job):
+        return (self._repository.root / f"job-{job}.log").read_text()
+
+    def close(self):
+        for job in self._jobs:
+            if job.poll() is None:
+                os.killpg(job.pid, signal.SIGKILL)
+                job.wait()
+
+
+class Slurm:
+    """Jobs of two workers on a cluster of one node, as `cmbml submit slurm` submits them."""
+
+    def __init__(self, repository, node):
+        self._repository = repository
+        self.node = node
+
+    def submit(self, *options, **environment):
+        submit = ("submit", "slurm", "--workers", "2", "--time", "10:00", *options)
+        environment |= {"TOY_LOG": str(self._repository.log), **self.node.environment}
+        call(self._repository.root, *submit, ok=True, **environment)
+        return self.node.run("squeue", "--noheader", "--format=%i", "--sort=-i").split()[0]
+
+    def code(self, job):
+        """Exit status; None as long as it waits or runs."""
+        state, code = self.node.state(job)
+        return None if state in ("PENDING", "RUNNING", "COMPLETING") else code
+
+    def said(self, job):
+        log = self._repository.root / f".cmbml/slurm-{job}.log"
+        return log.read_text() if log.exists() else ""
+
+    def close(self):
+        self.node.cancel_all()
+
+
+@pytest.fixture(scope="module")
+def node():
+    if absent := missing():
+        pytest.skip(f"needs {', '.join(absent)}: Debian has them in slurm-wlm and munge")
+    # Sockets want a short path.
+    with (
+        tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder,
+        OneNodeSlurm(Path(folder)) as node,
+    ):
+        yield node
+
+
+@pytest.fixture(
+    params=[pytest.param("here", marks=pytest.mark.long), pytest.param("slurm", marks=pytest.mark.soak)]
+)
+def cluster(request, counted):
     shutil.copytree(ROOT / "cluster", counted.root / "cluster")
     for old, new in QUICK.items():
         counted.toy.edit("cluster/luigi.cfg", old, new)
-    processes = []
-    yield Cluster(counted, processes)
-    for process in processes:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    here = request.param == "here"
+    cluster = Cluster(counted, Here(counted) if here else Slurm(counted, request.getfixturevalue("node")))
+    yield cluster
+    cluster.jobs.close()
 
 
 class Cluster:
-    def __init__(self, repository, processes):
+    """A toy repository, jobs that make it, and what they have computed."""
+
+    def __init__(self, repository, jobs):
         self.repository = repository
-        self.processes = processes
-        with closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.jobs = jobs
 
-    def start(self, *command, **environment):
-        process = subprocess.Popen(
-            command,
-            cwd=self.repository.root,
-            env={**self.repository.environment, "LUIGI_CONFIG_PATH": "cluster/luigi.cfg", **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self.processes.append(process)
-        return process
+    def submit(self, *options, pause=0.2):
+        # The jobs run this tree's code, on the toy.
+        return self.jobs.submit(*options, TOY_PAUSE=str(pause), PYTHONPATH=str(ROOT))
 
-    def luigid(self):
-        program = Path(sys.executable).with_name("luigid")
-        process = self.start(str(program), "--address", "127.0.0.1", "--port", str(self.port))
-        wait_until(self.answers)
-        return process
+    def workers(self):
+        """Processes that have computed something."""
+        return sorted({pid for _, pid in self.repository.computed()})
 
-    def tasks_done(self):
-        """Tasks that luigid knows to be done."""
-        query = "data=%7B%22status%22%3A%22DONE%22%2C%22upstream_status%22%3A%22%22%7D"
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.port}/api/task_list?{query}", timeout=5
-        ) as answer:
-            return json.load(answer)["response"]
+    def wait_halfway(self):
+        wait_until(lambda: len(self.repository.computed()) >= 8 and len(self.workers()) >= 2)
 
-    def answers(self):
+    def address(self, job):
+        return re.search(r"luigid: http://([\d.]+):(\d+)", self.jobs.said(job)).groups()
+
+    def end(self, job):
+        wait_until(lambda: self.jobs.code(job) is not None)
+        return self.jobs.code(job)
+
+    def expect_complete(self, *jobs, twice=0):
+        for job in jobs:
+            assert self.end(job) == 0, self.jobs.said(job)
+        assert self.repository.cmbml("status") == COMPLETE
+        names = Counter(self.repository.names())
+        assert len(names) == N_PIECES
+        assert names.total() <= N_PIECES + twice, names
+
+
+def processes(*words):
+    """Those in whose command line all these words stand."""
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5):
-                return True
+            line = (folder / "cmdline").read_bytes().decode()
         except OSError:
-            return False
-
-    def worker(self):
-        arguments = ("cluster/worker.sh", "127.0.0.1", "--scheduler-port", str(self.port))
-        return self.start(*arguments, TOY_PAUSE="0.05", WORKER_PAUSE="0")
-
-    def halfway(self):
-        return (
-            len(self.repository.computed()) >= 20 and len({pid for _, pid in self.repository.computed()}) >= 2
-        )
+            continue
+        if all(word in line for word in words):
+            yield int(folder.name)
 
 
-def wait_until(condition):
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end, "it hangs"
-        time.sleep(0.02)
+def parent(process):
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def expect_all_done(cluster, redone):
-    repository = cluster.repository
-    assert len(repository.done()) == 2 * 4 * 6 + 4
-    again = {name: count for name, count in Counter(repository.names()).items() if count > 1}
-    assert len(again) <= redone, again
-    assert repository.cmbml("status") == "everything is complete\n"
+def test_two_jobs_on_one_machine_have_each_its_luigid(cluster):
+    jobs = cluster.submit(), cluster.submit()
+    wait_until(lambda: all("luigid:" in cluster.jobs.said(job) for job in jobs))
+    assert len({cluster.address(job) for job in jobs}) == 2
+    cluster.expect_complete(*jobs)
 
 
-@pytest.mark.long
-def test_one_of_two_workers_is_killed(cluster):
-    cluster.luigid()
-    first, second = cluster.worker(), cluster.worker()
-    wait_until(cluster.halfway)
-    os.killpg(first.pid, signal.SIGKILL)
-    assert second.wait(timeout=120) == 0
-    expect_all_done(cluster, redone=1)
-    assert len(cluster.tasks_done()) > 20
-
-
-@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_luigid_is_restarted(cluster, how):
-    scheduler = cluster.luigid()
-    workers = cluster.worker(), cluster.worker()
-    wait_until(cluster.halfway)
-    scheduler.send_signal(how)
-    scheduler.wait(timeout=60)
-    cluster.luigid()
-    for worker in workers:
-        assert worker.wait(timeout=180) == 0
-    expect_all_done(cluster, redone=0)
+def test_luigid_dies(cluster, how):
+    job = cluster.submit()
+    cluster.wait_halfway()
+    (luigid,) = processes("luigid", *cluster.address(job))
+    os.kill(luigid, how)
+    cluster.expect_complete(job)
+    assert not list(processes("luigid", *cluster.address(job)))
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["its python", "all of it"])
+def test_a_worker_is_killed(cluster, whole):
+    job = cluster.submit()
+    cluster.wait_halfway()
+    worker = cluster.workers()[0]
+    if whole:
+        os.kill(parent(worker), signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    cluster.expect_complete(job, twice=1)
+
+
+def test_a_worker_is_stopped_for_a_while(cluster):
+    job = cluster.submit()
+    cluster.wait_halfway()
+    worker = cluster.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
+    # Longer than luigid waits for a sign of life: its block is given to the other, who finds it locked.
+    time.sleep(6)
+    os.kill(worker, signal.SIGCONT)
+    cluster.expect_complete(job)
+
+
+def test_what_is_complete_ends_at_once(cluster, monkeypatch):
+    cluster.repository.finish(monkeypatch)
+    job = cluster.submit()
+    cluster.expect_complete(job)
+    assert cluster.jobs.said(job) == COMPLETE
+
+
+def test_a_mistake_ends_the_job_and_the_next_one_after_its_mending_finishes(cluster):
+    good = '        note("double", split, sim)\n'
+    bad = f"{good}        split.nothing()\n"
+    cluster.repository.toy.edit("toy.py", good, bad)
+    job = cluster.submit(pause=0)
+    assert cluster.end(job) == TASK_FAILED, cluster.jobs.said(job)
+    assert "has no attribute 'nothing'" in cluster.jobs.said(job)
+    computed = Counter(name.partition("/")[0] for name in cluster.repository.names())
+    assert computed["number"] == N_SIMULATIONS, "what does not hang on the mistake is made"
+    # Each of two workers meets it twice, with at most one block of each of four splits.
+    assert computed["double"] <= 2 * 2 * 4
+    cluster.repository.toy.edit("toy.py", bad, good)
+    cluster.repository.log.unlink()
+    assert cluster.end(cluster.submit(pause=0)) == 0
+    assert cluster.repository.cmbml("status") == COMPLETE
+    assert len(cluster.repository.names()) == N_PIECES - N_SIMULATIONS
+
+
+@pytest.mark.soak
+def test_workers_of_slurm_get_the_cores_that_were_asked_for(counted, node):
+    shutil.copytree(ROOT / "cluster", counted.root / "cluster")
+    cluster = Cluster(counted, Slurm(counted, node))
+    job = cluster.submit("--cpus", "3")
+    cluster.wait_halfway()
+    assert "CPUs=6 " in node.run("scontrol", "show", "step", f"{job}.1")
+    cluster.expect_complete(job)

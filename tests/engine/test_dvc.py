@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from cmbml.cli import entry as cli
+from cmbml.core.engine.make import Engine
 
 
 @pytest.mark.long
@@ -57,8 +58,8 @@ def test_another_version_of_a_package_is_made_anew_though_dvc_sees_no_change(cou
     assert counted.names() == []
     monkeypatch.setenv("TOY_LOG", str(counted.log))
     plan = counted.plan()
-    unfinished = cli._unfinished(plan)
+    unfinished = Engine(plan).unfinished()
     assert [stage.key for stage in unfinished] == ["double", "total"]
     cli._make_and_record(plan, unfinished)
     assert sorted({name.partition("/")[0] for name in counted.names()}) == ["double", "total"]
-    assert cli._unfinished(counted.plan()) == []
+    assert Engine(counted.plan()).unfinished() == []

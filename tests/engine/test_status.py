@@ -7,8 +7,8 @@ import time
 import pytest
 
 from cmbml.cli import main
+from cmbml.core.files import memo
 from cmbml.core.files.checksums import md5_of
-from cmbml.core.record import memo
 from cmbml.core.views.leftovers import leftovers
 from cmbml.core.views.status import cost_lines, status_lines
 

@@ -399,7 +399,7 @@ def test_what_the_header_of_a_cleaned_map_leaves_open_the_order_says(cleaned_map
     [
         (["--fwhm", "20"], "--fwhm 20.0: out/cleaned.fits has 300.0, and a filter keeps it: --fwhm 300.0"),
         (["--lmax", "41"], "out/cleaned.fits: ends at l = 40: lower --lmax 41"),
-        (["--lmax", "1"], "--lmax must be 2 or more"),
+        (["--lmax", "1"], "--lmax: should be greater than or equal to 2"),
         (["--fields", "TQU"], "--fields TQU: out/cleaned.fits has T, and a filter keeps it: --fields T"),
         (["--maps", "out/polarised.fits"], "--fields T: out/polarised.fits has TQU"),
         (["--maps", "out/polarised.fits", "--fields", "TQU"], "window.txt: no window of EE"),

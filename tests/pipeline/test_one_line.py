@@ -132,7 +132,8 @@ def test_faults_of_code_keep_their_traceback():
     assert in_one_line(ValueError("x")) is None
 
 
-def test_a_pipeline_without_our_stages_has_no_report(toy, monkeypatch, capsys):
+def test_a_pipeline_without_our_stages_has_no_report(toy_dvc, monkeypatch, capsys):
+    toy = toy_dvc
     monkeypatch.chdir(toy.root)
     engine = Engine(Plan(toy.config()))
     for stage in engine.plan.stages.values():
@@ -150,6 +151,15 @@ def test_a_pipeline_without_our_stages_has_no_report(toy, monkeypatch, capsys):
     )
     assert (status, len(lines)) == (2, 1)
     assert "the pipeline has no stage 'comparison'" in lines[0]
+
+
+def test_a_place_without_dvc_is_named_before_anything_is_made(toy):
+    toy.cmbml("dvc")
+    done = toy.cmbml("repro", ok=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "`dvc init --no-scm`" in done.stderr
+    assert not (toy.root / "data").exists()
 
 
 FORKING = """\

@@ -89,12 +89,28 @@ def test_planck_tables(name):
         ([110.0, 100.0, 90.0], [1.0, 1.0, 1.0], "positive and increasing"),
         ([0.0, 100.0, 110.0], [1.0, 1.0, 1.0], "positive and increasing"),
         ([90.0, 100.0, 110.0], [0.0, 0.0, -1.0], "zero everywhere"),
+        ([90.0, 100.0, 100.0], [1.0, 1.0, 1.0], "increasing, each once"),
+        ([90.0, 100.0, 110.0], [1.0, np.nan, 1.0], "row 2 is not finite"),
+        ([90.0, 100.0, np.inf], [1.0, 1.0, 1.0], "row 3 is not finite"),
+        ([90.0, 100.0, 110.0], [1.0, 1.0, -np.inf], "row 3 is not finite"),
+        ([90.0, 100.0, 110.0], [1.0, 1.0, -0.5], "negative at 110 GHz"),
         ([200.0, 210.0], [1.0, 1.0], "200 to 210 GHz only"),
+        ([90e9, 100e9, 110e9], [1.0, 1.0, 1.0], "is it in GHz"),
+        ([90.0, 110.0, 3e4], [1.0, 1.0, 1e-3], "transmits at 30000 GHz: cut it off"),
     ],
 )
 def test_bad_tables_are_refused(freqs, transmission, message):
     with pytest.raises(ValueError, match=message):
         tabulated(np.array(freqs), np.array(transmission), 100.0)
+
+
+def test_the_unit_of_a_transmission_does_not_matter():
+    """Neither does a little noise below zero."""
+    freqs, bell = np.linspace(90.0, 110.0, 9), np.array([0, 1, 3, 5, 6, 5, 3, 1, 0.0])
+    usual = tabulated(freqs, bell, 100.0)
+    for factor in (1e-300, 1e306):
+        assert tabulated(freqs, factor * bell, 100.0).weights == pytest.approx(usual.weights, rel=1e-9)
+    assert tabulated(freqs, bell - 0.1 * (bell == 0), 100.0) == usual
 
 
 @pytest.mark.parametrize(("low", "high"), [(100.0, 90.0), (0.0, 10.0), (100.0, 100.0)])

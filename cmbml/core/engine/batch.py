@@ -100,7 +100,7 @@ class Batch:
         return time.monotonic() - self._since > _SECONDS
 
     def commit(self) -> None:
-        """Let the files reach the disk, take their names, and be recorded, in this order.
+        """Let files reach the disk, then take their names, let these reach it too, and record all.
 
         So a loss of power leaves no fact without its files, and files without a fact are made again.
 
@@ -115,6 +115,7 @@ class Batch:
             sync_disk(self._root)
             for _, fact, staging in self._waiting:
                 self._name(fact, staging)
+            sync_disk(self._root)
             self.facts.add(fact for _, fact, _ in self._waiting)
             for _, fact, _ in self._waiting:
                 shutil.rmtree(scratch_folder(self._root, fact.fingerprint), ignore_errors=True)

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmbml.core.errors import PipelineError
+from cmbml.core.errors import ConfigError, PipelineError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.code import code_of
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.record.dvc_cache import setting
+from cmbml.core.record.git import is_under_git
 from cmbml.core.spec.formats import BUILT_IN
 from cmbml.core.spec.instruments import table_path
 from cmbml.core.spec.pipeline import Stage
@@ -58,8 +60,28 @@ def is_current(plan: Plan) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == dvc_yaml(plan)
 
 
+def expect_dvc(root: Path) -> None:
+    """See to it that DVC can work here; in a downloaded archive it is told, once, to do without git.
+
+    Raises
+    ------
+    ConfigError
+        Where the repository has no DVC of its own; that of a folder above would look at other files.
+    """
+    if not (root / ".dvc").is_dir():
+        raise ConfigError(f"{root}: has no DVC: `dvc init --no-scm`, or `cmbml run`, which records nothing")
+    if is_under_git(root) or setting(root, "core", "no_scm")[1]:
+        return
+    subprocess.run(["dvc", "config", "--local", "core.no_scm", "true"], cwd=root, check=True)
+    sys.stderr.write(
+        "cmbml: no git here: DVC works without it (core.no_scm in .dvc/config.local; "
+        "after `git init`: `dvc config --local --unset core.no_scm`)\n"
+    )
+
+
 def run_dvc(root: Path, *command: str) -> None:
     """Run a command of DVC in a repository; end the program as DVC does where that fails."""
+    expect_dvc(root)
     done = subprocess.run(["dvc", *command], cwd=root, check=False)
     if done.returncode:
         sys.exit(done.returncode)
@@ -116,6 +138,7 @@ def published_files(root: Path, remote: str | None = None) -> "DVCFileSystem":
     """
     from dvc.api import DVCFileSystem
 
+    expect_dvc(root)
     return DVCFileSystem(str(root), remote=remote)
 
 

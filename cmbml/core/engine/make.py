@@ -16,6 +16,7 @@ from cmbml.core.record.cost import measured
 from cmbml.core.record.facts import Facts
 from cmbml.core.record.locks import hold
 from cmbml.core.spec.config import resolve
+from cmbml.core.spec.pipeline import Stage
 from cmbml.core.stage.executor import BaseStageExecutor
 from cmbml.core.stage.sealed import Access, StageConfig
 
@@ -54,6 +55,14 @@ class Engine:
             self._facts[portion] = Facts(self.plan, portion)
         return self._facts[portion]
 
+    def unfinished(self) -> list[Stage]:
+        """Stages of which not all is complete."""
+        return [
+            stage
+            for stage in self.plan.stages.values()
+            if not all(self.facts(portion).complete() for portion in self.plan.portions(stage))
+        ]
+
     def make_executor(self, stage_key: str, method: str | None) -> BaseStageExecutor:
         """Make the executor of a stage, for one method where the stage loops over them."""
         stage = self.plan.stages[stage_key]
@@ -79,8 +88,8 @@ class Engine:
         """
         facts = self.facts(pieces[0].portion)
         with self._hold(facts, pieces[0].sim or 0, len(pieces)):
-            wanted = [piece for piece in pieces if force or facts.stale(piece)]
-            missing = wanted if force else [piece for piece in wanted if not self._restore(facts, piece)]
+            wanted = pieces if force else facts.flaws(pieces)
+            missing = [piece for piece in wanted if force or not self._restore(facts, piece)]
             if missing:
                 self._make(facts, missing)
 

@@ -1,8 +1,7 @@
 """What a block reads, watched: what changes under a run would be recorded as what it was before."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 from cmbml.core.errors import DataError, StageError
 from cmbml.core.plan.code import read_at
@@ -10,13 +9,6 @@ from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.facts import Facts
 from cmbml.core.spec.signature import Signature, signature
-
-
-class FactsOf(Protocol):
-    """Gives what has been made of a portion."""
-
-    def __call__(self, portion: Portion, /) -> Facts:
-        """What has been made of it."""
 
 
 class Watch:
@@ -37,7 +29,7 @@ class Watch:
         Where an input is not complete.
     """
 
-    def __init__(self, plan: Plan, facts_of: FactsOf, pieces: Iterable[Piece]) -> None:
+    def __init__(self, plan: Plan, facts_of: Callable[[Portion], Facts], pieces: Iterable[Piece]) -> None:
         self._plan = plan
         self._facts_of = facts_of
         self._of_portion: dict[Path, Signature | None] = {}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
+from cmbml.core.spec.encoding import read_text
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,13 @@ class Transmission(AssetHandler[tuple[NDArray[np.float64], NDArray[np.float64]]]
         Raises
         ------
         DataError
-            Where the file has not two columns of numbers.
+            Where the file is empty, or has not two columns of numbers.
         """
+        rows = [line for line in read_text(path).split("\n") if line.partition("#")[0].strip()]
+        if not rows:
+            raise DataError(f"{path}: holds no row: fetch it again")
         try:
-            table = np.loadtxt(path, ndmin=2)
+            table = np.loadtxt(rows, ndmin=2)
         except ValueError as error:
             raise DataError(f"{path}: not a table of numbers: {error}") from None
         if table.shape[1] != 2:

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cmbml.core.files.checksums import raw_digests
+from cmbml.core.files.memo import Memo
+from cmbml.core.files.science_assets import raw_digests
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.code import JOINTS, code_of
 from cmbml.core.plan.pieces import Piece, Portion, remembered
@@ -141,9 +142,13 @@ class Plan(Reads):
         return digest_of([self.fingerprint(piece) for piece in self.pieces(portion)])
 
     def _raw(self, stage: str, name: str) -> str:
-        memory = self.config.root / LOCAL / "science_assets.jsonl"
         files = self.raw_files(self.stages[stage], name).values()
-        return digest_of(raw_digests(files, memory))
+        return digest_of(raw_digests(files, self._raw_memo))
+
+    @cached_property
+    def _raw_memo(self) -> Memo:
+        root = self.config.root
+        return Memo(root, root / LOCAL / "memo" / "science_assets.jsonl")
 
 
 def digest_of(value: Any) -> str:

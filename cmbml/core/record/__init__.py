@@ -1,1 +1,1 @@
-"""What has been made: facts, the memo of this machine, locks, cost, and the commit it belongs to."""
+"""What has been made: facts, locks, cost, and the commit it belongs to."""

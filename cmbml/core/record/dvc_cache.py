@@ -26,14 +26,19 @@ def cache_folder(root: Path) -> Path | None:
 
 @cache
 def _configured(root: Path) -> Path:
-    folder = root / _DVC / "cache"
+    file, given = setting(root, "cache", "dir")
+    return Path(os.path.normpath(file.parent / Path(given or "cache").expanduser()))
+
+
+def setting(root: Path, section: str, key: str) -> tuple[Path, str]:
+    """Value of a setting of DVC and the file that says it; the repository's own and "" where none does."""
+    found = root / _DVC / "config", ""
     for file in _settings(root):
         settings = configparser.ConfigParser(interpolation=None)
         settings.read(file)
-        given = settings.get("cache", "dir", fallback="").strip("\"' ")
-        if given:
-            folder = file.parent / Path(given).expanduser()
-    return Path(os.path.normpath(folder))
+        if given := settings.get(section, key, fallback="").strip("\"' "):
+            found = file, given
+    return found
 
 
 def _settings(root: Path) -> list[Path]:

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 from cmbml.core.errors import DataError
 from cmbml.core.files.jsonlines import read_lines, write_lines
+from cmbml.core.files.memo import Memo
 from cmbml.core.handlers.base import TEMPORARY
 from cmbml.core.plan.fingerprints import Plan, Recipe, differences
 from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.dvc_cache import index_folder, locked_manifest
 from cmbml.core.record.index import Index
-from cmbml.core.record.memo import Memo
 from cmbml.core.spec.repository import LOCAL, MANIFEST
 from cmbml.core.spec.signature import signature
 
@@ -169,6 +169,16 @@ class Facts:
 
     def stale(self, piece: Piece) -> str | None:
         """Say in a few words why a piece must be made; None where it is complete."""
+        return self.flaws([piece]).get(piece)
+
+    def flaws(self, pieces: Iterable[Piece]) -> dict[Piece, str]:
+        """Say in a few words of those of some pieces that must be made, why."""
+        self.index.refresh()
+        with no_garbage():
+            found = {piece: self._stale(piece) for piece in pieces}
+        return {piece: flaw for piece, flaw in found.items() if flaw is not None}
+
+    def _stale(self, piece: Piece) -> str | None:
         return self._flaw(self._in_manifest(piece), piece) and self._flaw(self._in_index(piece), piece)
 
     def _in_manifest(self, piece: Piece) -> list[Fact]:
@@ -234,7 +244,7 @@ class Facts:
             pieces = self.plan.pieces(self.portion)
             with no_garbage():
                 complete = not any(self._flaw(self._in_manifest(piece), piece) for piece in pieces)
-            self._save_memo()
+            self.memo.save()
             if not complete:
                 return False
             self._complete_at = self._seen
@@ -263,7 +273,7 @@ class Facts:
     def add(self, facts: Iterable[Fact]) -> None:
         """Write down facts whose files have just taken their names."""
         self._remember(facts)
-        self._save_memo()
+        self.memo.save()
 
     def finalise(self) -> None:
         """Write the manifest, and remove what is ours and no longer wanted.
@@ -274,6 +284,7 @@ class Facts:
             Where a piece is not complete.
         """
         wanted = []
+        self.index.refresh()
         for piece in self.plan.pieces(self.portion):
             fact = self.present(piece)
             if fact is None:
@@ -283,7 +294,7 @@ class Facts:
         self._remove_unwanted({path for fact in wanted for path in fact.files})
         self.folder.mkdir(parents=True, exist_ok=True)
         write_lines(self.folder / MANIFEST, [self._header(), *(fact.line(self.name) for fact in wanted)])
-        self._save_memo(path for fact in wanted for path in fact.files)
+        self.memo.compact(path for fact in wanted for path in fact.files)
 
     def _remember_dropped(self, wanted: Iterable[Fact]) -> None:
         """Keep facts that came with the data and leave the manifest: DVC's cache may hold their files."""
@@ -292,6 +303,7 @@ class Facts:
 
     def _remember(self, facts: Iterable[Fact]) -> None:
         """Write facts into the index, where it has them not yet."""
+        self.index.refresh()
         lines = [fact.line(self.name) for fact in facts]
         self.index.append(
             [
@@ -300,11 +312,6 @@ class Facts:
                 if not any(_says(old, line) for old in self.index.find(line["fingerprint"]))
             ]
         )
-
-    def _save_memo(self, only: Iterable[str] | None = None) -> None:
-        """Where the data may only be read, files are hashed again every time."""
-        if os.access(self.root, os.W_OK):
-            self.memo.save() if only is None else self.memo.compact(only)
 
     def _header(self) -> dict[str, Any]:
         """What all facts share, with the places that they were made from."""

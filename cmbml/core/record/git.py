@@ -4,6 +4,11 @@ import subprocess
 from pathlib import Path
 
 
+def is_under_git(root: Path) -> bool:
+    """Whether the repository, or a folder above it, is a working tree of git; a downloaded archive is not."""
+    return any((folder / ".git").exists() for folder in (root, *root.parents))
+
+
 def commit(root: Path) -> str:
     """Commit of the working tree, and whether anything was changed since; empty outside of git."""
     head = _git(root, "rev-parse", "--short", "HEAD")

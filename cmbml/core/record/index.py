@@ -1,6 +1,6 @@
 """The index of facts: every line that was ever written of a stage, in a folder that only grows.
 
-One file for each process, so that writers never meet; readers parse what is new.
+One file for each process, so that writers never meet; readers parse what is new, when they are told to look.
 """
 
 import json
@@ -34,12 +34,10 @@ class Index:
 
     def find(self, fingerprint: str) -> list[Record]:
         """Facts of a fingerprint, the latest first; there are several where processors differ."""
-        self._refresh()
         return self._found.get(fingerprint, [])[::-1]
 
     def all(self) -> Iterable[Record]:
         """Every fact of the stage."""
-        self._refresh()
         return (record for records in self._found.values() for record in records)
 
     def append(self, records: Iterable[Record]) -> None:
@@ -58,7 +56,8 @@ class Index:
         except OSError as error:
             raise explain_storage(path, error) from error
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Take over what was added since; it looks at every file, so do it once for many pieces."""
         try:
             names = sorted(os.listdir(self.folder))  # noqa: PTH208 (half the time of Path.iterdir)
         except OSError:

@@ -1,33 +1,60 @@
 """Instruments by name or from a user's table: ECSV, every quantity with its unit."""
 
 import csv
+import io
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from cmbml.core.errors import ConfigError, did_you_mean
+from cmbml.core.spec.encoding import read_text
+from cmbml.core.spec.numbers import Bandwidth, Depth, Finite, Frequency, Fwhm, parsed
 
 SHIPPED = Path(__file__).parents[2] / "instruments"
 _SUFFIX = ".ecsv"
-_FREQUENCY = {"GHz": 1.0, "MHz": 1e-3, "Hz": 1e-9}
-_ANGLE = {"arcmin": 1.0, "deg": 60.0, "arcsec": 1 / 60}
-_TEMPERATURE = {"uK": 1.0, "uK_CMB": 1.0, "mK": 1e3, "mK_CMB": 1e3, "K": 1e6, "K_CMB": 1e6}
-_DEPTH = {
-    frozenset((temperature, angle)): factor * width
-    for temperature, factor in _TEMPERATURE.items()
-    for angle, width in _ANGLE.items()
+_BAND = "band"
+_EDITORS = re.compile(r"#[ \t]*(-\*-|vim?:|coding[:=])")
+# What astropy raises where it can make nothing of a table.
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, yaml.YAMLError, csv.Error)
+
+
+class _Quantity(NamedTuple):
+    """A column: the key of a band, its unit there, what it may be, and whether it must be there."""
+
+    key: str
+    unit: str
+    kind: Any
+    needed: bool
+
+
+class _Column(NamedTuple):
+    """Values of a column from top to bottom, None where blank, and their unit."""
+
+    values: Sequence[Any]
+    unit: str
+
+
+_QUANTITIES = {
+    "freq": _Quantity("freq_ghz", "GHz", Frequency, needed=True),
+    "fwhm": _Quantity("fwhm_arcmin", "arcmin", Fwhm, needed=True),
+    "depth": _Quantity("depth_uk_arcmin", "uK_CMB arcmin", Depth, needed=True),
+    "depth_p": _Quantity("depth_p_uk_arcmin", "uK_CMB arcmin", Depth, needed=False),
+    "bandwidth": _Quantity("bandwidth_ghz", "GHz", Bandwidth, needed=False),
 }
-# Column of the table: key of a band, units with their factors, whether it must be there.
-_COLUMNS: dict[str, tuple[str, dict[Any, float], str, bool]] = {
-    "freq": ("freq_ghz", _FREQUENCY, "GHz", True),
-    "fwhm": ("fwhm_arcmin", _ANGLE, "arcmin", True),
-    "depth": ("depth_uk_arcmin", _DEPTH, "uK_CMB arcmin", True),
-    "depth_p": ("depth_p_uk_arcmin", _DEPTH, "uK_CMB arcmin", False),
-    "bandwidth": ("bandwidth_ghz", _FREQUENCY, "GHz", False),
+
+# The words of the tables that ship, as astropy writes them; a blank number is "".
+_PLAIN_HEADER = ["# %ECSV 1.0", "# ---", "# datatype:"]
+_PLAIN_COLUMNS = {"# - {name: band, datatype: string}": _BAND} | {
+    f"# - {{name: {name}, unit: {quantity.unit}, datatype: float64}}": name
+    for name, quantity in _QUANTITIES.items()
 }
+_PLAIN_COMMENT = re.compile(r"# meta:$|#   comments:$|#   - ")
+_PLAIN_NAME = re.compile(r"[\w+.-]+")
+_PLAIN_NUMBER = re.compile(r'-?[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?|""')
 
 
 def table_path(root: Path, name: str) -> Path:
@@ -52,78 +79,150 @@ def read_bands(path: Path) -> dict[str, dict[str, float]]:
     Parameters
     ----------
     path
-        ECSV with the columns band, freq, fwhm and depth; depth_p and bandwidth where wanted.
+        ECSV with the columns band, freq, fwhm and depth; depth_p and bandwidth where wanted, blank for bands
+        that have none.  Units are those of astropy, and uK_CMB.
 
     Raises
     ------
     ConfigError
-        Where a column or its unit is missing or unknown, a value no number, a band named twice, or bands are
-        not in order of frequency.
+        Where a column or its unit is missing or unknown, a value is missing or impossible, a band is named
+        twice, or bands are not in order of frequency.
+    DataError
+        Where the file is not text.
     """
-    header, rows = _read(path)
-    units = {str(column["name"]): str(column.get("unit") or "") for column in header.get("datatype", ())}
-    if unknown := [name for name in units if name not in (*_COLUMNS, "band")]:
-        known = did_you_mean(unknown[0], [*_COLUMNS, "band"])
-        raise ConfigError(f"{path.name}: unknown column '{unknown[0]}': {known}")
-    factors = dict(_factors(path, units))
-    bands: dict[str, dict[str, float]] = {}
-    for row in rows:
-        name = row.get("band") or ""
-        if not name or name in bands:
-            raise ConfigError(
-                f"{path.name}: band '{name}' stands twice, or has no name: name every band once"
-            )
-        bands[name] = {
-            _COLUMNS[column][0]: _number(path, name, column, row[column]) * factor
-            for column, factor in factors.items()
-            if row[column]
-        }
-    _check_order(path, bands)
+    columns = _read(path)
+    _check_columns(path, columns)
+    names = _names(path, columns[_BAND].values)
+    bands: dict[str, dict[str, float]] = {name: {} for name in names}
+    for column, quantity in _QUANTITIES.items():
+        if column in columns:
+            factor = _factor(path, column, columns[column].unit)
+            for row, (name, value) in enumerate(zip(names, columns[column].values, strict=True), start=1):
+                if value is not None or quantity.needed:
+                    where = f"{path.name}, row {row} (band {name}): {column}"
+                    bands[name][quantity.key] = _number(where, quantity, value, factor)
+    _check_order(path, [band["freq_ghz"] for band in bands.values()])
     return bands
 
 
-def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if not lines or not lines[0].startswith("# %ECSV"):
+def _read(path: Path) -> dict[str, _Column]:
+    lines = read_text(path).split("\n")
+    if not lines[0].startswith("# %ECSV"):
         raise ConfigError(f"{path.name}: not an ECSV table: its first line must begin with '# %ECSV'")
-    comments = [line.removeprefix("#").removeprefix(" ") for line in lines[1:] if line.startswith("#")]
+    return _read_plain(lines) or _read_any(path, lines)
+
+
+def _read_plain(lines: Sequence[str]) -> dict[str, _Column] | None:
+    """Read a table such as those that ship, in the units of params.yaml; None where anything is unusual.
+
+    astropy, which reads all others, takes half a second to import: too long for every process of a run.
+    """
+    header = [line for line in lines if line.startswith("#")]
+    names = [_PLAIN_COLUMNS[line] for line in header if line in _PLAIN_COLUMNS]
+    others = [line for line in header if line not in _PLAIN_COLUMNS]
+    comments = others[len(_PLAIN_HEADER) :]
+    if others[: len(_PLAIN_HEADER)] != _PLAIN_HEADER or not all(map(_PLAIN_COMMENT.match, comments)):
+        return None
+    titles, *rows = [line.split(" ") for line in lines if line and not line.startswith("#")] or [[]]
+    if titles != names or any(len(row) != len(names) for row in rows):
+        return None
+    columns = {}
+    for name, *cells in zip(names, *rows, strict=True):
+        if not all(map((_PLAIN_NAME if name == _BAND else _PLAIN_NUMBER).fullmatch, cells)):
+            return None
+        columns[name] = _Column(
+            [cell if name == _BAND else float(cell) if cell != '""' else None for cell in cells],
+            "" if name == _BAND else _QUANTITIES[name].unit,
+        )
+    return columns
+
+
+def _read_any(path: Path, lines: Sequence[str]) -> dict[str, _Column]:
+    """Read any table that astropy can write."""
+    from astropy.table import Table
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it knows no uK_CMB, and says so
+        try:
+            table = Table.read(_as_ecsv(lines), format="ascii.ecsv")
+            return {name: _Column(col.tolist(), str(col.unit or "")) for name, col in table.columns.items()}
+        except _UNREADABLE as error:
+            raise ConfigError(
+                f"{path.name}: not readable as ECSV: {' '.join(str(error).split())}: mend it"
+            ) from None
+
+
+def _as_ecsv(lines: Sequence[str]) -> list[str]:
+    """Take out what editors put into a table: the name of its encoding, and tabs between its columns."""
+    header = [line for line in lines if line.startswith("#") and not _EDITORS.match(line)]
+    rows = [line for line in lines if line.strip() and not line.startswith("#")]
+    if not rows or "\t" not in rows[0]:
+        return header + rows
+    spaced = io.StringIO()
+    csv.writer(spaced, delimiter=" ", quoting=csv.QUOTE_ALL).writerows(csv.reader(rows, delimiter="\t"))
+    return [line for line in header if "delimiter" not in line] + spaced.getvalue().splitlines()
+
+
+def _check_columns(path: Path, columns: Mapping[str, _Column]) -> None:
+    needed = {_BAND: "a name for every band"} | {
+        column: f"a unit such as {quantity.unit}"
+        for column, quantity in _QUANTITIES.items()
+        if quantity.needed
+    }
+    for column in columns:
+        if column not in (_BAND, *_QUANTITIES):
+            known = did_you_mean(column, (_BAND, *_QUANTITIES))
+            raise ConfigError(f"{path.name}: unknown column '{column}': {known}")
+    for column, what in needed.items():
+        if column not in columns:
+            raise ConfigError(f"{path.name}: no column '{column}': add it, with {what}")
+
+
+def _names(path: Path, values: Sequence[Any]) -> list[str]:
+    names = ["" if value is None else str(value).strip() for value in values]
+    for row, name in enumerate(names, start=1):
+        if not name or name in names[: row - 1]:
+            raise ConfigError(
+                f"{path.name}, row {row}: band '{name}' stands twice, or has no name: name every band once"
+            )
+    return names
+
+
+def _factor(path: Path, column: str, unit: str) -> float:
+    """Factor from the unit of a column to that of params.yaml."""
+    wanted = _QUANTITIES[column].unit
+    if unit == wanted:
+        return 1.0
+    from astropy.units import Unit, UnitBase, set_enabled_equivalencies
+
     try:
-        header = yaml.safe_load("\n".join(comments)) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name}: header is not yaml: {' '.join(str(error).split())}") from None
-    delimiter = header.get("delimiter", " ")
-    body = [line for line in lines if line.strip() and not line.startswith("#")]
-    rows = list(csv.DictReader(body, delimiter=delimiter, skipinitialspace=True))
-    if any(None in row or None in row.values() for row in rows):
-        raise ConfigError(f"{path.name}: a row has more or fewer values than there are columns: mend it")
-    return header, rows
+        found = Unit(_plain_unit(unit))
+        if isinstance(found, UnitBase):  # others, such as decibels, have no factor
+            with set_enabled_equivalencies([]):  # PySM makes wavelengths frequencies
+                return float(found.to(_plain_unit(wanted)))
+    except (ValueError, TypeError):
+        pass
+    given = f"the unit '{unit}'" if unit else "no unit"
+    raise ConfigError(f"{path.name}: column '{column}' has {given}: give it one such as {wanted}")
 
 
-def _factors(path: Path, units: dict[str, str]) -> Iterator[tuple[str, float]]:
-    """Factor of every column to the unit of params.yaml."""
-    for column, (_, known, example, needed) in _COLUMNS.items():
-        if column not in units:
-            if needed:
-                raise ConfigError(f"{path.name}: no column '{column}': add it, with a unit such as {example}")
-            continue
-        unit = units[column]
-        key: Any = frozenset(re.split(r"[ .*]+", unit)) if known is _DEPTH else unit
-        if key not in known:
-            found = f"the unit '{unit}'" if unit else "no unit"
-            raise ConfigError(f"{path.name}: column '{column}' has {found}: give it one such as {example}")
-        yield column, known[key]
+def _plain_unit(unit: str) -> str:
+    """Spell a unit as astropy does, for which a CMB temperature is a temperature."""
+    return re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", " ", re.sub(r"(?<=K)_?CMB\b", "", unit, flags=re.IGNORECASE))
 
 
-def _number(path: Path, band: str, column: str, text: str) -> float:
+def _number(where: str, quantity: _Quantity, value: Any, factor: float) -> float:
+    if value is None:
+        raise ConfigError(f"{where} is blank: give it a value, or leave the band out")
     try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"{path.name}: band {band}: {column} is no number: '{text}'") from None
+        return float(parsed(quantity.kind, parsed(Finite, value) * factor))
+    except ValueError as error:
+        remedy = "" if quantity.needed else ": leave it blank where there is none"
+        raise ConfigError(f"{where} {error}{remedy}") from None
 
 
-def _check_order(path: Path, bands: dict[str, dict[str, float]]) -> None:
-    freqs = [band.get("freq_ghz", 0.0) for band in bands.values()]
+def _check_order(path: Path, freqs: Sequence[float]) -> None:
     if not freqs:
         raise ConfigError(f"{path.name}: holds no band: add a row for each")
-    if freqs != sorted(set(freqs)):
+    if list(freqs) != sorted(set(freqs)):
         raise ConfigError(f"{path.name}: bands must be in order of frequency, each frequency once: sort them")

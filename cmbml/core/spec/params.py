@@ -8,6 +8,20 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from cmbml.core.spec.numbers import (
+    Bandwidth,
+    Count,
+    Depth,
+    Finite,
+    Frequency,
+    Fwhm,
+    Lmax,
+    Natural,
+    NotNegative,
+    Nside,
+    Positive,
+)
+
 # The keys of these mappings become folder and file names.
 Name = Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
@@ -21,7 +35,7 @@ class Block(BaseModel):
 class SplitParams(Block):
     """One split of the dataset."""
 
-    n_sims: int = Field(ge=1, description="number of simulations")
+    n_sims: Count = Field(description="number of simulations")
     population: str | None = Field(
         default=None, description="name of the population that the simulations are drawn from"
     )
@@ -41,10 +55,10 @@ class Scatter(Block):
     With mean and sd it is normal, or log-normal for factors, which stay positive; else uniform in a range.
     """
 
-    mean: float | None = Field(default=None, description="centre of the distribution")
-    sd: float | None = Field(default=None, ge=0, description="standard deviation")
-    low: float | None = Field(default=None, description="lower end of the range")
-    high: float | None = Field(default=None, description="upper end of the range")
+    mean: Finite | None = Field(default=None, description="centre of the distribution")
+    sd: NotNegative | None = Field(default=None, description="standard deviation")
+    low: Finite | None = Field(default=None, description="lower end of the range")
+    high: Finite | None = Field(default=None, description="upper end of the range")
 
     @property
     def values(self) -> dict[str, float]:
@@ -57,6 +71,17 @@ class Scatter(Block):
             raise ValueError("needs mean and sd, or low and high")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"the range from {self.low:g} to {self.high:g} is empty: swap its ends")
+        return self
+
+
+class Factor(Scatter):
+    """Distribution of a factor, which is above 0."""
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        for name in ("mean", "low"):
+            if self.values.get(name, 1) <= 0:
+                raise ValueError(f"{name}: a factor should be greater than 0 (it is {self.values[name]:g})")
         return self
 
 
@@ -94,16 +119,16 @@ class PopulationParams(Block):
         min_length=1,
         description="foreground models, one of which each simulation draws (default: foregrounds.model)",
     )
-    dust_amplitude: Scatter = Field(description="factor on thermal dust")
-    sync_amplitude: Scatter = Field(description="factor on synchrotron")
-    freefree_amplitude: Scatter = Field(description="factor on free-free")
-    ame_amplitude: Scatter = Field(description="factor on spinning dust")
+    dust_amplitude: Factor = Field(description="factor on thermal dust")
+    sync_amplitude: Factor = Field(description="factor on synchrotron")
+    freefree_amplitude: Factor = Field(description="factor on free-free")
+    ame_amplitude: Factor = Field(description="factor on spinning dust")
     dust_beta: Scatter = Field(description="offset of the dust spectral index")
     dust_temp: Scatter = Field(description="offset of the dust temperature, K")
     sync_beta: Scatter = Field(description="offset of the synchrotron spectral index")
     ame_peak: Scatter = Field(description="offset of the spinning-dust peak, GHz")
-    small_scale: Scatter = Field(description="factor on the log-normal small scales")
-    noise_level: Scatter = Field(description="factor on the noise depth")
+    small_scale: Factor = Field(description="factor on the log-normal small scales")
+    noise_level: Factor = Field(description="factor on the noise depth")
 
 
 class CosmologyParams(Block):
@@ -141,20 +166,20 @@ class ForegroundParams(Block):
 class Band(Block):
     """One frequency band."""
 
-    freq_ghz: float = Field(gt=0, description="centre frequency, GHz")
-    fwhm_arcmin: float = Field(gt=0, description="FWHM of the Gaussian beam, arcmin")
-    depth_uk_arcmin: float = Field(ge=0, description="white-noise depth in temperature, uK_CMB arcmin")
-    depth_p_uk_arcmin: float | None = Field(
-        default=None, ge=0, description="the same in polarisation (default: sqrt(2) of temperature's)"
+    freq_ghz: Frequency = Field(description="centre frequency, GHz")
+    fwhm_arcmin: Fwhm = Field(description="FWHM of the Gaussian beam, arcmin")
+    depth_uk_arcmin: Depth = Field(description="white-noise depth in temperature, uK_CMB arcmin")
+    depth_p_uk_arcmin: Depth | None = Field(
+        default=None, description="the same in polarisation (default: sqrt(2) of temperature's)"
     )
-    bandwidth_ghz: float | None = Field(default=None, gt=0, description="full width of a top hat, GHz")
+    bandwidth_ghz: Bandwidth | None = Field(default=None, description="full width of a top hat, GHz")
 
 
 class InstrumentParams(Block):
     """The telescope: resolution of its maps and its bands."""
 
-    nside: int = Field(ge=1, description="HEALPix resolution of the maps, a power of two")
-    lmax: int = Field(ge=2, description="band-limit of the maps, at most 3 nside - 1")
+    nside: Nside = Field(description="HEALPix resolution of the maps, a power of two")
+    lmax: Lmax = Field(description="band-limit of the maps, at most 3 nside - 1")
     fields: Literal["T", "TQU"] = Field(
         description="Stokes fields of the maps: T alone, or T, Q, U in one file a band"
     )
@@ -194,8 +219,6 @@ class InstrumentParams(Block):
 
     @model_validator(mode="after")
     def _supported(self) -> Self:
-        if self.nside & (self.nside - 1):
-            raise ValueError(f"nside {self.nside} is not a power of two")
         if self.lmax >= 3 * self.nside:
             raise ValueError(
                 f"lmax {self.lmax} is above what nside {self.nside} supports: at most {3 * self.nside - 1}"
@@ -218,9 +241,9 @@ class NoiseParams(Block):
         description="white: the same everywhere; hits: after a scanning satellite's hits; variance: after "
         "data/raw/noise/variance_BAND.fits; model: learnt from noise simulations"
     )
-    knee_l: float = Field(default=0.0, ge=0, description="multipole below which noise is correlated; 0: none")
-    knee_slope: float = Field(default=1.0, gt=0, description="steepness of the spectrum below the knee")
-    n_components: int = Field(default=10, ge=0, description="principal components of the learnt model")
+    knee_l: NotNegative = Field(default=0.0, description="multipole below which noise is correlated; 0: none")
+    knee_slope: Positive = Field(default=1.0, description="steepness of the spectrum below the knee")
+    n_components: Natural = Field(default=10, description="principal components of the learnt model")
 
 
 class MaskParams(Block):
@@ -233,12 +256,12 @@ class MaskParams(Block):
     )
     latitude_deg: float = Field(ge=0, lt=90, description="half-width of the masked Galactic strip, deg")
     fsky: float = Field(default=0.7, gt=0, le=1, description="share of the sky that is kept")
-    column: int = Field(default=0, ge=0, description="column of the map")
-    threshold: float = Field(default=0.9, gt=0, description="least value of the map that is kept")
+    column: Natural = Field(default=0, description="column of the map")
+    threshold: Positive = Field(default=0.9, description="least value of the map that is kept")
     apodisation: Literal["none", "C1", "C2", "gaussian"] = Field(
         default="none", description="taper towards the border"
     )
-    apodisation_arcmin: float = Field(default=120.0, gt=0, description="width of the taper, arcmin")
+    apodisation_arcmin: Fwhm = Field(default=120.0, description="width of the taper, arcmin")
 
 
 class ComponentParams(Block):
@@ -250,9 +273,9 @@ class ComponentParams(Block):
 class AnalysisParams(Block):
     """The common ground on which truth and estimates are compared."""
 
-    fwhm_arcmin: float = Field(gt=0, description="common Gaussian beam, arcmin")
-    lmax: int = Field(ge=2, description="common band-limit")
-    band_width: int = Field(ge=1, description="width of the bands of power spectra, in multipoles")
+    fwhm_arcmin: Fwhm = Field(description="common Gaussian beam, arcmin")
+    lmax: Lmax = Field(description="common band-limit")
+    band_width: Count = Field(description="width of the bands of power spectra, in multipoles")
     n_bootstrap: int = Field(ge=100, description="resamples of a bootstrap interval")
 
 
@@ -271,7 +294,7 @@ class Params(Block):
     """Top level of params.yaml; the blocks of methods are added by the pipeline files."""
 
     dataset: Name = Field(description="name of the dataset: its folder below data/")
-    seed: int = Field(ge=0, description="root of all random numbers")
+    seed: Natural = Field(description="root of all random numbers")
     splits: dict[Name, SplitParams] = Field(min_length=1, description="the splits by name")
     populations: dict[Name, PopulationParams] = Field(description="the populations by name")
     methods: tuple[Name, ...] = Field(description="methods that are switched on")

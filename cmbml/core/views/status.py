@@ -47,8 +47,10 @@ def _strangers(facts: Facts) -> Iterator[str]:
 
 def _reasons(engine: Engine, portion: Portion, *, verify: bool) -> Iterator[str]:
     facts = engine.facts(portion)
-    for piece in engine.plan.pieces(portion):
-        if reason := facts.stale(piece):
+    pieces = engine.plan.pieces(portion)
+    flaws = facts.flaws(pieces)
+    for piece in pieces:
+        if reason := flaws.get(piece):
             yield reason
         elif verify and (damaged := facts.damaged(piece)):
             yield f"{damaged[0]} is not what was made"

@@ -10,7 +10,7 @@ from cmbml.methods.peaks import Peaks
 class PyilcParams(BaseModel):
     """Settings of a run of pyilc."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     checkout: str = Field(
         default="", description="folder of a pyilc checkout; empty for the environment variable PYILC_PATH"

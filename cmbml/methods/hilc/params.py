@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class PlainHilcParams(BaseModel):
     """Settings of `cmbml.methods.hilc.hilc.hilc` with the data's own covariance."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     bin_width: int = Field(ge=1, description="number of multipoles in a bin of the covariance")
 

@@ -10,7 +10,7 @@ from cmbml.methods.peaks import Peaks
 class NilcParams(BaseModel):
     """Settings of `cmbml.methods.nilc.nilc.nilc`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     ilc_bias: float = Field(
         gt=0,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class TrainingParams(BaseModel):
     """How a network is trained."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: int = Field(ge=1, description="at most so many epochs")
     batch: int = Field(ge=1, description="simulations in a batch; lower it where memory is too small")

@@ -9,22 +9,22 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.checksums import md5_of, sync_disk
 from cmbml.core.files.jsonlines import parse_lines, write_lines
 from cmbml.core.handlers.base import explain_storage
 from cmbml.core.spec.signature import Signature, signature_of
 
-# Lines for each file that is wanted, beyond which the memo is written anew.
-_LINES_PER_FILE = 4
+# How many times larger than what is wanted of it a memo may become, before it is written anew.
+_SLACK = 4
 
 
 class Memo:
-    """The MD5 of the files of one portion.
+    """The MD5 of some files, such as those of one portion.
 
     Parameters
     ----------
     root
-        The repository; paths are relative to it.
+        The repository; paths are relative to it, or absolute.
     path
         File of the memo.
     """
@@ -34,6 +34,8 @@ class Memo:
         self._path = path
         self._known: dict[str, tuple[Signature, str]] = {}
         self._new: dict[str, list[object]] = {}
+        # A folder on every file system of which files were hashed that may not have reached the disk.
+        self._unsynced: dict[int, Path] = {}
         self._read_to = 0
 
     def flaw(self, path: str, size: int, md5: str) -> str | None:
@@ -44,24 +46,30 @@ class Memo:
                 return "is no file"
             if found.st_size != size:
                 return f"is {found.st_size} bytes instead of {size}"
-            return None if self._md5(path, signature_of(found)) == md5 else "is not what was made"
+            return None if self._md5(path, found) == md5 else "is not what was made"
         except FileNotFoundError:
             return "is missing"
         except OSError as error:
             return f"cannot be read: {error.strerror}"
 
-    def _md5(self, path: str, signature: Signature) -> str:
-        if path not in self._known:
+    def md5(self, path: str) -> str:
+        """MD5 of a file that is there."""
+        return self._md5(path, Path(self._root, path).stat())
+
+    def _md5(self, path: str, found: os.stat_result) -> str:
+        signature = signature_of(found)
+        if self.signature(path) != signature:
             self._read()
-        known = self._known.get(path)
-        if known is not None and known[0] == signature:
-            return known[1]
-        md5 = md5_of(Path(self._root, path))
+        if self.signature(path) == signature:
+            return self._known[path][1]
+        file = Path(self._root, path)
+        md5 = md5_of(file)
         self.note(path, signature, md5)
+        self._unsynced[found.st_dev] = file.parent
         return md5
 
     def note(self, path: str, signature: Signature, md5: str) -> None:
-        """Remember the MD5 of a file as it is now."""
+        """Remember the MD5 of a file as it is now; its content must be on the disk."""
         self._known[path] = (signature, md5)
         self._new[path] = [*signature, md5]
 
@@ -91,9 +99,15 @@ class Memo:
                         self._known[path] = ((size, inode, mtime, ctime), md5)
 
     def save(self) -> None:
-        """Write what is new: one write of one line, so that those of other processes stay whole."""
-        if not self._new:
+        """Write what is new: one write of one line, so that those of other processes stay whole.
+
+        What was hashed reaches the disk before: after a loss of power a file may be there with its stat, and
+        without its content.  Where the data may only be read, files are hashed again every time.
+        """
+        if not self._new or not os.access(self._root, os.W_OK):
             return
+        for folder in self._unsynced.values():
+            sync_disk(folder)
         line = b"\n" + json.dumps(self._new).encode() + b"\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,12 +115,12 @@ class Memo:
                 file.write(line)
         except OSError as error:
             raise explain_storage(self._path, error) from error
-        self._new = {}
+        self._new, self._unsynced = {}, {}
 
     def compact(self, paths: Iterable[str]) -> None:
-        """Keep only what is known of some files, where much else has gathered."""
+        """Save, and keep only what is known now of some files, where much else has gathered."""
         self.save()
         kept = {path: [*self._known[path][0], self._known[path][1]] for path in paths if path in self._known}
-        if len(self._known) > _LINES_PER_FILE * max(len(kept), 1):
+        if self._path.is_file() and self._path.stat().st_size > _SLACK * len(json.dumps(kept)):
             write_lines(self._path, [kept])
             self._known, self._read_to = {}, 0
