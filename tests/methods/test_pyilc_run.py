@@ -13,7 +13,7 @@ from cmbml.core.files.outside import find_program
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.interfaces.pyilc.executors import PYILC, as_checkout, run_pyilc
 from cmbml.interfaces.pyilc.params import PyilcParams
-from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
+from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
 from tests.small_run import UPSTREAM, repository, run
 
@@ -118,9 +118,13 @@ def test_the_stage_cleans_every_simulation(tmp_path, monkeypatch):
     only = {"test": {"n_sims": 2, "population": "nominal"}}
     data = run(repository(tmp_path / "run", methods=["pyilc"], splits=only), *UPSTREAM[:-1], "pyilc")
     for sim in range(2):
-        out = data["pyilc"].cleaned.at(split="test", sim=sim).read()
-        sharpest = data["observations"].obs.at(split="test", sim=sim, freq="857").read()
-        assert out.values == pytest.approx(sharpest.values, rel=1e-5, abs=1e-2)
+        out = data["pyilc"].cleaned.at(split="test", sim=sim).read().values
+        sharpest = data["observations"].obs.at(split="test", sim=sim, freq="857").read().values
+        # but for l = 0 and 1, where the levels of the band made room for those of the CMB
+        change = map2alm(out - sharpest, 40)
+        assert (
+            np.abs(np.delete(change, [0, 1, 41], axis=1)).max() < 1e-5 * np.abs(map2alm(sharpest, 40)).max()
+        )
 
 
 @pytest.mark.long

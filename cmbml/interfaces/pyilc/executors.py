@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,9 @@ from cmbml.core.handlers import get_handler
 from cmbml.core.spec.pipeline import Program
 from cmbml.interfaces.pyilc.config import OUTPUT_NAME, Channel, failure, last_lines, nilc_config
 from cmbml.interfaces.pyilc.params import PyilcParams
+from cmbml.methods.executors import without_levels
 from cmbml.methods.ilc import known_beams
+from cmbml.sky.levels import common_levels
 from cmbml.sky.skymap import SkyMap
 
 # Where it is looked for without a pipeline; a stage says its own.
@@ -41,20 +44,21 @@ class PyilcExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        maps = [
-            self.in_obs.at(freq=freq, split=split.name, sim=sim).read(nside=self.nside)
-            for freq in self.freq_ghz
-        ]
+        files = [self.in_obs.at(freq=freq, split=split.name, sim=sim) for freq in self.freq_ghz]
+        levelled = [without_levels(file.read(nside=self.nside)) for file in files]
+        freq_ghz = list(self.freq_ghz.values())
         cleaned = run_pyilc(
             self.checkout,
-            maps,
+            [sky for sky, _ in levelled],
             self.settings,
-            freq_ghz=list(self.freq_ghz.values()),
+            freq_ghz=freq_ghz,
             fwhm_out=self.fwhm_out,
             lmax=self.lmax,
             threads=self.threads,
         )
-        self.out_cleaned.write(cleaned)
+        common = common_levels([levels for _, levels in levelled], freq_ghz)
+        values = common.onto_map(cleaned.values, self.fwhm_out)
+        self.out_cleaned.write(replace(cleaned, values=values))
 
 
 def as_checkout(folder: Path) -> Path:
