@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from cmbml.clean.bands import MapReader, Observed, common_of, instrument_of
@@ -17,6 +16,7 @@ from cmbml.core.files.outside import find_program
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.core.spec.numbers import refusal
+from cmbml.core.spec.yamlio import parse_yaml
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods import linear as pure
 from cmbml.methods.linear import Channels, Cleaned, Method, Target, settings_of
@@ -105,7 +105,7 @@ class Cleaning:
         return dict(get_handler("Config").read(self.folder / model.parent / "settings.yaml"))
 
     def _settings(self) -> BaseModel:
-        chosen = {name: yaml.safe_load(text) for name, text in self.order.settings.items()}
+        chosen = {name: parse_yaml(text, f"--set {name}") for name, text in self.order.settings.items()}
         fwhm, lmax = self.order.fwhm_arcmin, self.order.lmax
         try:
             settings = settings_of(self.method, lmax=lmax, learned=self.learned_with, chosen=chosen)

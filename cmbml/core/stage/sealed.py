@@ -11,7 +11,8 @@ from cmbml.core.spec.split import Split
 
 if TYPE_CHECKING:
     from cmbml.core.spec.config import Config
-    from cmbml.core.spec.params import CosmologyRegion, Name, Params, PopulationParams
+    from cmbml.core.spec.names import Name
+    from cmbml.core.spec.params import CosmologyRegion, Params, PopulationParams
     from cmbml.core.spec.pipeline import Stage
 
     class _Populations(dict[Name, PopulationParams]):
