@@ -96,6 +96,8 @@ def _own_files(plan: Plan) -> Iterator[str]:
     tops |= {file.parts[0].removesuffix(".py") for file in beside if "site-packages" not in file.parts}
     for top in sorted(tops - {CODE}):
         yield from (name for name in (top, f"{top}.py") if (root / name).exists())
+    for stage in stages:
+        yield from (str(p.relative_to(root)) for paths in plan.files_of(stage).values() for p in paths)
     table = plan.config.params.instrument.table
     if table and (root / table).is_file():
         yield table

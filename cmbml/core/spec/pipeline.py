@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -16,6 +16,8 @@ from cmbml.core.spec.roles import CLEANED
 from cmbml.core.spec.yamlio import read_yaml
 
 THE_METHOD = "{method}"
+
+SplitFact = Literal["name", "n_sims", "population", "stream"]
 
 
 def _known_tags(template: str) -> str:
@@ -36,6 +38,18 @@ def _numbered(value: Any) -> Any:
     return tuple(f"{i:04d}" for i in range(value)) if isinstance(value, int) else value
 
 
+def _inside(pattern: str) -> str:
+    parts = PurePosixPath(pattern).parts
+    if not parts or pattern.startswith("/") or ".." in parts:
+        raise ValueError(f"'{pattern}' must name files below the repository")
+    return pattern
+
+
+def _placed(value: Any) -> Any:
+    """A program by its place alone."""
+    return {"place": value} if isinstance(value, str) else value
+
+
 def _not_null(value: Any) -> Any:
     return {} if value is None else value
 
@@ -49,6 +63,16 @@ class Plot(_Yaml):
 
     x: str = Field(description="column of the horizontal axis")
     y: Annotated[tuple[str, ...], Apart] = Field(description="columns that are drawn against it")
+
+
+class Program(_Yaml):
+    """A program of others that a stage starts."""
+
+    place: str = Field(
+        description="its folder or file, relative to the repository or from an environment variable, as "
+        "$NAME or $NAME/bin; without a slash, its name on the PATH"
+    )
+    source: str | None = Field(default=None, description="address where people get it, for messages")
 
 
 class AssetOut(_Yaml):
@@ -125,6 +149,24 @@ class Stage(_Yaml):
     )
     assets_in: Annotated[dict[str, AssetIn], BeforeValidator(_not_null)] = Field(
         default_factory=dict, description="what it reads, by name"
+    )
+    files: dict[str, Annotated[str, AfterValidator(_inside)]] | None = Field(
+        default=None,
+        description="files that its code opens itself, by name: a path or pattern below the repository; they "
+        "count by content; {} where it opens none but its assets",
+    )
+    programs: dict[str, Annotated[Program, BeforeValidator(_placed)]] | None = Field(
+        default=None,
+        description="programs of others that it starts, by name: $VARIABLE, a path, or a name on the PATH; "
+        "they count by content; {} where none changes the result",
+    )
+    environment: tuple[str, ...] = Field(
+        default=(), description="environment variables that its code reads; their values count"
+    )
+    split_facts: tuple[SplitFact, ...] = Field(
+        default=(),
+        description="facts of its splits that it may read although no input holds them: name, n_sims, "
+        "population, stream",
     )
     when: dict[str, Any] = Field(
         default_factory=dict,
