@@ -132,13 +132,10 @@ SCALARS = st.one_of(
     st.sampled_from(["no", "010", "x: y", "# c", "", "a\nb\n", "1:30"]),
 )
 KEYS = st.one_of(st.sampled_from(["a", "b", "c", "30", "no", "d e", "#k", "<<"]), st.integers(0, 3))
+ITEMS = st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.dictionaries(KEYS, SCALARS, max_size=3))
 TREES = st.dictionaries(
     KEYS,
-    st.recursive(
-        SCALARS,
-        lambda one: st.one_of(st.lists(one, max_size=3), st.dictionaries(KEYS, one, max_size=3)),
-        max_leaves=8,
-    ),
+    st.one_of(ITEMS, st.lists(ITEMS, max_size=3), st.dictionaries(KEYS, ITEMS, max_size=3)),
     min_size=1,
     max_size=4,
 )
