@@ -122,6 +122,6 @@ def test_killed_10_times(counted, monkeypatch):
     kill_many(counted, monkeypatch, seed=1, rounds=10)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_killed_50_times(counted, monkeypatch):
     kill_many(counted, monkeypatch, seed=2, rounds=50)
