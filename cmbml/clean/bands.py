@@ -1,5 +1,6 @@
-"""Reads the maps of the bands, and brings them to harmonic space: holes filled, pixel window taken out."""
+"""Reads the maps of the bands, and analyses them: holes filled, levels taken off, pixel window taken out."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,24 +11,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.clean.request import Order
+from cmbml.clean.survey import Survey, survey
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.core.files.bandfiles import BandFile, find_bands, read_band
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.spec.instruments import read_bands, table_path
 from cmbml.sky.inpaint import inpaint
+from cmbml.sky.levels import Levels, common_levels
 from cmbml.sky.pixwin import pixel_window, polarisation_window
 from cmbml.sky.sht import Alm, Map, almxfl, map2alm
 from cmbml.sky.skymap import SkyMap, is_unseen
+from cmbml.sky.vetting import doubts, level_doubts
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A band that was read, and the pixels that were filled."""
+    """A band that was read.
+
+    Attributes
+    ----------
+    band
+        The band and its file.
+    nside
+        Resolution of its map.
+    n_missing
+        Pixels that are missing in it, or masked.
+    holes
+        Pixels that were filled: those that are missing in any band.
+    levels
+        Monopole and dipole that were taken off, uK_CMB.
+    """
 
     band: BandFile
     nside: int
+    n_missing: int
     holes: NDArray[np.bool_]
+    levels: Levels
 
     def facts(self) -> dict[str, Any]:
         """What the provenance says of it."""
@@ -38,20 +58,22 @@ class Seen:
             "nside": self.nside,
             "fwhm_arcmin": self.band.fwhm_arcmin,
             "freq_ghz": self.band.freq_ghz,
+            "missing_pixels": self.n_missing,
             "inpainted_pixels": int(self.holes.sum()),
+            "levels_taken_off": self.levels.facts(),
         }
 
 
 @dataclass(frozen=True)
 class Filled(Seen):
-    """Its map without holes, ``(n_stokes, npix)``."""
+    """Its map without holes and levels, ``(n_stokes, npix)``, uK_CMB."""
 
     values: Map
 
 
 @dataclass(frozen=True)
 class Observed(Seen):
-    """Its harmonic coefficients: T, or T, E and B."""
+    """Its harmonic coefficients without levels: T, or T, E and B, uK_CMB."""
 
     alm: Alm
 
@@ -69,6 +91,11 @@ def instrument_of(order: Order, folder: Path) -> dict[str, dict[str, float]]:
         if name not in table:
             raise ConfigError(f"--bands: {order.instrument} has no '{name}': {did_you_mean(name, table)}")
     return {name: row for name, row in table.items() if name in (order.bands or table)}
+
+
+def common_of(bands: Sequence[Seen]) -> Levels:
+    """What of the levels of bands is the CMB's, to be put back."""
+    return common_levels([one.levels for one in bands], [one.band.freq_ghz for one in bands])
 
 
 class MapReader:
@@ -89,21 +116,33 @@ class MapReader:
         self.folder = folder
         self.table = table
 
+    @cached_property
+    def survey(self) -> Survey:
+        """The first look at the order's maps; they are read again to be cleaned, since they may be large."""
+        bands = find_bands(self.order.maps, self.table, self.folder)
+        read = ((band, self._read(band)) for band in bands)
+        return survey(((band, sky, self._missing(sky)) for band, sky in read), self.order.maps)
+
+    def doubts(self, bands: Sequence[Seen]) -> list[str]:
+        """What of the order's maps, once they are read, the user should know: a line each."""
+        looks = self.survey.looks
+        return [*doubts(looks), *level_doubts(looks, [band.levels for band in bands])]
+
     def observe(self, pattern: str) -> list[Observed]:
         """Read and analyse all bands: as many at a time as there are threads, since maps may be large."""
-        bands = find_bands(pattern, self.table, self.folder)
+        bands, seen = find_bands(pattern, self.table, self.folder), self.survey
         threads = self.order.threads
         observed: list[Observed] = []
         with ThreadPoolExecutor(threads) as pool:
             for first in range(0, len(bands), threads):
                 some = [(band, self._read(band)) for band in bands[first : first + threads]]
-                observed += pool.map(lambda read: self._analyse(*read), some)
+                observed += pool.map(lambda read: self._analyse(read[0], read[1], seen), some)
         return observed
 
     def fill(self, pattern: str) -> list[Filled]:
-        """Read all bands and fill their holes."""
+        """Read all bands, fill their holes and take their levels off."""
         bands = find_bands(pattern, self.table, self.folder)
-        return [self._fill(band, self._read(band)) for band in bands]
+        return [self._fill(band, self._read(band), self.survey) for band in bands]
 
     def _read(self, band: BandFile) -> SkyMap:
         lmax = self.order.lmax
@@ -115,17 +154,24 @@ class MapReader:
             )
         return sky
 
-    def _fill(self, band: BandFile, sky: SkyMap) -> Filled:
-        holes = is_unseen(sky.values) | self._masked(sky.nside)
+    def _missing(self, sky: SkyMap) -> NDArray[np.bool_]:
+        return is_unseen(sky.values) | self._masked(sky.nside)
+
+    def _fill(self, band: BandFile, sky: SkyMap, seen: Survey) -> Filled:
+        """Fill what is missing in any band, and take the levels off."""
+        missing, fwhm = self._missing(sky), band.fwhm_arcmin
+        holes = missing | seen.holes(sky.nside, len(sky.values))
         try:
             filled = np.array([inpaint(row, hole) for row, hole in zip(sky.values, holes, strict=True)])
         except ValueError as error:
             raise DataError(f"{band.path}: {error}") from None
-        return Filled(band, sky.nside, np.asarray(holes.any(axis=0)), filled)
+        levels = seen.fit.measure_map(filled, fwhm)
+        n_missing, inpainted = int(missing.any(axis=0).sum()), np.asarray(holes.any(axis=0))
+        return Filled(band, sky.nside, n_missing, inpainted, levels, levels.off_map(filled, fwhm))
 
-    def _analyse(self, band: BandFile, sky: SkyMap) -> Observed:
-        """Fill the holes of one band, and analyse it on one thread."""
-        lmax, filled = self.order.lmax, self._fill(band, sky)
+    def _analyse(self, band: BandFile, sky: SkyMap, seen: Survey) -> Observed:
+        """Fill the holes of one band, take its levels off, and analyse it on one thread."""
+        lmax, filled = self.order.lmax, self._fill(band, sky, seen)
         alm = map2alm(filled.values, lmax)
         if self.order.pixwin or sky.pixwin:
             windows = [
@@ -133,7 +179,7 @@ class MapReader:
                 *[polarisation_window(sky.nside, lmax)] * (len(alm) - 1),
             ]
             alm = np.array([almxfl(row, 1 / window) for row, window in zip(alm, windows, strict=True)])
-        return Observed(band, sky.nside, filled.holes, alm)
+        return Observed(band, sky.nside, filled.n_missing, filled.holes, filled.levels, alm)
 
     @cached_property
     def _mask(self) -> NDArray[Any] | None:

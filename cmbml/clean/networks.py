@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cmbml.clean.bands import MapReader, Seen, instrument_of
+from cmbml.clean.bands import MapReader, Seen, common_of, instrument_of
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
@@ -49,6 +49,7 @@ class NetworkCleaning:
             check_checkpoint(self.checkpoint)
             self.table = self._same_bands(table)
             self._check_options()
+        self.maps = MapReader(order, folder, self.table)
 
     @contextmanager
     def _blamed_on_checkpoint(self) -> Iterator[None]:
@@ -93,6 +94,7 @@ class NetworkCleaning:
     def run(self) -> list[Path]:
         """Clean, and write all files: their paths, the cleaned map first."""
         bands, skies = self._clean()
+        self.warnings = self.maps.doubts(bands)
         paths = [self.folder / self.order.out if name == "cleaned" else self._path(name) for name in skies]
         for path, sky in zip(paths, skies.values(), strict=True):
             get_handler("HealpyMap").write(path, sky)
@@ -109,7 +111,7 @@ class NetworkCleaning:
         from cmbml.methods.nn.training import seeded
 
         order, nside = self.order, self.checkpoint["result"]["nside"]
-        bands = MapReader(order, self.folder, self.table).fill(order.maps)
+        bands = self.maps.fill(order.maps)
         for band in bands:
             if band.nside != nside:
                 raise DataError(
@@ -118,7 +120,8 @@ class NetworkCleaning:
                 )
         maps = np.stack([band.values for band in bands])
         with seeded(0, order.threads), self._blamed_on_checkpoint():
-            values = clean_sky_of(order.method)(self.checkpoint, maps, own_device())
+            said = clean_sky_of(order.method)(self.checkpoint, maps, own_device())
+        values = common_of(bands).onto_map(said, order.fwhm_arcmin)
         sky = SkyMap(values, "uK_CMB", order.fwhm_arcmin, order.lmax, signal_preserving=False)
         return bands, {"cleaned": sky}
 
@@ -157,7 +160,7 @@ class GscUnetCleaning(NetworkCleaning):
         statistics = get_handler("PyTorchModel").read(self.folder / self.model.with_name("normalisation.pt"))
         with self._blamed_on_checkpoint():
             cleaner = open_cleaner(self.checkpoint, statistics, self.order.threads)
-        bands = MapReader(self.order, self.folder, self.table).observe(self.order.maps)
+        bands = self.maps.observe(self.order.maps)
         base, other = self._estimate("base"), self._estimate("other")
         if np.array_equal(base.values, other.values):
             raise ConfigError("--set other: is the same map as base: give what hilc has cleaned")

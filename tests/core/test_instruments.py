@@ -184,7 +184,7 @@ def test_the_mini_table_is_the_default_instrument():
         ("1e-4", "inf", "row 1 (band low): depth should be a finite number"),
         ("1e-4", "1e308", "row 1 (band low): depth should be a finite number"),
         ("30e9", "30e19", "row 1 (band low): freq should be less than or equal to 20000"),
-        ("\nlow", '\n""', "row 1: band '' stands twice, or has no name"),
+        ("\nlow", '\n""', "row 1: '' is no name, or stands twice"),
         ("unit: deg, datatype: float64", "unit: deg, datatype: bool", "not readable as ECSV"),
         (
             "datatype: float64}\nband",
@@ -199,7 +199,7 @@ def test_the_mini_table_is_the_default_instrument():
             "in order of frequency, each frequency once: sort",
         ),
         (ROWS, "low 30e9 0.5 1e-4\nhigh 30e9 0.25 5e-5\n", "each frequency once"),
-        (ROWS, "low 30e9 0.5 1e-4\nlow 100e9 0.25 5e-5\n", "band 'low' stands twice"),
+        (ROWS, "low 30e9 0.5 1e-4\nlow 100e9 0.25 5e-5\n", "row 2: 'low' is no name, or stands twice"),
         (ROWS, "", "holds no band"),
         ("30e9", "thirty", "column 'freq' failed to convert"),
         ("low 30e9 0.5", "low 30e9", "inconsistent with data columns (3)"),
