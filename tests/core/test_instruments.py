@@ -1,6 +1,7 @@
 """Instruments from tables: as astropy writes them, in any encoding that they declare; every mistake is named."""
 
 import codecs
+import math
 import subprocess
 import sys
 
@@ -37,6 +38,25 @@ def test_units_are_converted(tmp_path):
     bands = read_bands(written(tmp_path, HEADER + ROWS))
     assert list(bands) == ["low", "high"]
     assert bands["high"] == pytest.approx({"freq_ghz": 100.0, "fwhm_arcmin": 15.0, "depth_uk_arcmin": 50.0})
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("uK_CMB arcmin", 1),
+        ("uK-arcmin", 1),
+        ("arcmin uKcmb", 1),
+        ("uK_CMB-arcmin", 1),
+        ("\N{MICRO SIGN}K arcmin", 1),
+        ("\N{GREEK SMALL LETTER MU}K.arcmin", 1),
+        ("mK_CMB arcsec", 1e3 / 60),
+        ("K deg", 6e7),
+        ("K rad", 1e6 * 10800 / math.pi),
+    ],
+)
+def test_depths_are_read_in_the_spellings_of_the_field(tmp_path, unit, factor):
+    bands = read_bands(written(tmp_path, (HEADER + ROWS).replace("K_CMB arcmin", unit)))
+    assert bands["low"]["depth_uk_arcmin"] == pytest.approx(1e-4 * factor)
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.ecsv")), ids=lambda path: path.stem)
@@ -217,5 +237,5 @@ def test_mistakes_are_named(tmp_path, old, new, message):
 def test_unknown_instruments_are_named(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'litebird'"):
         table_path(tmp_path, "litebrd")
-    with pytest.raises(ConfigError, match="give a path in the repository"):
+    with pytest.raises(ConfigError, match="give the path of a table"):
         table_path(tmp_path, "gone.ecsv")

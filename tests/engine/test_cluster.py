@@ -265,7 +265,7 @@ def test_a_worker_whose_luigid_never_comes_ends(counted):
 def test_workers_of_slurm_get_the_cores_that_were_asked_for(counted, node):
     shutil.copytree(ROOT / "cluster", counted.root / "cluster")
     cluster = Cluster(counted, Slurm(counted, node))
-    job = cluster.submit("--cpus", "3")
-    cluster.wait_halfway()
-    assert "CPUs=6 " in node.run("scontrol", "show", "step", f"{job}.1")
+    job = cluster.submit("--workers", "1", "--cpus", "2")
+    wait_until(cluster.workers)
+    assert len(os.sched_getaffinity(cluster.workers()[0])) == 2
     cluster.expect_complete(job)

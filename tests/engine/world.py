@@ -227,18 +227,18 @@ class World:
             n for n, files in self.settings.pieces().items() if frozenset(map(_md5, files.values())) in facts
         }
 
-    def needless(self) -> set[str]:
-        """What no run may compute: its fact is known, and its files are there or in the cache."""
-        right = self.right()
+    def needless(self, *, beside: bool = False) -> set[str]:
+        """What no run may compute: its fact is known, and its files are in the cache, or there to stay."""
+        here = set() if beside else self.right()
         pieces = self.settings.pieces()
-        return {n for n in self.known() if n in right or self.cached.issuperset(pieces[n].values())}
+        return {n for n in self.known() if n in here or self.cached.issuperset(pieces[n].values())}
 
     def run(self, stages: Iterable[str] = STAGES, *, beside: bool = False) -> CmbmlError | None:
         """Make some stages in this process; return the line that it ends with, where it does not end well.
 
         What is computed may be what another process beside it has computed, and dropped.
         """
-        needless, before = self.needless(), len(self.notes())
+        needless, before = self.needless(beside=beside), len(self.notes())
         try:
             make(self.engine(), stages)
         except CmbmlError as error:

@@ -68,8 +68,8 @@ def table_path(root: Path, name: str) -> Path:
     path = root / name if name.endswith(_SUFFIX) else SHIPPED / f"{name}{_SUFFIX}"
     if not path.is_file():
         known = [file.stem for file in SHIPPED.glob(f"*{_SUFFIX}")]
-        remedy = "give a path in the repository" if name.endswith(_SUFFIX) else did_you_mean(name, known)
-        raise ConfigError(f"instrument.table: no instrument '{name}': {remedy}")
+        remedy = "give the path of a table" if name.endswith(_SUFFIX) else did_you_mean(name, known)
+        raise ConfigError(f"no instrument '{name}': {remedy}")
     return path
 
 
