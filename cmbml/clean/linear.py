@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from cmbml.clean.bands import MapReader, Observed, instrument_of
+from cmbml.clean.bands import MapReader, Observed, common_of, instrument_of
 from cmbml.clean.origins import contents, expect_one_simulation, file_facts
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.outputs import expect_writable
+from cmbml.core.files.outside import find_program
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.core.spec.instruments import table_path
 from cmbml.core.spec.numbers import refusal
+from cmbml.core.spec.yamlio import parse_yaml
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods import linear as pure
 from cmbml.methods.linear import Channels, Cleaned, Method, Target, settings_of
@@ -36,10 +37,10 @@ PACKAGES = ("cmbml", "numpy", "ducc0")
 def _clean_pyilc(
     channels: Channels, settings: PyilcParams, target: Target, _: Alm | None, threads: int
 ) -> Cleaned:
-    from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
+    from cmbml.interfaces.pyilc.executors import PYILC, as_checkout, run_pyilc
 
     lmax = target.lmax
-    checkout = find_checkout(settings.checkout)
+    checkout = as_checkout(find_program(Path.cwd(), "pyilc", PYILC))
     maps = alm2map(channels.alms[:, None], nside_for(lmax), threads=threads)
     sky = run_pyilc(
         checkout,
@@ -133,7 +134,7 @@ class Cleaning:
         for name, option in _SAID_ELSEWHERE.items():
             if name in self.order.settings:
                 raise ConfigError(f"--set {name}: is what {option} says: leave it out")
-        chosen = {name: yaml.safe_load(text) for name, text in self.order.settings.items()}
+        chosen = {name: parse_yaml(text, f"--set {name}") for name, text in self.order.settings.items()}
         fwhm, lmax = self.order.fwhm_arcmin, self.order.lmax
         try:
             settings = settings_of(self.method, lmax=lmax, learned=self.learned_with, chosen=chosen)
@@ -155,6 +156,7 @@ class Cleaning:
     def run(self) -> list[Path]:
         """Clean, and write all files: their paths, the cleaned map first."""
         observed = self.maps.observe(self.order.maps)
+        self.warnings += self.maps.doubts(observed)
         self._check_beams(observed)
         try:
             cleaned = list(self._clean(observed))
@@ -201,18 +203,20 @@ class Cleaning:
     def _path(self, name: str) -> Path:
         return self.order.beside(self.folder, name)
 
-    def _sky(self, alms: Sequence[Alm]) -> SkyMap:
-        sky = alm2map(np.stack(alms), nside_for(self.order.lmax), threads=self.order.threads)
+    def _sky(self, alms: Sequence[Alm], observed: Sequence[Observed]) -> SkyMap:
+        """Put the CMB's levels back, and synthesise."""
+        whole = common_of(observed).onto_alm(np.stack(alms), self.order.fwhm_arcmin)
+        sky = alm2map(whole, nside_for(self.order.lmax), threads=self.order.threads)
         return SkyMap(sky, "uK_CMB", self.order.fwhm_arcmin, self.order.lmax)
 
     def _write(self, observed: list[Observed], cleaned: list[Cleaned]) -> Iterator[Path]:
         path = self.folder / self.order.out
-        get_handler("HealpyMap").write(path, self._sky([one.alm for one in cleaned]))
+        get_handler("HealpyMap").write(path, self._sky([one.alm for one in cleaned], observed))
         yield path
         for name, pattern in self.order.components.items():
             parts = self.maps.observe(pattern)
             alms = [one.apply(self._channels(parts, k).alms) for k, one in enumerate(cleaned)]
-            get_handler("HealpyMap").write(self._path(f"{name}.fits"), self._sky(alms))
+            get_handler("HealpyMap").write(self._path(f"{name}.fits"), self._sky(alms, parts))
             yield self._path(f"{name}.fits")
         if any(entry.holes.any() for entry in observed):
             get_handler("HealpyMap").write(self._path("mask.fits"), self._coverage(observed))
@@ -249,6 +253,7 @@ class Cleaning:
             "pixel_window_removed": any(entry.pixwin for entry in observed),
             "instrument": order.instrument,
             "maps": [entry.facts() for entry in observed],
+            "levels_put_back": common_of(observed).facts(),
             **file_facts(self.folder, {"model": order.model, "mask": order.mask}),
             "assumed": self.assumed,
             "results": contents(written),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cmbml.clean.bands import MapReader, Seen, instrument_of
+from cmbml.clean.bands import MapReader, Seen, common_of, instrument_of
 from cmbml.clean.origins import contents, expect_made_from, file_facts
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
@@ -114,6 +114,7 @@ class NetworkCleaning:
             for name in skies
         ]
         self.assumed = self.maps.assumed(bands)
+        self.warnings = self.maps.doubts(bands)
         for path, sky in zip(paths, skies.values(), strict=True):
             get_handler("HealpyMap").write(path, sky)
         provenance = self.order.beside(self.folder, "provenance.yaml")
@@ -139,7 +140,8 @@ class NetworkCleaning:
                 )
         maps = np.stack([band.values for band in bands])
         with seeded(0, order.threads), self._blamed_on_checkpoint():
-            values = clean_sky_of(order.method)(self.checkpoint, maps, own_device())
+            said = clean_sky_of(order.method)(self.checkpoint, maps, own_device())
+        values = common_of(bands).onto_map(said, order.fwhm_arcmin)
         sky = SkyMap(values, "uK_CMB", order.fwhm_arcmin, order.lmax, signal_preserving=False)
         return bands, {"cleaned": sky}
 

@@ -17,7 +17,8 @@ from cmbml.exchange.unpack import unpack_tar
 from cmbml.sky.cosmology import fixed, theory_spectra
 from cmbml.sky.lensing import lensing_lmax
 from cmbml.sky.sht import Cl, map2alm
-from cmbml.sky.skymap import SkyAlm, SkyMap
+from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
+from cmbml.sky.vetting import look_at, refuse_repeats
 
 
 class _ImportExecutor(BaseStageExecutor):
@@ -51,14 +52,25 @@ class ImportedObservationsExecutor(_ImportExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Take over one simulation."""
-        with self.unpacked(split, sim) as files:
+        looks = []
+        with self.unpacked(split, sim) as files, self._blamed_on(split, sim):
             for name, band in self.bands.items():
                 file = files.get(f"obs_{name}_map.fits")
                 if file is None:
                     raise DataError(f"{split.name} simulation {sim}: the archive has no band {name}")
                 sky = get_handler("HealpyMap").read(file, content="T", nside=self.nside).to("uK_CMB")
+                looks.append(look_at(name, band.freq_ghz, sky.values, is_unseen(sky.values)))
                 with self.name_tracker.set_context("freq", name):
                     self.out_obs.write(SkyMap(sky.values, "uK_CMB", band.fwhm_arcmin))
+            refuse_repeats(looks)
+
+    @contextmanager
+    def _blamed_on(self, split: Split, sim: int) -> Iterator[None]:
+        """Name the simulation whose bands are dead or repeated."""
+        try:
+            yield
+        except ValueError as error:
+            raise DataError(f"{split.name} simulation {sim}: {error}") from None
 
 
 class ImportedCmbExecutor(_ImportExecutor):

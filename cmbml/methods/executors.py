@@ -1,15 +1,16 @@
 """What the stages of all methods share: the observed bands as a_lm, and learning their covariance."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
-from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
+from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig
+from cmbml.sky.levels import Levels, common_levels, full_sky_fit
+from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
 Inexact = TypeVar("Inexact", bound=np.inexact)
@@ -26,16 +27,19 @@ class Bands:
     Attributes
     ----------
     alms
-        The field in each band at its own beam, ``(n_freq, nalm)``, uK_CMB.
+        The field in each band at its own beam, ``(n_freq, nalm)``, uK_CMB, without zero levels.
     fwhm_arcmin
         Beam of each band, from its header; None where it does not say.
+    common
+        What of the levels is the CMB's, to be put back.
     """
 
     alms: Alm
     fwhm_arcmin: list[float | None]
+    common: Levels
 
     def nuisance(self, cmb: Alm) -> Alm:
-        """Foregrounds and noise: the bands minus the CMB, ``(nalm,)``, at the beam of each."""
+        """Foregrounds and noise: bands minus CMB, ``(nalm,)`` without zero levels, at the beam of each."""
         beams = [gaussian_beam(fwhm or 0.0, lmax_of(cmb)) for fwhm in self.fwhm_arcmin]
         return np.stack([alm - almxfl(cmb, beam) for alm, beam in zip(self.alms, beams, strict=True)])
 
@@ -67,16 +71,29 @@ class BandReader:
         return {"freq_ghz": self.freq_ghz, "fwhm_arcmin": self.fwhm_arcmin, "lmax": self.lmax}
 
     def read(self, split: str, sim: int, **tags: str) -> list[Bands]:
-        """Read and analyse the bands of one simulation: T, or T, E and B."""
+        """Read and analyse the bands of one simulation, and take their levels off: T, or T, E and B."""
         files = [self.obs.at(split=split, sim=sim, freq=freq, **tags) for freq in self.freqs]
         maps = [file.read(nside=self.nside) for file in files]
         fwhm = [sky.fwhm_arcmin for sky in maps]
-        alms = np.stack([map2alm(sky.values, self.lmax, threads=self.threads) for sky in maps], axis=1)
-        return [Bands(field, fwhm) for field in alms]
+        levelled = [without_levels(sky) for sky in maps]
+        common = common_levels([levels for _, levels in levelled], self.freq_ghz)
+        alms = np.stack([map2alm(sky.values, self.lmax, threads=self.threads) for sky, _ in levelled], axis=1)
+        return [Bands(field, fwhm, common) for field in alms]
 
-    def cleaned(self, fields: Iterable[Alm], fwhm_arcmin: float) -> SkyMap:
-        """Synthesise a cleaned map from the a_lm of its fields, ``(nalm,)`` each, with its beam."""
-        sky = alm2map(np.stack(list(fields)), self.nside, threads=self.threads)
+    def cleaned(self, fields: Iterable[Alm], bands: Sequence[Bands], fwhm_arcmin: float) -> SkyMap:
+        """Put the CMB's levels back and synthesise a cleaned map.
+
+        Parameters
+        ----------
+        fields
+            What was made of the fields: a_lm, ``(nalm,)`` each.
+        bands
+            What it was made of.
+        fwhm_arcmin
+            Its beam.
+        """
+        alms = bands[0].common.onto_alm(np.stack(list(fields)), fwhm_arcmin)
+        sky = alm2map(alms, self.nside, threads=self.threads)
         return SkyMap(sky, "uK_CMB", fwhm_arcmin, self.lmax)
 
 
@@ -95,13 +112,13 @@ class LinearExecutor(BaseStageExecutor, Generic[Learned]):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        alms = [self.clean(bands, learned) for bands, learned in self.fields(split, sim)]
-        cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
-        cleaned.write(self.bands.cleaned(alms, self.fwhm_out))
-
-    def fields(self, split: Split, sim: int) -> Iterable[tuple[Bands, Learned | None]]:
-        """The fields of one simulation, each with its learned covariance."""
         fields = self.bands.read(split.name, sim)
+        alms = [self.clean(bands, learned) for bands, learned in self.with_learned(fields)]
+        cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        cleaned.write(self.bands.cleaned(alms, fields, self.fwhm_out))
+
+    def with_learned(self, fields: Sequence[Bands]) -> Iterable[tuple[Bands, Learned | None]]:
+        """The fields of one simulation, each with its learned covariance."""
         return zip(fields, [None] * len(fields) if self.learned is None else self.learned, strict=True)
 
     @abstractmethod
@@ -135,9 +152,34 @@ class CovarianceExecutor(BaseStageExecutor):
     def _covariances(self) -> Iterator[Covariance]:
         for split in self.splits:
             for sim in split.iter_sims():
-                cmb = self.in_cmb.at(split=split.name, sim=sim).read().values
+                cmb = read_cmb(self.in_cmb.at(split=split.name, sim=sim))
                 fields = zip(self.bands.read(split.name, sim), cmb, strict=True)
                 yield np.stack([self.covariance(bands, truth) for bands, truth in fields])
+
+
+def read_maps(files: Iterable[AssetRef[SkyMap]], nside: int) -> tuple[Map, list[Levels]]:
+    """Read maps of bands and take their levels off.
+
+    Returns
+    -------
+    tuple
+        RING maps, ``(n_bands, n_stokes, npix)``, uK_CMB, and the levels.
+    """
+    levelled = [without_levels(file.read(nside=nside)) for file in files]
+    return np.stack([sky.values for sky, _ in levelled]), [levels for _, levels in levelled]
+
+
+def without_levels(sky: SkyMap) -> tuple[SkyMap, Levels]:
+    """Take the levels off the map of a band."""
+    fwhm = sky.fwhm_arcmin or 0.0
+    levels = full_sky_fit().measure_map(sky.values, fwhm)
+    return replace(sky, values=levels.off_map(sky.values, fwhm)), levels
+
+
+def read_cmb(file: AssetRef[SkyAlm]) -> Alm:
+    """Read the CMB of a simulation and take its levels off as off the bands: a_lm without beam, uK_CMB."""
+    cmb = file.read().values
+    return full_sky_fit().measure(cmb, 0.0).off_alm(cmb, 0.0)
 
 
 def mean(arrays: Iterable[NDArray[Inexact]]) -> NDArray[Inexact]:

@@ -54,7 +54,7 @@ def threshold_mask(weights: Map, nside: int, threshold: float) -> Map:
     ValueError
         Where nothing is kept.
     """
-    mask = (_regrade_weights(np.where(is_unseen(weights), 0.0, weights), nside) >= threshold).astype(float)
+    mask = (regrade(np.where(is_unseen(weights), 0.0, weights), nside) >= threshold).astype(float)
     if not mask.any():
         raise ValueError(
             f"mask: no pixel reaches the threshold {threshold:g}; the largest is {weights.max():g}"
@@ -62,8 +62,8 @@ def threshold_mask(weights: Map, nside: int, threshold: float) -> Map:
     return mask
 
 
-def _regrade_weights(weights: Map, nside: int) -> Map:
-    """Mean of the pixels inside each larger one, or the value of the pixel around each smaller one."""
+def regrade(weights: Map, nside: int) -> Map:
+    """Bring a RING map to another resolution: means inside larger pixels, copies in smaller ones."""
     native = nside_of(weights)
     nested = hp.reorder(weights, r2n=True)
     if nside <= native:

@@ -51,9 +51,16 @@ def truth(split: str, sim: int) -> np.ndarray:
 
 
 def put(
-    folder: Path, split: str, sim: int, *, top: str = "", bands: tuple[str, ...] = BANDS, name: str = ""
+    folder: Path,
+    split: str,
+    sim: int,
+    *,
+    top: str = "",
+    bands: tuple[str, ...] = BANDS,
+    name: str = "",
+    twice: bool = False,
 ) -> Path:
-    """An archive of one simulation: the truth, and bands of it with noise that grows towards both ends."""
+    """An archive of one simulation: the truth, and bands of it with noise, the last one twice if wanted."""
     rng = np.random.default_rng(sim)
     path = folder / (name or f"{split}_sim{sim:04d}.tar.gz")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +70,8 @@ def put(
     for band in bands:
         smooth = alm2map(almxfl(alm, gaussian_beam(20.0, 40)), NSIDE)[0]
         contents[f"obs_{band}_map.fits"] = smooth + rng.normal(0, 5, smooth.size)
+    if twice:
+        contents[f"obs_{bands[-1]}_map.fits"] = contents[f"obs_{bands[-2]}_map.fits"]
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for file, sky in contents.items():
             data = fits_of(sky)
@@ -114,6 +123,18 @@ def test_skies_and_truth_are_taken_over(repository):
     assert np.allclose(alm.values, truth("Test", 0), atol=2e-3 * np.abs(truth("Test", 0)).max())
 
 
+def test_what_was_added_to_the_profile_stays(repository):
+    path = repository / "profiles/theirs.yaml"
+    path.write_text(path.read_text() + "# of the classic kind\nmethods: [nilc, hilc]  # two\n")
+    before = path.read_text()
+    main(["import", "cmb-ml", str(repository.parent / "box"), "--name", "theirs"])
+    assert path.read_text() == before
+    put(repository.parent / "box", "Test", 1)
+    main(["import", "cmb-ml", str(repository.parent / "box"), "--name", "theirs"])
+    assert path.read_text() == before.replace("  test:\n    n_sims: 1", "  test:\n    n_sims: 2")
+    assert path.read_text() != before
+
+
 def test_an_archive_that_changed_is_told(repository):
     path = put(repository.parent / "box", "Train", 1, bands=BANDS)
     path.write_bytes(path.read_bytes() + b"\0")
@@ -121,6 +142,11 @@ def test_an_archive_that_changed_is_told(repository):
     with pytest.raises(
         DataError, match=r"Train_sim0001\.tar\.gz: md5 .*, at the import it was .*: get it again"
     ):
+        run_stage(engine, engine.plan.stages["imported_observations"])
+    twice = put(repository.parent / "box", "Train", 1, twice=True)
+    main(["import", "cmb-ml", str(twice.parent), "--name", "theirs"])
+    engine = Engine(Plan(load_config(repository)))
+    with pytest.raises(DataError, match="train simulation 1: T of band 857 is T of band 545 times a number"):
         run_stage(engine, engine.plan.stages["imported_observations"])
     path.unlink()
     with pytest.raises(DataError, match="not there: mount its disk"):

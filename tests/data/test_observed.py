@@ -102,8 +102,11 @@ class Repository:
 
 def put_planck_sky(raw: Path, bands: dict[str, dict[str, float]], fwhm: dict[str, float], alm) -> None:
     """A sky of CMB alone in Planck's files: K_CMB, MJy/sr at 545 and 857 GHz, ten columns or three."""
+    rng = np.random.default_rng(5)
     for name, band in bands.items():
         real = seen(alm, fwhm[name], NSIDE, pixwin=True) * 1e-6
+        # no two bands are the same
+        real += rng.normal(0, 1e-7, real.size)
         real[7] = hp.UNSEEN
         bright = name in ("545", "857")
         if bright:
@@ -129,6 +132,19 @@ def test_planck_files_become_observations(tmp_path):
         # one pixel of 49152 was missing and was filled; the bands are float32
         assert np.std(obs.values[0] - wanted) < 5e-3 * np.std(wanted), name
         assert (obs.unit, obs.fwhm_arcmin, obs.lmax) == ("uK_CMB", band["fwhm_arcmin"], 80)
+
+
+def test_a_band_that_is_there_twice_and_a_dead_one_are_refused(tmp_path):
+    fwhm = dict.fromkeys(("30", "44", "70", "100", "143", "217", "353", "545", "857"), 30.0)
+    repository = Repository(tmp_path, observed={"fwhm_arcmin": fwhm})
+    bands = read_yaml(repository.root / "params.yaml")["instrument"]["bands"]
+    put_planck_sky(repository.raw, bands, fwhm, sky_alm())
+    shutil.copy(repository.raw / "planck/sky_100.fits", repository.raw / "planck/sky_143.fits")
+    with pytest.raises(DataError, match=r"planck: T of band 143 is T of band 100 times a number"):
+        repository.run("observed_sky")
+    write_planck(repository.raw / "planck/sky_143.fits", np.full(12 * NSIDE**2, 1e-4), "K_CMB")
+    with pytest.raises(DataError, match=r"sky_143.fits: T is 100 in most pixels"):
+        repository.run("observed_sky")
 
 
 def test_the_stages_of_an_observed_split_are_those_that_need_no_truth(tmp_path):

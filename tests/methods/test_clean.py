@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -22,6 +23,7 @@ from cmbml.methods import registry
 from cmbml.methods.nilc.nilc import nuisance_covariance
 from cmbml.methods.nilc.seds import mixing_columns
 from cmbml.sky import sht
+from cmbml.sky.levels import Levels
 from cmbml.sky.pixwin import pixel_window, polarisation_window
 from cmbml.sky.skymap import SkyMap
 from cmbml.sky.units import mjysr_per_kelvin
@@ -34,6 +36,8 @@ NAMES = {"30": "LFI_SkyMap_030_16_R3.00_full.fits"} | {
     name: f"HFI_SkyMap_{name}_32_R3.01_full.fits" for name in BANDS if name != "30"
 }
 ELL = np.arange(LMAX + 1)
+# Planck 2018 I
+SUN = Levels(np.append(0.0, 3362.08 * hp.ang2vec(264.021, 48.253, lonlat=True)))
 
 
 def test_every_method_of_the_registry_can_be_carried_out_and_no_other():
@@ -225,6 +229,74 @@ def test_pixels_outside_the_mask_do_not_count(folder, sky):
     assert kept.mean() == pytest.approx(mask.mean(), abs=0.01)
     expected = truth(sky)[0]
     assert np.std((without.values[0] - expected)[kept]) < 0.3 * np.std(expected)
+
+
+def test_levels_change_nothing_beyond_the_dipole_and_are_told(folder, sky, capsys):
+    alms = observed(sky)
+    write_plain(folder, alms)
+    clean()
+    without = beyond_levels(read())
+    assert "warning" not in capsys.readouterr().err
+    for number, fwhm in enumerate(FWHM.values()):
+        alms[number, 0] += SUN.alm(LMAX, fwhm)
+        alms[number, 0, 0] += 30 * number
+    write_plain(folder, alms)
+    clean()
+    # nside 16 carries a dipole of 3362 to 1e-5
+    assert np.abs(beyond_levels(read()) - without).max() < 0.05
+    warning = capsys.readouterr().err.splitlines()
+    assert [line.partition(" band ")[0] for line in warning] == ["warning: dipole of"]
+    record = yaml.safe_load(Path("out/cleaned_provenance.yaml").read_text(encoding="utf-8"))
+    off, back = record["maps"][0]["levels_taken_off"], record["levels_put_back"]
+    # the CMB has some
+    assert off["dipole_uk"] == pytest.approx(SUN.dipole, abs=60)
+    assert off["dipole_lon_lat_deg"] == pytest.approx(SUN.direction, abs=2)
+    assert back["dipole_uk"] == 0
+
+
+def test_a_hole_of_one_band_is_a_hole_of_all(folder, sky):
+    alms = observed(sky)
+    hole = hp.query_disc(16, hp.ang2vec(1.0, 2.0), 0.3)
+    results = []
+    for spoiled in (BANDS, ["100"], ["30", "100"]):
+        write_plain(folder, alms)
+        for number, band in enumerate(spoiled):
+            with fits.open(folder / f"obs_{band}.fits", mode="update") as hdus:
+                missing = hole[number % 2 :: 2] if len(spoiled) == 2 else hole
+                hdus[1].data.field(0).reshape(-1)[missing] = hp.UNSEEN
+        clean()
+        results.append(read().values)
+        facts = yaml.safe_load(Path("out/cleaned_provenance.yaml").read_text(encoding="utf-8"))["maps"]
+        assert {one["inpainted_pixels"] for one in facts} == {hole.size}
+        assert sum(one["missing_pixels"] > 0 for one in facts) == len(spoiled)
+        assert (read("cleaned_mask.fits").values[0] == 0).sum() == hole.size
+    for other in results[1:]:
+        assert other == pytest.approx(results[0], abs=1e-3)
+
+
+def test_holes_of_other_resolutions_count_too(folder, sky):
+    write_planck(folder, observed(sky))
+    path = folder / NAMES["30"]
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].data["I_STOKES"][7] = hp.UNSEEN
+    clean("--pixwin", maps="*_{freq:03d}_*.fits")
+    facts = yaml.safe_load(Path("out/cleaned_provenance.yaml").read_text(encoding="utf-8"))["maps"]
+    # four pixels at nside 32 lie in one or two at nside 16, and one of these in four
+    assert (facts[0]["missing_pixels"], facts[1]["missing_pixels"]) == (1, 0)
+    assert 2 <= facts[0]["inpainted_pixels"] <= 5
+    assert facts[1]["inpainted_pixels"] == 8
+
+
+def test_swapped_bands_are_a_warning(folder, sky, capsys):
+    write_plain(folder, observed(sky))
+    for band in ("143", "353"):
+        path = folder / f"obs_{band}.fits"
+        seen = get_handler("HealpyMap").read(path)
+        get_handler("HealpyMap").write(folder / f"x_{band}.fits", replace(seen, fwhm_arcmin=None))
+    (folder / "x_143.fits").replace(folder / "obs_353.fits")
+    (folder / "x_353.fits").replace(folder / "obs_143.fits")
+    clean()
+    assert "look whether two bands are swapped" in capsys.readouterr().err
 
 
 def test_components_go_through_the_same_weights(folder, sky):
@@ -511,9 +583,14 @@ def test_pyilc_runs_on_any_maps(folder, sky, monkeypatch):
     write_plain(folder, observed(sky))
     monkeypatch.setenv("PYILC_PATH", str(checkout(folder / "mine")))
     clean("--set", "peaks=[20, 41]", method="pyilc")
-    sharpest = get_handler("HealpyMap").read(folder / "obs_857.fits")
+    sharpest = beyond_levels(get_handler("HealpyMap").read(folder / "obs_857.fits"))
     # the stand-in returns the sharpest band; analysis leaves 1e-4
-    assert np.std(read().values - sharpest.values) < 1e-3 * np.std(sharpest.values)
+    assert np.std(beyond_levels(read()) - sharpest) < 1e-3 * np.std(sharpest)
+
+
+def beyond_levels(sky):
+    """A map without what it has of l = 0 and 1."""
+    return sht.alm2map(sht.almxfl(sht.map2alm(sky.values, LMAX), ELL >= 2), sky.nside)
 
 
 def spoil(name, change):
@@ -527,6 +604,12 @@ def spoil(name, change):
         (folder / "new.fits").replace(path)
 
     return apply
+
+
+def repeat(source, target):
+    """Another band in the place of one: all but the header."""
+    own, other = get_handler("HealpyMap").read(target), get_handler("HealpyMap").read(source)
+    get_handler("HealpyMap").write(target, replace(own, values=1.5 * other.values))
 
 
 @pytest.mark.parametrize(
@@ -545,13 +628,18 @@ def spoil(name, change):
         (None, ["--set", "ilc_bias=2", "--set", "ilc_bias=3"], "--set ilc_bias: has two values"),
         (None, ["--set", "fwhm_arcmin=50"], "--set fwhm_arcmin: is what --fwhm says: leave it out"),
         (None, ["--set", "ilc_bias"], "expected a name, '=' and a value"),
+        (None, ["--set", "nulled=[dust, dust]"], "nulled: one of dust, dust is named twice"),
+        (None, ["--set", "nulled=["], "--set nulled, line "),
+        (None, ["--set", "ilc_bias=.nan"], "--set ilc_bias: "),
         (None, ["--set", "nulled=[dsut]"], "no spectrum of component dsut"),
         (None, ["--set", "ilc_bias=1"], "singular covariance: needlet scale 0 has"),
         (None, ["--model", "m.npy"], "nilc learns nothing from other skies"),
         (None, ["--fields", "TQU"], "no band has Q and U"),
         (spoil("obs_143.fits", lambda v: v * 0), [], "column 1 is zero everywhere: leave band 143 out"),
         (spoil("obs_143.fits", lambda v: np.where(np.arange(v.size) == 7, np.nan, v)), [], "holds NaN"),
-        (spoil("obs_143.fits", lambda v: v * 0 - 1.6375e30), [], "all pixels are missing"),
+        (spoil("obs_143.fits", lambda v: v * 0 - 1.6375e30), [], "obs_143.fits: T: all pixels are missing"),
+        (spoil("obs_143.fits", lambda v: v * 0 + 3), [], "obs_143.fits: T is 3 in most pixels"),
+        (lambda f: repeat(f / "obs_100.fits", f / "obs_143.fits"), [], "T of band 143 is T of band 100 times"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_one_line(folder, sky, capsys, spoiled, extra, message):

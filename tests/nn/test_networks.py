@@ -21,11 +21,13 @@ from cmbml.methods.cmbnncs.features import (
 from cmbml.methods.cmbnncs.network import KERNELS, PUBLISHED_CHANNELS, check_plane
 from cmbml.methods.cmbnncs.network import UNet as PlaneUNet
 from cmbml.methods.cmbnncs.plane import from_plane, plane_index, to_plane
+from cmbml.methods.executors import read_maps
 from cmbml.methods.nn.linear_fit import fitted, moments, normalised, statistics_of
 from cmbml.methods.patch_nn.network import UNet as PatchUNet
 from cmbml.methods.patch_nn.network import check_side
 from cmbml.methods.patch_nn.patches import choose_patches, join_patches, patch_table
 from cmbml.report.method_pages import training_figures
+from cmbml.sky.levels import full_sky_fit
 from cmbml.sky.sht import alm2map, almxfl, gaussian_beam
 from tests.small_run import UPSTREAM, continued, finished, repository, run
 
@@ -180,7 +182,8 @@ def test_targets_and_features_are_what_they_say(data):
     rows = data["cmbnncs_samples"].sample.at(split="train", sim=0).read()
     scale = data["cmbnncs_scale"].scale.at().read()
     alm = data["cmb"].cmb.at(split="train", sim=0).read().values
-    truth = alm2map(almxfl(alm, gaussian_beam(300.0, 40)), 32)
+    levelled = full_sky_fit().measure(alm, 0.0).off_alm(alm, 0.0)
+    truth = alm2map(almxfl(levelled, gaussian_beam(300.0, 40)), 32)
     n_stokes = len(truth)
     maps = bands_of(data, sim=0)
     kept = data["mask"].mask.read(nside=32).values[0] > 0
@@ -199,7 +202,7 @@ def test_targets_and_features_are_what_they_say(data):
 def bands_of(data, sim):
     obs = data["observations"].obs
     freqs = data.config.params.cmbnncs.bands
-    return np.stack([obs.at(split="train", sim=sim, freq=freq).read().values for freq in freqs])
+    return read_maps([obs.at(split="train", sim=sim, freq=freq) for freq in freqs], 32)[0]
 
 
 def test_a_linear_fit_leaves_cmbnncs_less_to_say():

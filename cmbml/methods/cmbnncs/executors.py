@@ -21,13 +21,15 @@ from cmbml.methods.cmbnncs.features import (
 )
 from cmbml.methods.cmbnncs.network import KERNELS, UNet, check_plane
 from cmbml.methods.cmbnncs.params import CmbnncsParams
-from cmbml.methods.executors import mean
+from cmbml.methods.cmbnncs.plane import to_plane
+from cmbml.methods.executors import mean, read_cmb, read_maps
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
 from cmbml.methods.nn.linear_fit import LinearFit, moments, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map
 from cmbml.methods.nn.training import Loss, Weights, predict, seeded
+from cmbml.sky.levels import Levels, common_levels
 from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
@@ -56,16 +58,22 @@ class _Features:
         for band in self.bands:
             if band not in known:
                 raise ConfigError(f"{PARAMS}: cmbnncs.bands: no band '{band}': {did_you_mean(band, known)}")
+        self.freq_ghz = [known[band].freq_ghz for band in self.bands]
         self.described = {
             "names": list(self.bands),
-            "freq_ghz": [known[band].freq_ghz for band in self.bands],
+            "freq_ghz": self.freq_ghz,
             "fwhm_arcmin": [known[band].fwhm_arcmin for band in self.bands],
         }
 
     def maps(self, split: str, sim: int) -> Map:
-        """RING maps of the bands, ``(n_bands, n_stokes, npix)``, uK_CMB."""
-        refs = [self.obs.at(split=split, sim=sim, freq=band) for band in self.bands]
-        return np.stack([ref.read(nside=self.nside).values for ref in refs])
+        """RING maps of the bands without levels, ``(n_bands, n_stokes, npix)``, uK_CMB."""
+        return self.levelled(split, sim)[0]
+
+    def levelled(self, split: str, sim: int) -> tuple[Map, Levels]:
+        """The maps, and what of their levels is the CMB's."""
+        files = [self.obs.at(split=split, sim=sim, freq=band) for band in self.bands]
+        maps, levels = read_maps(files, self.nside)
+        return maps, common_levels(levels, self.freq_ghz)
 
 
 class _Truth:
@@ -86,7 +94,7 @@ class _Truth:
 
     def map(self, split: str, sim: int) -> Map:
         """RING, ``(n_stokes, npix)``, uK_CMB."""
-        return target_map(self.cmb.at(split=split, sim=sim).read().values, *self.shape)
+        return target_map(read_cmb(self.cmb.at(split=split, sim=sim)), *self.shape)
 
     def kept(self) -> NDArray[np.bool_]:
         """Pixels that the mask keeps, ``(npix,)``."""
@@ -200,6 +208,7 @@ class CmbnncsPredictionExecutor(BaseStageExecutor):
         self.in_model: Asset[Checkpoint] = self.assets_in["model"]
         self.features = _Features(self.assets_in["obs"], cfg)
         self.n_stokes = len(cfg.instrument.fields)
+        self.fwhm = cfg.analysis.fwhm_arcmin
         self.settings: CmbnncsParams = cfg.cmbnncs
 
     def setup(self) -> None:
@@ -215,11 +224,14 @@ class CmbnncsPredictionExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Predict one simulation, uK_CMB."""
-        maps = self.features.maps(split.name, sim)
+        maps, common = self.features.levelled(split.name, sim)
         planes = torch.as_tensor(feature_planes(maps, self.scale))
         with seeded(0, self.threads):
             (said,) = predict(self.model, planes[None], batch=1, device=own_device())
-        self.out_plane.write(cmb_planes(said.numpy(), maps, self.scale).astype(np.float32))
+        levels = to_plane(common.map(self.features.nside, self.fwhm))
+        plane = cmb_planes(said.numpy(), maps, self.scale)
+        plane[0] += levels
+        self.out_plane.write(plane.astype(np.float32))
 
 
 class CmbnncsExecutor(BaseStageExecutor):

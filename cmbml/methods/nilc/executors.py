@@ -102,15 +102,16 @@ class _ComponentsExecutor(_NilcExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation again, and all of its components."""
-        weights = [self.result(bands, learned).weights for bands, learned in self.fields(split, sim)]
+        fields = self.with_learned(self.bands.read(split.name, sim))
+        weights = [self.result(bands, learned).weights for bands, learned in fields]
         for name in self.out_component.fields:
-            parts = zip(self.parts.read(split.name, sim, field=name), weights, strict=True)
+            parts = self.parts.read(split.name, sim, field=name)
             alms = [
                 apply_weights(weight, part.alms, lmax=self.bands.lmax, threads=self.threads)
-                for part, weight in parts
+                for part, weight in zip(parts, weights, strict=True)
             ]
             with self.name_tracker.set_context("field", name):
-                self.out_component.write(self.bands.cleaned(alms, self.fwhm_out))
+                self.out_component.write(self.bands.cleaned(alms, parts, self.fwhm_out))
 
 
 class NilcComponentsExecutor(_ComponentsExecutor):

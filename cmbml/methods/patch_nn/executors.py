@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, StageError
 from cmbml.core.spec.repository import PARAMS
+from cmbml.methods.executors import read_cmb, read_maps
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
@@ -30,6 +31,7 @@ from cmbml.methods.patch_nn.cleaning import clean_patches
 from cmbml.methods.patch_nn.network import UNet, check_side
 from cmbml.methods.patch_nn.params import PatchNnParams
 from cmbml.methods.patch_nn.patches import Index, choose_patches, patch_table
+from cmbml.sky.levels import common_levels
 from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
@@ -65,8 +67,8 @@ class _Sky:
 
     def read(self) -> Map:
         """Bands, then the target, RING, ``(n_bands * n_stokes + n_stokes, npix)``, uK_CMB."""
-        bands = [ref.read(nside=self.nside).values for ref in self.bands]
-        truth = target_map(self.cmb.read().values, self.nside, self.fwhm_arcmin, self.lmax)
+        bands, _ = read_maps(self.bands, self.nside)
+        truth = target_map(read_cmb(self.cmb), self.nside, self.fwhm_arcmin, self.lmax)
         return np.concatenate([*bands, truth])
 
 
@@ -261,7 +263,7 @@ class PatchNnExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        maps = np.stack([self.in_obs.at(freq=freq).read(nside=self.nside).values for freq in self.freqs])
+        maps, levels = read_maps([self.in_obs.at(freq=freq) for freq in self.freqs], self.nside)
         with seeded(0, self.threads):
             sky = clean_patches(
                 self.model,
@@ -273,6 +275,7 @@ class PatchNnExecutor(BaseStageExecutor):
                 lmax=self.lmax,
                 device=own_device(),
             )
+        sky = common_levels(levels, self.described["freq_ghz"]).onto_map(sky, self.fwhm)
         self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.fwhm, self.lmax, signal_preserving=False))
 
 

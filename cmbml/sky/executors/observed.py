@@ -6,7 +6,8 @@ from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
 from cmbml.sky.observed.maps import bring_to_instrument
 from cmbml.sky.observed.params import ObservedParams
-from cmbml.sky.skymap import SkyMap
+from cmbml.sky.skymap import SkyMap, is_unseen
+from cmbml.sky.vetting import look_at, refuse_repeats
 
 
 class ObservedSkyExecutor(BaseStageExecutor):
@@ -29,6 +30,7 @@ class ObservedSkyExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Bring all bands."""
+        looks = []
         for name, band in self.bands.items():
             ref = self.in_sky.at(freq=name)
             raw = ref.read(
@@ -36,6 +38,7 @@ class ObservedSkyExecutor(BaseStageExecutor):
             )
             try:
                 sky = raw.to("uK_CMB", freq_ghz=band.freq_ghz)
+                looks.append(look_at(name, band.freq_ghz, sky.values, is_unseen(sky.values)))
                 values = bring_to_instrument(
                     sky.values[0],
                     fwhm_in=self.observed.fwhm_arcmin[name],
@@ -49,3 +52,7 @@ class ObservedSkyExecutor(BaseStageExecutor):
                 raise DataError(f"{ref.path}: {error}") from None
             with self.name_tracker.set_context("freq", name):
                 self.out_obs.write(SkyMap(values[np.newaxis], "uK_CMB", band.fwhm_arcmin, self.lmax))
+        try:
+            refuse_repeats(looks)
+        except ValueError as error:
+            raise DataError(f"{self.in_sky.at(freq=looks[0].name).path.parent}: {error}") from None
