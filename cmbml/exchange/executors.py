@@ -58,10 +58,12 @@ class ImportedObservationsExecutor(_ImportExecutor):
                 file = files.get(f"obs_{name}_map.fits")
                 if file is None:
                     raise DataError(f"{split.name} simulation {sim}: the archive has no band {name}")
-                sky = get_handler("HealpyMap").read(file, content="T", nside=self.nside).to("uK_CMB")
+                beam = band.fwhm_arcmin
+                raw = get_handler("HealpyMap").read(file, content="T", nside=self.nside, fwhm_arcmin=beam)
+                sky = raw.to("uK_CMB", freq_ghz=band.freq_ghz)
                 looks.append(look_at(name, band.freq_ghz, sky.values, is_unseen(sky.values)))
                 with self.name_tracker.set_context("freq", name):
-                    self.out_obs.write(SkyMap(sky.values, "uK_CMB", band.fwhm_arcmin))
+                    self.out_obs.write(SkyMap(sky.values, "uK_CMB", beam))
             refuse_repeats(looks)
 
     @contextmanager

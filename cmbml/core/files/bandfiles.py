@@ -15,9 +15,6 @@ from cmbml.core.handlers.mapreading import conventions
 if TYPE_CHECKING:
     from cmbml.sky.skymap import SkyMap
 
-# Beams of header and table that differ by more, relatively, are not the same beam.
-BEAM_TOLERANCE = 0.01
-
 
 @dataclass(frozen=True)
 class BandFile:
@@ -132,18 +129,13 @@ def read_band(band: BandFile, content: Content, told: Told) -> "SkyMap":
     DataError
         Where the file is unreadable, zero everywhere, has no known unit, or another beam than the band.
     """
-    sky = get_handler("HealpyMap").read(band.path, content=content, allow_unseen=True, **told)
+    expected: Told = {**told, "fwhm_arcmin": band.fwhm_arcmin}
+    sky: SkyMap = get_handler("HealpyMap").read(band.path, content=content, allow_unseen=True, **expected)
     for number, row in enumerate(sky.values):
         if not row.any():
             raise DataError(
                 f"{band.path}: column {number + 1} is zero everywhere: leave band {band.name} out"
             )
-    known = sky.fwhm_arcmin
-    if known is not None and abs(known - band.fwhm_arcmin) > BEAM_TOLERANCE * band.fwhm_arcmin:
-        raise DataError(
-            f"{band.path}: the header says a beam of {known:g} arcmin, the instrument {band.fwhm_arcmin:g}: "
-            "choose the instrument that made it"
-        )
     try:
         return sky.to("uK_CMB", freq_ghz=band.freq_ghz)
     except ValueError as error:

@@ -38,6 +38,8 @@ class Told(TypedDict, total=False):
         Sign of U: COSMO or IAU; maps in IAU are turned to COSMO.
     pixwin
         Whether the pixel window is in the map.
+    fwhm_arcmin
+        FWHM of its Gaussian beam, arcmin.
     missing
         nan: not-a-number is a missing pixel.
     hdu
@@ -52,6 +54,7 @@ class Told(TypedDict, total=False):
     coord: str | None
     polconv: str | None
     pixwin: bool | None
+    fwhm_arcmin: float | None
     missing: str | None
     hdu: int | str | None
     column: str | Sequence[str] | None

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cmbml.sky.skymap import SkyMap
 
 Rows = NDArray[Any]
+# Beams of header and instrument that differ by more, relatively, are not the same beam.
+BEAM_TOLERANCE = 0.01
 _DIMENSIONLESS = ("1", "unitless", "dimensionless")
 _NOT_SAID = ("", "none", "n/a", "na", "unknown", "undefined", "null", "???")
 
@@ -143,7 +145,7 @@ def _sky(table: Table, content: Content, told: Told) -> "SkyMap":
     values = _galactic(values, _system(found, content, told, assumed), content, found.lmax)
     pixwin = content in ("T", "TQU") and _pixwin(found, told, assumed)
     return SkyMap(
-        values, unit, found.fwhm_arcmin, found.lmax, pixwin, found.signal_preserving, tuple(assumed)
+        values, unit, _beam(found, told), found.lmax, pixwin, found.signal_preserving, tuple(assumed)
     )
 
 
@@ -284,6 +286,18 @@ def _galactic(values: Rows, system: str, content: Content, lmax: int | None) -> 
     if len(values) > 1:
         raise DataError("variances of Q and U do not rotate pixel by pixel: bring them to Galactic first")
     return np.stack([rotate_weights(row, system) for row in values])
+
+
+def _beam(found: Cards, told: Told) -> float | None:
+    said, given = found.fwhm_arcmin, told.get("fwhm_arcmin")
+    if said is None or given is None:
+        return given if said is None else said
+    if abs(said - given) > BEAM_TOLERANCE * given:
+        raise DataError(
+            f"the header says a beam of {said:g} arcmin, the instrument {given:g}: "
+            "choose the instrument that made it"
+        )
+    return said
 
 
 def _pixwin(found: Cards, told: Told, assumed: list[str]) -> bool:

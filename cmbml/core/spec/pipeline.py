@@ -16,7 +16,7 @@ from cmbml.core.spec.roles import CLEANED
 from cmbml.core.spec.yamlio import read_yaml
 
 THE_METHOD = "{method}"
-_MAPS = "HealpyMap"
+MAPS = "HealpyMap"
 
 SplitFact = Literal["name", "n_sims", "population", "stream"]
 
@@ -367,8 +367,8 @@ def _source_problems(where: str, asset: AssetIn, name: str, source: Stage) -> It
     if name not in source.assets_out:
         hint = did_you_mean(name, source.assets_out)
         yield PipelineError(f"{where}: stage '{source.key}' makes no '{name}': {hint}")
-    elif asset.reads and source.assets_out[name].handler != _MAPS:
-        yield PipelineError(f"{where}.reads: is for maps alone: take it out, or read by {_MAPS}")
+    elif asset.reads and source.assets_out[name].handler != MAPS:
+        yield PipelineError(f"{where}.reads: is for maps alone: take it out, or read by {MAPS}")
 
 
 def _stand_in_problems(stage: Stage, stages: dict[str, Stage]) -> Iterator[CmbmlError]:

@@ -34,7 +34,11 @@ class ObservedSkyExecutor(BaseStageExecutor):
         for name, band in self.bands.items():
             ref = self.in_sky.at(freq=name)
             raw = ref.read(
-                content="T", unit=self.observed.unit, pixwin=self.observed.pixwin, allow_unseen=True
+                content="T",
+                unit=self.observed.unit,
+                pixwin=self.observed.pixwin,
+                fwhm_arcmin=self.observed.fwhm_arcmin[name],
+                allow_unseen=True,
             )
             try:
                 sky = raw.to("uK_CMB", freq_ghz=band.freq_ghz)
