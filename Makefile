@@ -33,8 +33,9 @@ test: $(INSTALLED)
 	wait $$!; lint=$$?; cat $$said; rm $$said; exit $$((tests || lint))
 
 test-all: $(INSTALLED)
-	$(PYTEST) -m long --durations 20
+	$(PYTEST) -m "long and not soak" --durations 20
 
+# The same again and again: what goes wrong once in a hundred times, and what needs the cores for itself.
 soak: $(INSTALLED)
 	python -m pytest -m soak --durations 20
 

@@ -22,8 +22,8 @@ while [ "$left" != "everything is complete" ]; do
     if [ $code = $task_failed ] || [ "$left" = "$before" ]; then
         failures=$((failures + 1))
         [ $failures -lt 2 ] || exit $((code ? code : 1))
-        # luigid tries nothing again for `disable_persist` seconds.
-        sleep "${WORKER_PAUSE:-5}"
+        # Longer than `disable_persist` in luigi.cfg.
+        sleep "${WORKER_PAUSE:-65}"
     else
         failures=0
     fi

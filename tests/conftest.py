@@ -39,6 +39,8 @@ FIRST = (
     "test_three_ways.py",
     "test_cluster.py",
     "test_gsc_unet.py",
+    "test_same_bytes.py",
+    "test_interleavings.py",
     "test_workers.py",
 )
 

@@ -162,10 +162,10 @@ MUTATIONS = (
         "test_text_is_escaped",
     ),
     Mutation(
-        "methods-on-several-lines-overwritten",
-        r're.compile(r"^methods: \[(.*)\]$", re.MULTILINE)',
-        r're.compile(r"^methods:(.*)$", re.MULTILINE)',
-        "test_nothing_is_written_where_the_methods_cannot_be_switched_on",
+        "comments-lost-by-a-profile",
+        "edited(text, values, files)",
+        "edited(files[-1], values, files)",
+        "test_comments_and_style_survive_a_profile",
     ),
 )
 

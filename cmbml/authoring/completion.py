@@ -19,13 +19,23 @@ _cmbml_root() {
   echo "$folder"
 }
 _cmbml_keys() {
-  sed -n "/^$2:/,/^[^ #]/s/^  \([A-Za-z0-9_-]*\):.*/\1/p" "$(_cmbml_root)/$1" 2>/dev/null
+  awk -v key="$2" '
+    /^[^ #-]/ { on = 0 }
+    on && match($0, /[^ ]/) && !/^ *#/ {
+      if (!depth) depth = RSTART
+      if (RSTART == depth) { sub(/:.*/, ""); gsub(/[ "\047]/, ""); print }
+    }
+    index($0, key ":") == 1 { on = 1 }
+  ' "$(_cmbml_root)/$1" 2>/dev/null
 }
 _cmbml_names_stage() { _cmbml_keys dvc.yaml stages; }
 _cmbml_names_split() { _cmbml_keys params.yaml splits; }
 _cmbml_names_method() {
-  sed -n -e 's/^methods: *\[\(.*\)\]/\1/p' -e '/^methods:/,/^[a-zA-Z]/s/^ *- *\([A-Za-z0-9_-]*\).*/\1/p' \
-    "$(_cmbml_root)/params.yaml" 2>/dev/null | tr -d ' ' | tr , '\n'
+  awk '
+    /^[A-Za-z]/ { on = 0 }
+    sub(/^methods:/, "") { on = 1 }
+    on { sub(/#.*/, ""); sub(/^ *-/, ""); gsub(/[][,"\047]/, " "); print }
+  ' "$(_cmbml_root)/params.yaml" 2>/dev/null | tr -s ' ' '\n'
 }
 _cmbml_names_profile() { (cd "$(_cmbml_root)/profiles" && ls *.yaml | sed 's/\.yaml$//') 2>/dev/null; }
 """

@@ -1,18 +1,20 @@
 """`cmbml new method NAME`: a package, a pipeline file, parameters and a test, which run as they are."""
 
 import re
+from collections.abc import Iterator
 from keyword import iskeyword
 from pathlib import Path
 from string import Template
 
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.pipeline import load_pipeline
-from cmbml.core.spec.profile import BASE, PROFILES
+from cmbml.core.spec.profile import BASE, PROFILES, read_values
 from cmbml.core.spec.repository import PARAMS, PIPELINE
+from cmbml.core.spec.yamledit import edited
+from cmbml.core.spec.yamlio import parse_yaml, yaml_text
 
 TEMPLATES = Path(__file__).parent / "templates/method"
-DEMO = "demo.yaml"
-_METHODS = re.compile(r"^methods: \[(.*)\]$", re.MULTILINE)
+DEMO = "demo"
 
 
 def new_method(root: Path, name: str) -> list[Path]:
@@ -35,11 +37,9 @@ def new_method(root: Path, name: str) -> list[Path]:
     }
     block = _filled("params.yaml", name)
     values = {
-        path: _switched_on(path, name) + block for path in (root / PARAMS, root / PROFILES / f"{BASE}.yaml")
+        path: _switched_on(path, name, block) for path in (root / PARAMS, root / PROFILES / f"{BASE}.yaml")
     }
-    # What `make demo` shows; its other parameters are those of the base.
-    demo = root / PROFILES / DEMO
-    values[demo] = _switched_on(demo, name)
+    values |= {path: _switched_on(path, name) for path in _overlays(root)}
     package.mkdir()
     for path, template in files.items():
         path.write_text(_filled(template, name), encoding="utf-8")
@@ -49,7 +49,7 @@ def new_method(root: Path, name: str) -> list[Path]:
 
 
 def _check_name(root: Path, name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or iskeyword(name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or iskeyword(name) or parse_yaml(name, "name") != name:
         raise ConfigError(f"new method: '{name}' is no name of a package: use small letters, digits and _")
     if not (root / "cmbml/methods").is_dir():
         raise ConfigError(f"new method: {root} holds no cmbml/methods/: run it in a clone of the repository")
@@ -57,14 +57,20 @@ def _check_name(root: Path, name: str) -> None:
         raise ConfigError(f"new method: '{name}' is there already: choose another name")
 
 
-def _switched_on(path: Path, name: str) -> str:
-    """Text of a file of parameters, with the method among the methods."""
-    text = path.read_text(encoding="utf-8")
-    found = _METHODS.search(text)
-    if found is None:
-        raise ConfigError(f"{path.name}: no line 'methods: [...]': write the methods on one line")
-    methods = ", ".join([*([found[1]] if found[1].strip() else []), name])
-    return f"{text[: found.start()]}methods: [{methods}]{text[found.end() :]}"
+def _overlays(root: Path) -> Iterator[Path]:
+    """The profiles of `make demo` and in use, which have all other parameters from the base."""
+    used = read_values(root / PARAMS).get("dataset")
+    for path in sorted((root / PROFILES).glob("*.yaml")):
+        if path.stem in (DEMO, used) and path.stem != BASE:
+            yield path
+
+
+def _switched_on(path: Path, name: str, block: str = "") -> str:
+    """Text of a file of parameters, with the method among the methods, and a block of its own."""
+    values = read_values(path)
+    methods = [*(values.get("methods") or ()), name]
+    more = parse_yaml(block, path.name) or {}
+    return edited(yaml_text(path), {**values, "methods": methods, **more}, [block])
 
 
 def _filled(template: str, name: str) -> str:

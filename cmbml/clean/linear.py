@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from cmbml.clean.bands import MapReader, Observed, common_of, instrument_of
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.outside import find_program
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.core.spec.numbers import refusal
+from cmbml.core.spec.yamlio import parse_yaml
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods import linear as pure
 from cmbml.methods.linear import Channels, Cleaned, Method, Target, settings_of
@@ -30,10 +31,10 @@ PACKAGES = ("cmbml", "numpy", "ducc0")
 def _clean_pyilc(
     channels: Channels, settings: PyilcParams, target: Target, _: Alm | None, threads: int
 ) -> Cleaned:
-    from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
+    from cmbml.interfaces.pyilc.executors import PYILC, as_checkout, run_pyilc
 
     lmax = target.lmax
-    checkout = find_checkout(settings.checkout)
+    checkout = as_checkout(find_program(Path.cwd(), "pyilc", PYILC))
     maps = alm2map(channels.alms[:, None], nside_for(lmax), threads=threads)
     sky = run_pyilc(
         checkout,
@@ -104,7 +105,7 @@ class Cleaning:
         return dict(get_handler("Config").read(self.folder / model.parent / "settings.yaml"))
 
     def _settings(self) -> BaseModel:
-        chosen = {name: yaml.safe_load(text) for name, text in self.order.settings.items()}
+        chosen = {name: parse_yaml(text, f"--set {name}") for name, text in self.order.settings.items()}
         fwhm, lmax = self.order.fwhm_arcmin, self.order.lmax
         try:
             settings = settings_of(self.method, lmax=lmax, learned=self.learned_with, chosen=chosen)

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from cmbml.cli.options import number
 from cmbml.core.engine.console import Add
 from cmbml.core.errors import ConfigError
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.spec.numbers import Count
 from cmbml.core.spec.repository import LOCAL
 
 _RUN = "cluster/run.sh"
@@ -47,8 +49,10 @@ def add_submit(add: Add, plan: Callable[[], Plan]) -> None:
     """
     parser = add("submit", lambda options: _submit(options, plan()), "make everything in a job of a cluster")
     parser.add_argument("scheduler", choices=("slurm",), help="what the cluster runs")
-    parser.add_argument("--workers", type=int, default=4, help="tasks of the job (default: 4)")
-    parser.add_argument("--cpus", type=int, help="cores of each (default: the most threads of any stage)")
+    parser.add_argument("--workers", type=number(Count), default=4, help="tasks of the job (default: 4)")
+    parser.add_argument(
+        "--cpus", type=number(Count), help="cores of each (default: as many as any stage has threads)"
+    )
     parser.add_argument("--time", default="12:00:00", help="limit of the job (default: 12:00:00)")
     parser.add_argument(
         "--sbatch", default="", metavar="OPTIONS", help="more, as in --sbatch='--partition long'"
@@ -67,18 +71,19 @@ def _submit(options: argparse.Namespace, plan: Plan) -> None:
     path = root / _SCRIPT
     path.parent.mkdir(exist_ok=True)
     path.write_text(script, encoding="utf-8")
-    done = subprocess.run(["sbatch", str(path)], cwd=root, check=False)
+    sbatch = ["sbatch", "--parsable", str(path)]
+    done = subprocess.run(sbatch, cwd=root, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.returncode)
-    print(f"its log: {_LOG} (%j is the number of the job)")
+    # With several clusters: the number of the job, a semicolon, the name of its cluster.
+    job = done.stdout.strip().partition(";")[0]
+    print(f"job {job}: its log is {_LOG.replace('%j', job)}")
 
 
 def _slurm_script(options: argparse.Namespace, plan: Plan) -> str:
     root = plan.config.root
     if not (root / _RUN).is_file():
         raise ConfigError(f"{root / _RUN}: is missing: submit from a clone of the repository")
-    if options.workers < 1 or (options.cpus is not None and options.cpus < 1):
-        raise ConfigError("--workers and --cpus count from 1")
     return _SLURM.format(
         dataset=plan.config.dataset,
         workers=options.workers,

@@ -13,8 +13,10 @@ from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.files.checksums import md5_of
+from cmbml.core.spec.profile import overlay
 from cmbml.core.spec.repository import RAW
-from cmbml.core.spec.yamlio import dump_yaml
+from cmbml.core.spec.yamledit import edited
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml, yaml_text
 from cmbml.exchange.records import write_record
 from cmbml.exchange.unpack import checked_members
 
@@ -93,6 +95,8 @@ def _which(path: Path, place: str) -> tuple[str, int]:
 def register(root: Path, folder: Path, name: str) -> Path:
     """Write the index of a CMB-ML dataset, link its folder, and write a profile for it; return the profile.
 
+    Of a profile that is there, what the archives do not say stays.
+
     Parameters
     ----------
     root
@@ -113,7 +117,10 @@ def register(root: Path, folder: Path, name: str) -> Path:
     link.symlink_to(folder.resolve(), target_is_directory=True)
     profile = root / "profiles" / f"{name}.yaml"
     profile.parent.mkdir(exist_ok=True)
-    profile.write_text(_HEADER + dump_yaml(_profile(name, archives, nside)), encoding="utf-8")
+    text, values = _HEADER, _profile(name, archives, nside)
+    if profile.is_file():
+        text, values = yaml_text(profile), overlay(read_yaml(profile), values)
+    profile.write_text(edited(text, values), encoding="utf-8")
     return profile
 
 

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from cmbml.core.errors import ConfigError, DataError, PipelineError, did_you_mean
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
 from cmbml.core.spec.namer import sim_tag
 from cmbml.core.spec.repository import DVC_LOCK, DVC_YAML, MANIFEST
-from cmbml.core.spec.yamlio import read_yaml
+from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 
 # Here for as long as DVC runs; a second command in the same repository waits for DVC's lock anyway.
 GATHERED = "cmbml-transfer.dvc"
@@ -87,7 +85,7 @@ def gathered(root: Path, wanted: list[str]) -> Iterator[list[str]]:
     file = root / GATHERED
     outs = [recorded[path] for path in wanted if path in recorded]
     try:
-        file.write_text(yaml.safe_dump({"outs": outs}), encoding="utf-8")
+        file.write_text(dump_yaml({"outs": outs}), encoding="utf-8")
         yield [GATHERED]
     finally:
         file.unlink(missing_ok=True)

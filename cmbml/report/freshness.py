@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from cmbml.core.plan.code import code_of
+from cmbml.core.plan.code_memo import prepare_codes
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.record.git import commit
 from cmbml.core.spec.repository import LOCAL
@@ -33,6 +34,7 @@ def report_mark(plan: Plan) -> str:
     ]
     files = [*sorted(submission_folder(plan).glob("*.json")), *sorted(TEMPLATES.iterdir())]
     texts = [path.read_text(encoding="utf-8") for path in files]
+    prepare_codes(plan.config.root, [BUILDER])
     facts = [
         [plan.fingerprint(piece) for piece in pieces],
         code_of(BUILDER).modules,

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-from cmbml.sky.foregrounds import FOREGROUND_KEYS, Draw
-from cmbml.sky.pysm.templates import PROCEDURAL
+from cmbml.sky.foregrounds import FOREGROUND_KEYS, PROCEDURAL, Draw
 
 
 @dataclass(frozen=True)

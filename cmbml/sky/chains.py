@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cmbml.sky.cosmology import Cosmology
+from cmbml.sky.cosmology import Cosmology, check_cosmology
 
 # WMAP's names of the parameters (LAMBDA, chains of the nine-year release) and what they are called here.
 WMAP_COLUMNS = {
@@ -56,11 +56,16 @@ def wmap_cosmology(row: Mapping[str, float]) -> Cosmology:
     Raises
     ------
     ValueError
-        Where a parameter is missing.
+        Where a parameter is missing, or is none that a universe can have.
     """
     missing = [name for name in WMAP_COLUMNS.values() if name not in row]
     if missing:
         raise ValueError(f"cosmology: the chain has no {', '.join(missing)}; it needs one file per parameter")
     values = {key: float(row[name]) for key, name in WMAP_COLUMNS.items()}
     values["As"] *= WMAP_AMPLITUDE_UNIT
-    return Cosmology(mnu=float(row.get(WMAP_MASSES, 0.0)), pivot_scalar=WMAP_PIVOT, **values)
+    cosmology = Cosmology(mnu=float(row.get(WMAP_MASSES, 0.0)), pivot_scalar=WMAP_PIVOT, **values)
+    try:
+        check_cosmology(cosmology)
+    except ValueError as error:
+        raise ValueError(f"{error}: is the chain in WMAP's units, a002 in 1e-9?") from None
+    return cosmology

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cmbml.sky.pysm.templates import PROCEDURAL, presets_of
+from cmbml.sky.foregrounds import PROCEDURAL
+from cmbml.sky.pysm.templates import presets_of
 
 
 @dataclass(frozen=True)

@@ -45,12 +45,26 @@ def test_bash_completes_commands_and_names(words, offered):
 
 
 @pytest.mark.parametrize(
-    "methods", ["methods: [nilc, hilc]", "methods:\n- nilc\n- hilc", "methods:\n  - nilc\n  - hilc"]
+    "methods",
+    [
+        "methods: [nilc, hilc]  # two",
+        "methods:\n- nilc  # one\n- 'hilc'",
+        "methods:\n  - nilc\n  # two\n  - hilc",
+        "methods: [\n  nilc,  # one\n  hilc,\n]",
+    ],
 )
 def test_methods_are_completed_in_whatever_style_they_are_written(tmp_path, methods):
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "params.yaml").write_text(f"seed: 1\n{methods}\nmask: {{x: 1}}\nother:\n- a\n")
     assert complete(tmp_path, "cmbml", "run", "comparison", "--method", '""') == {"nilc", "hilc"}
+
+
+@pytest.mark.parametrize("step", ["  ", "    "])
+def test_splits_are_completed_in_whatever_style_they_are_written(tmp_path, step):
+    (tmp_path / "dvc.yaml").touch()
+    splits = f'{step}train: {{n_sims: 1}}\n{step}# hard\n{step}"test":\n{step}{step}n_sims: 1\n'
+    (tmp_path / "params.yaml").write_text(f"seed: 1\nsplits:\n{splits}\nmask:\n{step}x: 1\n")
+    assert complete(tmp_path, "cmbml", "run", "nilc", "--split", '""') == {"train", "test"}
 
 
 def test_outside_of_a_repository_nothing_breaks(tmp_path):

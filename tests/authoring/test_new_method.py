@@ -1,4 +1,6 @@
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,9 @@ import pytest
 
 from cmbml.authoring.new_method import new_method
 from cmbml.core.errors import ConfigError
+from cmbml.core.spec.profile import Profiles
 from cmbml.core.spec.yamlio import read_yaml
+from tests.authoring.test_completion import complete
 from tests.conftest import ROOT, copy_repository
 
 NAME = "dull_ilc"
@@ -98,6 +102,7 @@ def test_it_runs_and_is_scored_as_it_is(clone):
     [
         ("Simple", "'Simple' is no name of a package"),
         ("class", "'class' is no name of a package"),
+        ("true", "'true' is no name of a package"),
         ("nilc", "'nilc' is there already"),
         ("nilc_covariance", "'nilc_covariance' is there already"),
     ],
@@ -107,9 +112,55 @@ def test_names_that_cannot_be_are_refused(name, told):
         new_method(ROOT, name)
 
 
-def test_nothing_is_written_where_the_methods_cannot_be_switched_on(clone):
-    path = clone / "params.yaml"
-    path.write_text(path.read_text(encoding="utf-8").replace("methods: [", "methods:\n  ["), encoding="utf-8")
-    with pytest.raises(ConfigError, match="write the methods on one line"):
-        new_method(clone, NAME)
-    assert not (clone / f"cmbml/methods/{NAME}").exists()
+@pytest.fixture
+def bare(tmp_path):
+    """What `new_method` reads and writes, and nothing of a run."""
+    for folder in ("profiles", "pipeline"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for folder in ("cmbml/methods", "tests/methods"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("profile", sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml")))
+def test_it_is_switched_on_after_any_profile(bare, profile):
+    path = bare / "params.yaml"
+    path.write_text(Profiles(bare).text(profile), encoding="utf-8")
+    before, wanted = path.read_text(encoding="utf-8"), read_yaml(path)
+    new_method(bare, NAME)
+    text = path.read_text(encoding="utf-8")
+    methods = [*wanted["methods"], NAME]
+    assert read_yaml(path) == {**wanted, "methods": methods, NAME: {"widest_arcmin": 130.0}}
+    assert set(before.splitlines()) - set(text.splitlines()) == {f"methods: [{', '.join(methods[:-1])}]"}
+    assert complete(bare, "cmbml", "run", "comparison", "--method", '""') == set(methods)
+    assert complete(bare, "cmbml", "run", "nilc", "--split", '""') == set(wanted["splits"])
+    # A second time, it is still there.
+    assert Profiles(bare).values(profile)["methods"] == methods
+
+
+@pytest.mark.parametrize(
+    ("methods", "after"),
+    [
+        ("methods: [nilc]  # one", f"methods: [nilc, {NAME}]  # one"),
+        ("methods:\n  - nilc  # one", f"methods:\n  - nilc  # one\n  - {NAME}"),
+        ("methods:\n- nilc", f"methods:\n- nilc\n- {NAME}"),
+        ("methods: [\n  nilc,  # one\n  ]", f"methods: [\n  nilc, {NAME},  # one\n  ]"),
+        ("methods: []", f"methods: [{NAME}]"),
+        ("methods:", f"methods: [{NAME}]"),
+    ],
+)
+def test_methods_are_added_in_whatever_style_they_are_written(bare, methods, after):
+    path = bare / "params.yaml"
+    path.write_text(re.sub(r"methods: .*", methods, path.read_text(encoding="utf-8")), encoding="utf-8")
+    new_method(bare, NAME)
+    assert f"\n{after}\n" in path.read_text(encoding="utf-8")
+
+
+def test_nothing_is_written_where_a_file_cannot_be_read(bare):
+    (bare / "profiles/demo.yaml").write_text("methods: [", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"demo\.yaml"):
+        new_method(bare, NAME)
+    assert not (bare / f"cmbml/methods/{NAME}").exists()
+    assert (bare / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()

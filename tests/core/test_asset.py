@@ -94,7 +94,7 @@ def test_a_pinned_input_is_read_whole(toy, make):
 
 def test_a_missing_asset_says_what_to_add(make):
     with pytest.raises(
-        UndeclaredError, match=r"no asset 'nmber' in 'assets_in': did you mean 'number'.*pipeline/toy.yaml"
+        UndeclaredError, match=r"no 'nmber' in 'assets_in': did you mean 'number'.*pipeline/toy.yaml"
     ):
         make("Double").assets_in["nmber"]
 

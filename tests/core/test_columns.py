@@ -83,3 +83,11 @@ def test_transmissions_in_an_unknown_encoding_are_told_in_one_line(tmp_path):
         DataError, match=r"100.txt: not readable as utf-8: byte b5 in line 1: save it as UTF-8"
     ):
         get_handler("Transmission").read(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(tmp_path, value):
+    column = get_handler("ChainColumn").read(chain(tmp_path, [(1, 60.0), (2, value)]))
+    assert column[0] == 60.0
+    with pytest.raises(DataError, match="row 1 is not finite"):
+        column[1]

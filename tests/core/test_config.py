@@ -12,6 +12,14 @@ from cmbml.core.spec.config import params_model
 from cmbml.core.spec.pipeline import load_pipeline
 from tests.conftest import ROOT
 
+OWN_BLOCK = """
+from pydantic import BaseModel
+
+
+class Own(BaseModel):
+    value: float | list[float] | dict[str, float]
+"""
+
 
 def problems(toy):
     with pytest.raises(CmbmlError) as caught:
@@ -68,6 +76,25 @@ def problems(toy):
         ('"44": ', '"30": ', "line .*: '30' stands twice"),
         ("dataset: toy", "dataset: ../toy", "dataset: "),
         ("seed: ", "seed: [", "params.yaml, line"),
+        ("dataset: toy", "dataset: 007", "dataset: yaml reads this as 7, no text: put it in quotes"),
+        ("dataset: toy", "dataset: true", "dataset: yaml reads this as true, no text: put it in quotes"),
+        ("dataset: toy", "dataset: 2026-11-28", "dataset: yaml reads this as a date: put it in quotes"),
+        ("dataset: toy", "dataset: 12:30:00", "dataset: .*'12:30:00'"),
+        ("dataset: toy", "dataset: Raw", "dataset: 'Raw' would be data/raw: choose another name"),
+        ("  test: {", "  007: {", "splits.7: yaml reads this as 7, no text: put it in quotes"),
+        ("  test: {", "  null: {", "splits.None: yaml reads this as null, no text: put it in quotes"),
+        ("  test: {", "  Train: {", "splits: 'train' and 'Train' differ in case alone, .*: rename one"),
+        ("  broad:", "  Nominal:", "populations: 'nominal' and 'Nominal' differ in case alone"),
+        ("methods: \\[\\]", "methods: [nilc, NILC]", "methods: 'nilc' and 'NILC' differ in case alone"),
+        ("methods: \\[\\]", "methods: [nilc, nilc]", "methods: 'nilc' is named twice: take it out once"),
+        (
+            '"44": ',
+            '"a": {freq_ghz: 29, fwhm_arcmin: 1, depth_uk_arcmin: 1}\n    "A": ',
+            "bands: 'a' and 'A'",
+        ),
+        ("  presets:\n  - d1\n", "  presets:\n  - d1\n  - d1\n", "presets: 'd1' is named twice"),
+        ("model: galaxy", "model: d1+s1+d1", "foregrounds.model: 'd1' is named twice"),
+        ("models: \\[layered\\]", "models: [layered, layered]", "models: 'layered' is named twice"),
     ],
 )
 def test_each_mistake_is_one_line_that_names_file_key_and_remedy(toy, old, new, expected):
@@ -119,6 +146,32 @@ def test_an_unknown_override_is_refused(toy):
         toy.config(mask__latitud_deg=10)
     with pytest.raises(ConfigError, match="did you mean 'mask'"):
         toy.config(maks__latitude_deg=10)
+
+
+@pytest.mark.parametrize("name", ["no", "on", "off", "yes", "y", "1e", "e5"])
+def test_words_that_are_text_for_dvc_are_names(toy, name):
+    toy.edit("params.yaml", "dataset: toy", f"dataset: {name}")
+    toy.edit("params.yaml", "  test: {", f"  {name}: {{")
+    config = toy.config()
+    assert (config.dataset, name in config.splits) == (name, True)
+
+
+def test_numbers_are_those_of_dvc(toy):
+    toy.edit("params.yaml", "train: {n_sims: 3", "train: {n_sims: 010")
+    assert toy.config().splits["train"].n_sims == 10
+
+
+def test_a_dataset_has_its_folder_alone_where_case_does_not_count(toy):
+    (toy.root / "data/Toy").mkdir(parents=True)
+    assert problems(toy) == ["params.yaml: dataset: 'toy' would be data/Toy: choose another name"]
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "nan", "[1.0, .nan]", "{a: .inf}"])
+def test_blocks_of_others_have_finite_numbers_too(toy, value):
+    toy.write("toy_params.py", OWN_BLOCK)
+    toy.edit("pipeline/toy.yaml", "stages:\n", "parameters:\n  own: toy_params.Own\nstages:\n")
+    toy.append("params.yaml", f"\nown: {{value: {value}}}\n")
+    assert re.fullmatch(r"params.yaml: own.value(.a)?: -?(nan|inf) is no number: give one", problems(toy)[0])
 
 
 def test_missing_files_are_named(toy):

@@ -164,7 +164,7 @@ def test_no_file_is_written_twice(toy):
 
 
 def test_a_users_mistake_in_an_executor_says_how_to_repeat_it(toy):
-    error = edited(toy, "time.sleep(PAUSE)", "self.assets_in['x']", "no asset 'x'", CmbmlError)
+    error = edited(toy, "time.sleep(PAUSE)", "self.assets_in['x']", "no 'x'", CmbmlError)
     assert str(error).startswith("number/train/sim0000: ")
     assert str(error).endswith("(repeat with: python -m cmbml run number --split train --sim 0)")
 

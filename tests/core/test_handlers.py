@@ -284,6 +284,8 @@ def test_a_map_in_other_coordinates_is_refused(fits):
     ("# TT\n1\n", "'ell' first"),
     ("# ell TT\n0 1 2\n", "one for each column"),
     ("# ell TT\n0 1\n1\n", "not a table of numbers"),
+    ("# ell TT\n", "holds no row"),
+    ("# ell TT\n0 1\n1 nan\n", "holds NaN or infinite values"),
 ])  # fmt: skip
 def test_spectra_must_say_their_l(tmp_path, text, expected):
     (tmp_path / "cl.txt").write_text(text)
@@ -341,3 +343,9 @@ def test_bytes_are_those_of_healpy(tmp_path, nside, n_stokes):
         extra_header=cards,
     )
     assert (tmp_path / "ours.fits").read_bytes() == (tmp_path / "theirs.fits").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["Text", "Csv", "Transmission", "ChainColumn", "PowerSpectrum", "NumpyMap"])
+def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path, name):
+    with pytest.raises(DataError, match=r"cannot be read: Is a directory$"):
+        get_handler(name).read(tmp_path)

@@ -1,6 +1,7 @@
 """Instruments from tables: as astropy writes them, in any encoding that they declare; every mistake is named."""
 
 import codecs
+import math
 import subprocess
 import sys
 
@@ -37,6 +38,25 @@ def test_units_are_converted(tmp_path):
     bands = read_bands(written(tmp_path, HEADER + ROWS))
     assert list(bands) == ["low", "high"]
     assert bands["high"] == pytest.approx({"freq_ghz": 100.0, "fwhm_arcmin": 15.0, "depth_uk_arcmin": 50.0})
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("uK_CMB arcmin", 1),
+        ("uK-arcmin", 1),
+        ("arcmin uKcmb", 1),
+        ("uK_CMB-arcmin", 1),
+        ("\N{MICRO SIGN}K arcmin", 1),
+        ("\N{GREEK SMALL LETTER MU}K.arcmin", 1),
+        ("mK_CMB arcsec", 1e3 / 60),
+        ("K deg", 6e7),
+        ("K rad", 1e6 * 10800 / math.pi),
+    ],
+)
+def test_depths_are_read_in_the_spellings_of_the_field(tmp_path, unit, factor):
+    bands = read_bands(written(tmp_path, (HEADER + ROWS).replace("K_CMB arcmin", unit)))
+    assert bands["low"]["depth_uk_arcmin"] == pytest.approx(1e-4 * factor)
 
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.ecsv")), ids=lambda path: path.stem)
@@ -184,7 +204,7 @@ def test_the_mini_table_is_the_default_instrument():
         ("1e-4", "inf", "row 1 (band low): depth should be a finite number"),
         ("1e-4", "1e308", "row 1 (band low): depth should be a finite number"),
         ("30e9", "30e19", "row 1 (band low): freq should be less than or equal to 20000"),
-        ("\nlow", '\n""', "row 1: band '' stands twice, or has no name"),
+        ("\nlow", '\n""', "row 1: '' is no name, or stands twice"),
         ("unit: deg, datatype: float64", "unit: deg, datatype: bool", "not readable as ECSV"),
         (
             "datatype: float64}\nband",
@@ -199,7 +219,7 @@ def test_the_mini_table_is_the_default_instrument():
             "in order of frequency, each frequency once: sort",
         ),
         (ROWS, "low 30e9 0.5 1e-4\nhigh 30e9 0.25 5e-5\n", "each frequency once"),
-        (ROWS, "low 30e9 0.5 1e-4\nlow 100e9 0.25 5e-5\n", "band 'low' stands twice"),
+        (ROWS, "low 30e9 0.5 1e-4\nlow 100e9 0.25 5e-5\n", "row 2: 'low' is no name, or stands twice"),
         (ROWS, "", "holds no band"),
         ("30e9", "thirty", "column 'freq' failed to convert"),
         ("low 30e9 0.5", "low 30e9", "inconsistent with data columns (3)"),
@@ -217,5 +237,5 @@ def test_mistakes_are_named(tmp_path, old, new, message):
 def test_unknown_instruments_are_named(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'litebird'"):
         table_path(tmp_path, "litebrd")
-    with pytest.raises(ConfigError, match="give a path in the repository"):
+    with pytest.raises(ConfigError, match="give the path of a table"):
         table_path(tmp_path, "gone.ecsv")

@@ -10,9 +10,11 @@ from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.make import Engine
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import load_config
-from cmbml.core.spec.yamlio import read_yaml
-from tests.conftest import forget_toy_modules, git
+from cmbml.core.spec.profile import Profiles
+from cmbml.core.spec.yamlio import parse_yaml, read_yaml
+from tests.conftest import ROOT, forget_toy_modules, git
 
+PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
 PARAMS = """
 from pydantic import BaseModel, ConfigDict
 
@@ -58,8 +60,36 @@ def test_blocks_that_no_profile_has_stay(repository):
     main(["profile", "mini"])
     text = (repository.root / "params.yaml").read_text()
     assert text.startswith((repository.root / "profiles/mini.yaml").read_text())
-    assert text.endswith("\nexcess:\n  freq_ghz: 545.0\n  depth: 3\n")
+    assert text.endswith("\nexcess: {freq_ghz: 545.0, depth: 3}\n")
     assert "data/toy/number/valid" in (repository.root / "dvc.yaml").read_text()
+
+
+def test_comments_and_style_survive_a_profile(repository):
+    repository.edit("params.yaml", "\nmethods:", "\n# why these\nmethods:")
+    repository.edit(
+        "params.yaml", "  lmax: 160\n  band_width", "  lmax:   160   # as in the paper\n  band_width"
+    )
+    repository.edit("params.yaml", "{n_sims: 3, population: dusty}", "{n_sims: 3, population: dusty}  # far")
+    before = (repository.root / "params.yaml").read_text()
+    main(["profile", "small"])
+    text = (repository.root / "params.yaml").read_text()
+    assert text.count("#") == before.count("#")
+    assert "  lmax:   160   # as in the paper\n" in text
+    assert "  train:\n    n_sims: 1\n    population: nominal\n  test: {n_sims: 3" in text
+    main(["profile", "mini"])
+    assert (repository.root / "params.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_leads_back_to_what_ships(tmp_path, name):
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    path = tmp_path / "params.yaml"
+    path.write_bytes((ROOT / "params.yaml").read_bytes())
+    for wanted in (name, "mini"):
+        text = Profiles(tmp_path).text(wanted)
+        assert parse_yaml(text, name) == Profiles(tmp_path).values(wanted)
+        path.write_text(text, encoding="utf-8")
+    assert path.read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
 def test_keys_of_known_blocks_and_populations_stay_but_no_splits_or_bands(repository):
@@ -111,9 +141,9 @@ def test_nothing_is_written_unless_all_is_valid(repository, capsys, file, old, n
         main(["profile", "small", *into])
     assert told in capsys.readouterr().err
     after = repository.files(".")
-    assert {name: text for name, text in after.items() if "__pycache__" not in name} == {
-        name: text for name, text in before.items() if "__pycache__" not in name
-    }
+    local = ("__pycache__", ".cmbml/")
+    kept = {name: text for name, text in after.items() if not any(part in name for part in local)}
+    assert kept == {name: text for name, text in before.items() if "__pycache__" not in name}
 
 
 def test_the_remedy_for_a_missing_block_works(repository):

@@ -123,6 +123,18 @@ def test_skies_and_truth_are_taken_over(repository):
     assert np.allclose(alm.values, truth("Test", 0), atol=2e-3 * np.abs(truth("Test", 0)).max())
 
 
+def test_what_was_added_to_the_profile_stays(repository):
+    path = repository / "profiles/theirs.yaml"
+    path.write_text(path.read_text() + "# of the classic kind\nmethods: [nilc, hilc]  # two\n")
+    before = path.read_text()
+    main(["import", "cmb-ml", str(repository.parent / "box"), "--name", "theirs"])
+    assert path.read_text() == before
+    put(repository.parent / "box", "Test", 1)
+    main(["import", "cmb-ml", str(repository.parent / "box"), "--name", "theirs"])
+    assert path.read_text() == before.replace("  test:\n    n_sims: 1", "  test:\n    n_sims: 2")
+    assert path.read_text() != before
+
+
 def test_an_archive_that_changed_is_told(repository):
     path = put(repository.parent / "box", "Train", 1, bands=BANDS)
     path.write_bytes(path.read_bytes() + b"\0")

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Self
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
-# More than there are: Slurm is told to believe it.
-CPUS = 8
 _PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 _SETTINGS = """\
 ClusterName=soak
@@ -32,9 +30,8 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin=task/affinity
 SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
@@ -42,7 +39,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 KillWait=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
-PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4
 """
 
 
@@ -81,7 +78,7 @@ class OneNodeSlurm:
                 controller=controller,
                 daemon=daemon,
                 folder=folder,
-                cpus=CPUS,
+                cpus=os.cpu_count(),
             )
         )
         files = [

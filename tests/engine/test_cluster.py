@@ -1,5 +1,6 @@
 """Workers that share a folder and a luigid, started here or by a real Slurm: whatever happens, they end rightly."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 
@@ -17,7 +20,11 @@ from tests.conftest import ROOT
 from tests.engine.one_node_slurm import OneNodeSlurm, missing, wait_until
 
 # What a test cannot wait for.
-QUICK = {"worker_disconnect_delay=60": "worker_disconnect_delay=3", "rpc_retry_wait=5": "rpc_retry_wait=1"}
+QUICK = {
+    "worker_disconnect_delay=60": "worker_disconnect_delay=3",
+    "rpc_retry_wait=5": "rpc_retry_wait=1",
+    "disable_persist=60": "disable_persist=12",
+}
 COMPLETE = "everything is complete\n"
 N_SIMULATIONS = 4 * 6
 N_PIECES = 2 * N_SIMULATIONS + 4
@@ -27,7 +34,8 @@ TASK_FAILED = 30  # [retcode] in luigi.cfg
 class Here:
     """Jobs of two workers on this machine, without a scheduler of jobs."""
 
-    two_workers = ("bash", "-c", '"$@" & "$@" & wait -n; first=$?; wait -n || exit; exit $first', "--")
+    # As srun, it ends with the higher status.
+    two_workers = ("bash", "-c", '"$@" & "$@"; one=$?; wait $!; exit $(($? > one ? $? : one))', "--")
 
     def __init__(self, repository):
         self._repository = repository
@@ -71,8 +79,8 @@ class Slurm:
     def submit(self, *options, **environment):
         submit = ("submit", "slurm", "--workers", "2", "--time", "10:00", *options)
         environment |= {"TOY_LOG": str(self._repository.log), **self.node.environment}
-        call(self._repository.root, *submit, ok=True, **environment)
-        return self.node.run("squeue", "--noheader", "--format=%i", "--sort=-i").split()[0]
+        said = call(self._repository.root, *submit, ok=True, **environment).stdout
+        return re.match(r"job (\d+): ", said)[1]
 
     def code(self, job):
         """Exit status; None as long as it waits or runs."""
@@ -121,7 +129,7 @@ class Cluster:
 
     def submit(self, *options, pause=0.2):
         # The jobs run this tree's code, on the toy.
-        return self.jobs.submit(*options, TOY_PAUSE=str(pause), PYTHONPATH=str(ROOT))
+        return self.jobs.submit(*options, TOY_PAUSE=str(pause), PYTHONPATH=str(ROOT), WORKER_PAUSE="15")
 
     def workers(self):
         """Processes that have computed something."""
@@ -132,6 +140,13 @@ class Cluster:
 
     def address(self, job):
         return re.search(r"luigid: http://([\d.]+):(\d+)", self.jobs.said(job)).groups()
+
+    def tasks_done(self, job):
+        """Tasks that the luigid of a job knows to be done."""
+        host, port = self.address(job)
+        query = urlencode({"data": json.dumps({"status": "DONE", "upstream_status": ""})})
+        with urlopen(f"http://{host}:{port}/api/task_list?{query}", timeout=30) as answer:
+            return json.load(answer)["response"]
 
     def end(self, job):
         wait_until(lambda: self.jobs.code(job) is not None)
@@ -172,6 +187,7 @@ def test_two_jobs_on_one_machine_have_each_its_luigid(cluster):
 def test_luigid_dies(cluster, how):
     job = cluster.submit()
     cluster.wait_halfway()
+    assert len(cluster.tasks_done(job)) >= 4, "the workers ask it, and not a scheduler of their own"
     (luigid,) = processes("luigid", *cluster.address(job))
     os.kill(luigid, how)
     cluster.expect_complete(job)
@@ -225,11 +241,31 @@ def test_a_mistake_ends_the_job_and_the_next_one_after_its_mending_finishes(clus
     assert len(cluster.repository.names()) == N_PIECES - N_SIMULATIONS
 
 
+@pytest.mark.long
+def test_a_worker_whose_luigid_never_comes_ends(counted):
+    shutil.copytree(ROOT / "cluster", counted.root / "cluster")
+    counted.toy.edit(
+        "cluster/luigi.cfg",
+        "rpc_retry_attempts=10\nrpc_retry_wait=5",
+        "rpc_retry_attempts=2\nrpc_retry_wait=1",
+    )
+    done = subprocess.run(
+        ["cluster/worker.sh", "127.0.0.1", "9"],
+        cwd=counted.root,
+        env={**counted.environment, "PYTHONPATH": str(ROOT), "WORKER_PAUSE": "0"},
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode not in (0, TASK_FAILED)
+    assert counted.names() == []
+
+
 @pytest.mark.soak
 def test_workers_of_slurm_get_the_cores_that_were_asked_for(counted, node):
     shutil.copytree(ROOT / "cluster", counted.root / "cluster")
     cluster = Cluster(counted, Slurm(counted, node))
-    job = cluster.submit("--cpus", "3")
-    cluster.wait_halfway()
-    assert "CPUs=6 " in node.run("scontrol", "show", "step", f"{job}.1")
+    job = cluster.submit("--workers", "1", "--cpus", "2")
+    wait_until(cluster.workers)
+    assert len(os.sched_getaffinity(cluster.workers()[0])) == 2
     cluster.expect_complete(job)

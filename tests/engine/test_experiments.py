@@ -26,7 +26,7 @@ def computed_by_stage(repository):
 
 
 @pytest.mark.long
-def test_a_workspace_of_its_own_reuses_simulations(counted):
+def test_a_workspace_of_its_own_reuses_simulations(counted, monkeypatch):
     add_summary(counted)
     before = counted.toy.files()
     counted.run("dvc", "exp", "run", "--temp", "-n", "wide", "-S", "analysis.n_bootstrap=100")
@@ -34,16 +34,27 @@ def test_a_workspace_of_its_own_reuses_simulations(counted):
     assert counted.toy.files() == before, "the workspace is untouched"
     shown = counted.run("dvc", "exp", "show", "--csv")
     assert "wide" in shown
+    expect_nothing_to_compute(counted, monkeypatch, "100")
+
+
+def expect_nothing_to_compute(repository, monkeypatch, value):
+    """Try in the workspace what an experiment elsewhere has made."""
+    old = repository.plan().config.params.analysis.n_bootstrap
+    repository.toy.edit("params.yaml", f"n_bootstrap: {old}", f"n_bootstrap: {value}")
+    repository.finish(monkeypatch)
+    assert computed_by_stage(repository) == {}
 
 
 @pytest.mark.long
-def test_the_queue_reuses_simulations(counted):
+def test_the_queue_reuses_simulations(counted, monkeypatch):
     add_summary(counted)
     counted.run("dvc", "exp", "run", "--queue", "-S", "analysis.n_bootstrap=100,200")
     counted.run("dvc", "exp", "run", "--run-all")
     assert computed_by_stage(counted) == {"double": 48, "total": 8}
     values = {row["test"]["new"] for row in totals(counted)}
     assert len(values) == 2
+    for value in ("100", "200"):
+        expect_nothing_to_compute(counted, monkeypatch, value)
 
 
 def totals(repository):

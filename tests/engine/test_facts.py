@@ -12,12 +12,14 @@ from cmbml.cli import main
 from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.make import Engine
 from cmbml.core.errors import StageError
+from cmbml.core.files.checksums import md5_of
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.record.dvc_cache import _configured, cache_folder
 from cmbml.core.views.status import status_lines
 from cmbml.core.views.trace import trace_lines
 from tests.conftest import git
 from tests.engine.conftest import CountedRepository, recorded_in
+from tests.engine.world import remove
 
 ALL = 2 * 4 * 6 + 4
 FOLDER = "data/toy/number/train"
@@ -51,6 +53,19 @@ def test_all_that_is_local_may_be_lost(recorded, monkeypatch, lost):
     whole = recorded.toy.files()
     for place in lost:
         shutil.rmtree(recorded.root / place)
+    recorded.finish(monkeypatch)
+    assert recorded.names() == []
+    assert recorded.toy.files() == whole
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 500])
+def test_a_damaged_manifest_is_that_of_the_cache(recorded, monkeypatch, left):
+    """As after `dvc pull` in a new clone, whose index has nothing yet."""
+    whole = recorded.toy.files()
+    shutil.rmtree(recorded.root / ".dvc/cache/cmbml")
+    for manifest in (recorded.root / "data").rglob("_manifest.jsonl"):
+        manifest.unlink()
+        manifest.write_bytes(left)
     recorded.finish(monkeypatch)
     assert recorded.names() == []
     assert recorded.toy.files() == whole
@@ -104,6 +119,57 @@ def test_the_cache_is_where_dvc_says(counted, monkeypatch, tmp_path, level):
     counted.run("dvc", "config", level, "cache.dir", place)
     _configured.cache_clear()
     assert str(cache_folder(counted.root)) == counted.run("dvc", "cache", "dir").strip()
+
+
+def test_what_everyones_cache_holds_is_computed_nowhere(recorded, monkeypatch, tmp_path):
+    """The folder that all repositories of a user share: facts lie beside the files."""
+    whole, shared = recorded.toy.files(), tmp_path / "everyone's"
+    (recorded.root / ".dvc/cache").rename(shared)
+    (tmp_path / "config/dvc").mkdir(parents=True)
+    (tmp_path / "config/dvc/config").write_text(f"[cache]\n    dir = {shared}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for place in ("data", ".cmbml", "dvc.lock"):
+        remove(recorded.root / place)
+    recorded.finish(monkeypatch)
+    assert recorded.names() == []
+    assert recorded.toy.files() == whole
+
+
+def test_another_dataset_and_back_computes_nothing_twice(recorded, monkeypatch):
+    """As `cmbml profile` switches: another dataset with splits of its own."""
+    whole, params = recorded.toy.files(), (recorded.root / "params.yaml").read_text()
+    recorded.toy.edit("params.yaml", "dataset: toy", "dataset: small")
+    recorded.toy.edit("params.yaml", "{n_sims: 6", "{n_sims: 2")
+    recorded.toy.edit("params.yaml", "seed: ", "seed: 1")
+    recorded.finish(monkeypatch)
+    assert len(recorded.names()) == 2 * 4 * 2 + 4
+    recorded.toy.write("params.yaml", params)
+    recorded.finish(monkeypatch)
+    assert len(recorded.names()) == 2 * 4 * 2 + 4
+    assert {name: data for name, data in recorded.toy.files().items() if name.startswith("toy/")} == whole
+
+
+@pytest.mark.parametrize("link", [shutil.copy, os.link, os.symlink])
+def test_a_checkout_after_a_killed_run_is_not_taken_for_its_work(recorded, monkeypatch, link):
+    """Links keep the dates of the cache, which are older than what the killed run has noted."""
+    first = recorded.toy.files()
+    seed = recorded.plan().config.params.seed
+    recorded.toy.edit("params.yaml", f"seed: {seed}", "seed: 5")
+    engine = Engine(recorded.plan())
+    run_stage(engine, engine.plan.stages["number"])
+    started = recorded.toy.files()
+    for name in first:
+        path = recorded.root / "data" / name
+        path.write_bytes(first[name])
+        md5 = md5_of(path)
+        path.unlink()
+        link(recorded.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:], path)
+    recorded.finish(monkeypatch)
+    last = recorded.toy.files()
+    numbers = [name for name in last if name.startswith("toy/number/")]
+    assert [name for name in numbers if last[name] != started[name]] == []
+    assert list(status_lines(recorded.plan(), verify=True)) == ["everything is complete"]
+    recorded.expect_sound_cache()
 
 
 def test_a_repository_without_dvc_has_no_cache(toy):

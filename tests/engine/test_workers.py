@@ -4,15 +4,12 @@ import itertools
 import json
 import multiprocessing
 import pickle
-import subprocess
-import sys
 from select import PIPE_BUF
 from types import SimpleNamespace
 
 import pytest
 
 from tasks.luigi_queue import UnlockedResults
-from tests.conftest import ROOT
 
 RUN_ALL = ("luigi", "--module", "tasks", "RunAll")
 
@@ -75,31 +72,6 @@ def test_what_no_worker_can_ever_have_is_refused(counted):
         "cmbml: pipeline/toy.yaml: stages.number.resources.gpu: asks for 2, [resources] in luigi.cfg "
         "offers 1: lower one or raise the other"
     )
-
-
-@pytest.mark.long
-def test_the_science_is_the_same_with_any_number_of_workers(tmp_path):
-    def run(name, *arguments):
-        folder = tmp_path / name
-        for command in (("cmbml", "profile", "demo", "--into", str(folder)),):
-            subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True, capture_output=True)
-        subprocess.run(
-            [sys.executable, "-m", *RUN_ALL, *arguments],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            timeout=1200,
-        )
-        return {
-            str(path.relative_to(folder)): path.read_bytes()
-            for place in ("data", "metrics")
-            for path in sorted((folder / place).rglob("*"))
-            if path.is_file()
-        }
-
-    alone = run("alone")
-    assert len(alone) > 100
-    assert run("four", "--workers", "4") == alone
 
 
 GRABBER = '''

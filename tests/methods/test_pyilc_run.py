@@ -9,8 +9,9 @@ import pytest
 
 from cmbml.core.engine.check import check_executors
 from cmbml.core.errors import CmbmlError, ConfigError, StageError
+from cmbml.core.files.outside import find_program
 from cmbml.core.plan.fingerprints import Plan
-from cmbml.interfaces.pyilc.executors import find_checkout, run_pyilc
+from cmbml.interfaces.pyilc.executors import PYILC, as_checkout, run_pyilc
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
@@ -86,19 +87,19 @@ def test_failures_end_with_the_last_lines_of_the_program(tmp_path, fault, messag
 def test_a_missing_checkout_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.delenv("PYILC_PATH", raising=False)
     with pytest.raises(
-        ConfigError, match=r"PYILC_PATH is set: run `git clone https://github.com/jcolinhill/pyilc`"
+        ConfigError, match=r"PYILC_PATH is not set: get it from https://github.com/jcolinhill/pyilc"
     ):
-        find_checkout("")
+        find_program(tmp_path, "pyilc", PYILC)
     with pytest.raises(ConfigError, match=rf"no {re.escape('pyilc/main.py')} in {tmp_path}"):
-        find_checkout(str(tmp_path))
+        as_checkout(tmp_path)
     monkeypatch.setenv("PYILC_PATH", str(checkout(tmp_path / "mine")))
-    assert find_checkout("") == tmp_path / "mine"
+    assert as_checkout(find_program(tmp_path, "pyilc", PYILC)) == tmp_path / "mine"
 
 
 def test_check_refuses_it_without_a_checkout_or_with_polarisation(tmp_path, monkeypatch):
     monkeypatch.delenv("PYILC_PATH", raising=False)
     plan = Plan(repository(tmp_path / "t", methods=["pyilc"]))
-    with pytest.raises(CmbmlError, match="git clone"):
+    with pytest.raises(CmbmlError, match=r"get it from https://github.com/jcolinhill/pyilc"):
         check_executors(plan, [plan.stages["pyilc"]])
     monkeypatch.setenv("PYILC_PATH", str(checkout(tmp_path / "mine")))
     assert check_executors(plan, [plan.stages["pyilc"]]) == []

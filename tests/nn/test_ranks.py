@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from cmbml.core.engine.make import Engine
+from cmbml.core.files.progress import Progress
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.methods.nn.executors import training
@@ -39,7 +40,7 @@ def toy(folder, devices, model=Noisy, samples=None, epochs=3):
         schedule=Schedule(epochs=epochs, **rates),
         seed=3,
         threads=1,
-        resume=folder / "resume.pt",
+        resume=Progress(folder / "resume.pt"),
         live=folder / "live",
     )
 

@@ -316,7 +316,7 @@ def test_a_method_cannot_be_there_twice(demo, tmp_path):
     with_methods(demo, tmp_path, ["nilc", "hilc", "nilc"])
     (tmp_path / "dvc.yaml").write_text("")
     done = command(tmp_path, "check", ok=False)
-    assert "methods: one is named twice" in done.stderr
+    assert "methods: 'nilc' is named twice" in done.stderr
 
 
 @pytest.mark.long

@@ -449,6 +449,20 @@ def test_masks_of_all_kinds(root):
     assert ((soft > 0) & (soft < 1)).any()
 
 
+@pytest.mark.parametrize(
+    ("name", "spread", "message"),
+    [
+        ("As", {"mean": 2.1, "sd": 0.03}, "As should be between 1e-10 and 1e-08 (it is 2.1)"),
+        ("H0", {"low": 0.6, "high": 0.8}, "H0 should be between 10 and 200 (it is 0."),
+        ("tau", {"low": 0.05, "high": 5.0}, "tau should be between 0 and 1 (it is 5)"),
+    ],
+)
+def test_regions_of_impossible_cosmologies_are_refused(root, name, spread, message):
+    with pytest.raises(CmbmlError) as caught:
+        simulated(root, "cosmology", populations__nominal__cosmology={name: spread})
+    assert f"populations.nominal.cosmology: cosmology: {message}" in str(caught.value)
+
+
 @pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "profiles").glob("*.yaml")))
 def test_profiles_lack_at_most_their_downloads(tmp_path, name, monkeypatch):
     """A profile can be switched to before its templates and chains are here, and the check names them."""

@@ -26,6 +26,24 @@ def test_missing_parameters_are_named(name):
         wmap_cosmology({key: value for key, value in ROW.items() if key != name})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "a002",
+            2.41e-9,
+            r"As should be .* \(it is 2.41e-18\): is the chain in WMAP's units, a002 in 1e-9",
+        ),
+        ("H0", 0.7, "H0 should be between 10 and 200"),
+        ("omegabh2", np.nan, "ombh2 should be between"),
+        ("mnu", -0.1, "mnu should be between"),
+    ],
+)
+def test_numbers_that_no_universe_has_are_refused(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        wmap_cosmology({**ROW, name: value})
+
+
 def test_rows_are_uniform():
     """10000 draws into 10 bins: each 1000 with deviation 30; 5 sigma."""
     rows = [chain_row(603_936, np.random.default_rng([1, i])) for i in range(10_000)]

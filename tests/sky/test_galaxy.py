@@ -4,14 +4,13 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from cmbml.sky.foregrounds import ForegroundDraw
+from cmbml.sky.foregrounds import PROCEDURAL, ForegroundDraw
 from cmbml.sky.galaxy.family import DISCS, FAMILIES, LAYERED
 from cmbml.sky.galaxy.fields import gaussian_field, lognormal, unit_spectrum
 from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.galaxy.structure import brightness
 from cmbml.sky.grid import GaussGrid, HealpixGrid
 from cmbml.sky.passbands import top_hat
-from cmbml.sky.pysm.templates import PROCEDURAL
 from cmbml.sky.sht import alm2cl, alm2map, map2alm, resize_alm
 from cmbml.sky.units import rj_to_cmb
 from tests.sky.maps import galaxy_component_maps, galaxy_maps

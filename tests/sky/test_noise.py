@@ -93,6 +93,12 @@ def test_depth_of_a_variance_map():
     np.testing.assert_allclose(depth_from_variance(variance), 3 * hp.nside2resol(16, arcmin=True))
 
 
+@pytest.mark.parametrize("values", [[9.0, -1.0], [9.0, np.nan], [np.inf, 9.0], [0.0, 0.0]])
+def test_variances_that_are_none_are_refused(values):
+    with pytest.raises(ValueError, match="variances must be finite and 0 or more"):
+        depth_from_variance(np.resize(values, 12))
+
+
 def test_scan_is_deepest_near_the_ecliptic_poles():
     hits = scanning_hits(32)
     assert hits.mean() == pytest.approx(1)

@@ -1,10 +1,11 @@
 """Everything that can be known to be wrong before anything runs; no data is loaded."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cmbml.core.engine.dvc import is_current
 from cmbml.core.engine.make import Engine
+from cmbml.core.engine.undeclared import undeclared
 from cmbml.core.errors import (
     CmbmlError,
     ConfigError,
@@ -122,20 +123,23 @@ def _stage_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:
             plan.config.value(key)
         except ConfigError as error:
             yield PipelineError(f"{stage.where}.params: {str(error).removeprefix(f'{PARAMS}: ')}")
-    for check in (lambda: plan.code(stage), lambda: plan.config.split_names(stage)):
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: plan.code(stage),
+        lambda: plan.config.split_names(stage),
+        lambda: [get_handler(a.handler) for a in (*stage.assets_out.values(), *plan.input_assets(stage))],
+        lambda: plan.files_of(stage),
+        lambda: plan.program_files(stage.key),
+    )
+    for check in checks:
         try:
             check()
         except CmbmlError as error:
             yield PipelineError(f"{stage.where}: {error}")
             return
+    yield from undeclared(plan, stage)
     yield from _pinned_problems(plan, stage)
     for name in plan.config.inputs(stage):
         yield from _missing_raw(plan, stage, name)
-    for asset in stage.assets_out.values():
-        try:
-            get_handler(asset.handler)
-        except PipelineError as error:
-            yield PipelineError(f"{stage.where}: {error}")
 
 
 def _pinned_problems(plan: Plan, stage: Stage) -> Iterator[CmbmlError]:

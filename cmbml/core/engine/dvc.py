@@ -178,12 +178,7 @@ def _code(plan: Plan, stage: Stage) -> Iterator[str]:
 
 def _handlers(plan: Plan, stage: Stage) -> Iterator[str]:
     """Files of the handlers, of whose change DVC would not hear otherwise."""
-    inputs = [
-        source.assets_out[key]
-        for name in plan.config.inputs(stage)
-        for source, key in plan.config.pipeline.producers(stage, name)
-    ]
-    for asset in (*stage.assets_out.values(), *inputs):
+    for asset in (*stage.assets_out.values(), *plan.input_assets(stage)):
         own = () if asset.handler in BUILT_IN else code_of(asset.handler).files
         for file in (Path(inspect.getfile(type(get_handler(asset.handler)))), *own):
             if file.is_relative_to(plan.config.root):
@@ -198,6 +193,8 @@ def _inputs(plan: Plan, stage: Stage) -> Iterator[str]:
     if table and any(key.startswith("instrument") for key in stage.params):
         path = table_path(plan.config.root, table)
         yield from [_relative(plan, path)] if path.is_relative_to(plan.config.root) else []
+    for files in plan.files_of(stage).values():
+        yield from (_relative(plan, path) for path in files)
     for name in plan.config.inputs(stage):
         # What is located has no path that would be the same on another machine.
         yield from plan.raw_files(stage, name, located=False)
@@ -206,7 +203,7 @@ def _inputs(plan: Plan, stage: Stage) -> Iterator[str]:
 def _params(plan: Plan, stage: Stage) -> list[str]:
     """Keys of params.yaml that a stage's results or their number depend on."""
     keys = {"populations" if key.startswith("populations.") else key for key in stage.params}
-    if stage.per_split or stage.splits != "all" or stage.assets_in:
+    if stage.per_split or stage.splits != "all" or stage.assets_in or stage.split_facts:
         keys |= {"splits"} if stage.splits == "all" else {f"splits.{name}" for name in stage.splits}
     if stage.for_each:
         keys.add("methods")

@@ -68,7 +68,8 @@ class Engine:
         stage = self.plan.stages[stage_key]
         pin_bytecode(self.plan.code(stage).files)
         kind = self.plan.executors.get(stage_key) or resolve(stage.executor or "", stage.where)
-        view = StageConfig(Access(self.plan.config, method))
+        facts = self.plan.split_facts(stage, method)
+        view = StageConfig(Access(self.plan.config, method, split_facts=facts))
         executor = kind(view)
         if not isinstance(executor, BaseStageExecutor) or executor.stage.key != stage_key:
             raise StageError(

@@ -11,7 +11,7 @@ from cmbml.core.record.git import committed
 from cmbml.core.spec.config import make_config
 from cmbml.core.spec.profile import Profiles
 from cmbml.core.spec.repository import DVC_YAML, PARAMS, PIPELINE, RAW
-from cmbml.core.spec.yamlio import read_yaml
+from cmbml.core.spec.yamlio import parse_yaml, read_yaml
 
 # Networks that ship, which git tracks.
 TRAINED = f"{RAW}/pretrained"
@@ -23,7 +23,8 @@ def apply_profile(
     """Write params.yaml and dvc.yaml for a profile into `folder`; elsewhere also all else that runs need.
 
     A profile is an overlay of the first one.  What no profile has is the user's own and stays: blocks, keys
-    of the methods' blocks, and populations.  Nothing is written unless all of it is valid.
+    of the methods' blocks, and populations; of all else, what has the same value stays as it is written, with
+    its comments.  Nothing is written unless all of it is valid.
 
     Parameters
     ----------
@@ -51,9 +52,10 @@ def apply_profile(
         Where the values are not valid; each is named with the file that it comes from.
     """
     profiles = Profiles(root)
-    values = profiles.values(name)
+    text = profiles.text(name)
+    values = parse_yaml(text, PARAMS)
     plan = Plan(make_config(root, values, file_of=lambda key: profiles.file_of(name, key)))
-    text, stages = profiles.text(name), dvc_yaml(plan, with_code=folder == root)
+    stages = dvc_yaml(plan, with_code=folder == root)
     if not force:
         _spare_edits(root, folder, profiles, say)
     if folder != root:
@@ -94,6 +96,8 @@ def _own_files(plan: Plan) -> Iterator[str]:
     tops |= {file.parts[0].removesuffix(".py") for file in beside if "site-packages" not in file.parts}
     for top in sorted(tops - {CODE}):
         yield from (name for name in (top, f"{top}.py") if (root / name).exists())
+    for stage in stages:
+        yield from (str(p.relative_to(root)) for paths in plan.files_of(stage).values() for p in paths)
     table = plan.config.params.instrument.table
     if table and (root / table).is_file():
         yield table

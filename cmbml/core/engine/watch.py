@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cmbml.core.errors import DataError, StageError
-from cmbml.core.plan.code import read_at
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.core.plan.modules import read_at
 from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.facts import Facts
 from cmbml.core.spec.signature import Signature, signature
@@ -40,11 +40,13 @@ class Watch:
             self._own[piece] = dict(self._inputs(piece))
 
     def _shared(self, portion: Portion) -> dict[Path, Signature | None]:
-        """Of parameters, pipeline, code, science assets, and the inputs that all pieces read whole."""
+        """Of parameters, pipeline, code, files, programs, science assets, and inputs that all read whole."""
         stage = self._plan.stages[portion.stage]
         assets = [
             p for name in self._plan.config.inputs(stage) for p in self._plan.raw_files(stage, name).values()
         ]
+        assets += [p for paths in self._plan.files_of(stage).values() for p in paths]
+        assets += [p for files in self._plan.program_files(stage.key).values() for p in files.values()]
         found = {
             **self._plan.config.read_at,
             **{file: read_at(file) for file in self._plan.code(stage).files},

@@ -119,5 +119,7 @@ def _existing(read: Callable[..., Data]) -> Callable[..., Data]:
             return read(self, Path(path), **options)
         except FileNotFoundError:
             raise DataError(f"{path}: no such file: run the stage that makes it, or fetch it") from None
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
     return wrapper

@@ -1,5 +1,6 @@
 """Columns of numbers in text: Markov chains, read by seeking, and transmissions of bands."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +37,8 @@ class ChainRows:
             value = self._row(file, row)[1]
         if number - first != row:
             raise DataError(f"{self.path}: row {row} is numbered {number - first}: rows are missing")
+        if not np.isfinite(value):
+            raise DataError(f"{self.path}: row {row} is not finite ({value}): fetch it again")
         return value
 
     def _row(self, file: BinaryIO, row: int) -> tuple[int, float]:
@@ -72,6 +75,23 @@ class ChainColumn(AssetHandler[ChainRows]):
         return ChainRows(path, width)
 
 
+def number_table(path: Path, lines: Iterable[str]) -> NDArray[np.float64]:
+    """Read lines of numbers, ``(n_rows, n_columns)``; `path` is for messages.
+
+    Raises
+    ------
+    DataError
+        Where there is no row, or one is ragged or no numbers.
+    """
+    rows = [line for line in lines if line.partition("#")[0].strip()]
+    if not rows:
+        raise DataError(f"{path}: holds no row: make or fetch it again")
+    try:
+        return np.loadtxt(rows, ndmin=2)
+    except ValueError as error:
+        raise DataError(f"{path}: not a table of numbers: {error}") from None
+
+
 class Transmission(AssetHandler[tuple[NDArray[np.float64], NDArray[np.float64]]]):
     """Transmission of a band: text of two columns, frequency in GHz and response."""
 
@@ -83,13 +103,7 @@ class Transmission(AssetHandler[tuple[NDArray[np.float64], NDArray[np.float64]]]
         DataError
             Where the file is empty, or has not two columns of numbers.
         """
-        rows = [line for line in read_text(path).split("\n") if line.partition("#")[0].strip()]
-        if not rows:
-            raise DataError(f"{path}: holds no row: fetch it again")
-        try:
-            table = np.loadtxt(rows, ndmin=2)
-        except ValueError as error:
-            raise DataError(f"{path}: not a table of numbers: {error}") from None
+        table = number_table(path, read_text(path).split("\n"))
         if table.shape[1] != 2:
             raise DataError(f"{path}: {table.shape[1]} columns, expected two: frequency in GHz and response")
         return table[:, 0], table[:, 1]

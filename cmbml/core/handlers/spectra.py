@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
+from cmbml.core.handlers.columns import number_table
+from cmbml.core.spec.encoding import read_text
 
 Spectra = Mapping[str, NDArray[Any]]
 
@@ -24,18 +26,16 @@ class PowerSpectrum(AssetHandler[Spectra]):
         Raises
         ------
         DataError
-            Where the table does not start with a row of names, is ragged, or skips an l.
+            Where the table does not start with a row of names, is ragged, skips an l, or is not finite.
         """
-        with path.open(encoding="utf-8") as file:
-            names = file.readline().lstrip("#").split()
-            try:
-                table = np.loadtxt(file, ndmin=2)
-            except ValueError as error:
-                raise DataError(f"{path}: not a table of numbers: {error}") from None
+        first, *lines = read_text(path).split("\n")
+        names, table = first.lstrip("#").split(), number_table(path, lines)
         if not names or names[0] != "ell" or table.shape[1] != len(names):
             raise DataError(f"{path}: expected a first line of names, 'ell' first, one for each column")
         if not np.array_equal(table[:, 0], np.arange(len(table))):
             raise DataError(f"{path}: column 'ell' must count from 0 without gaps")
+        if not np.isfinite(table).all():
+            raise DataError(f"{path}: holds NaN or infinite values: make it anew")
         return dict(zip(names[1:], table.T[1:], strict=True))
 
     def write(self, path: Path, data: Spectra, *, note: str = "") -> None:

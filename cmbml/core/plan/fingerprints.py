@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -40,6 +42,9 @@ class Recipe:
         Values of the declared parameters.
     settings
         What else in the pipeline file changes the result: threads, epochs.
+    declared
+        What the code reads beside: content of files and programs, values of environment variables, facts of
+        splits.
     """
 
     code: dict[str, str]
@@ -47,12 +52,13 @@ class Recipe:
     handlers: dict[str, list[Any]]
     params: dict[str, Any]
     settings: dict[str, Any]
+    declared: dict[str, Any]
 
     @cached_property
     def digest(self) -> str:
         """Hash of everything."""
         code = sorted(self.code.values())
-        return digest_of([code, self.packages, self.handlers, self.params, self.settings])
+        return digest_of([code, self.packages, self.handlers, self.params, self.settings, self.declared])
 
 
 class Plan(Reads):
@@ -69,7 +75,25 @@ class Plan(Reads):
             handlers=self._formats(stage),
             params={key: self._param(key, portion) for key in sorted(stage.params)},
             settings={"threads": stage.threads, "epochs": list(stage.epochs)},
+            declared=dict(self._declared(portion)),
         )
+
+    def _declared(self, portion: Portion) -> Iterator[tuple[str, Any]]:
+        """By hash, so that no versioned file says anything of this machine; facts of splits as they are."""
+        stage = self.stages[portion.stage]
+        for name, paths in self.files_of(stage).items():
+            # One may be moved; several are told apart by their names.
+            names = [str(path.relative_to(self.config.root)) for path in paths if len(paths) > 1]
+            yield f"file {name}", digest_of([names, self._md5s(paths)])
+        for name, files in self.program_files(stage.key).items():
+            yield f"program {name}", digest_of([list(files), self._md5s(files.values())])
+        for name in stage.environment:
+            yield f"variable {name}", digest_of(os.environ.get(name, ""))
+        if stage.split_facts:
+            own = (portion.split,) if portion.split else self.config.split_names(stage)
+            facts = sorted({"name", *stage.split_facts})
+            splits = [self.config.every_split[each] for each in own]
+            yield "splits", [[getattr(split, fact) for fact in facts] for split in splits]
 
     def _formats(self, stage: Stage) -> dict[str, list[Any]]:
         """How the outputs are written, and how the inputs are read."""
@@ -142,8 +166,10 @@ class Plan(Reads):
         return digest_of([self.fingerprint(piece) for piece in self.pieces(portion)])
 
     def _raw(self, stage: str, name: str) -> str:
-        files = self.raw_files(self.stages[stage], name).values()
-        return digest_of(raw_digests(files, self._raw_memo))
+        return digest_of(self._md5s(self.raw_files(self.stages[stage], name).values()))
+
+    def _md5s(self, paths: Iterable[Path]) -> list[str]:
+        return raw_digests(paths, self._raw_memo)
 
     @cached_property
     def _raw_memo(self) -> Memo:

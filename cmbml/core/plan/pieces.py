@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from cmbml.core.plan.code import Code, code_of
+from cmbml.core.plan.code_memo import prepare_codes
 from cmbml.core.spec.config import Config
+from cmbml.core.spec.formats import BUILT_IN
 from cmbml.core.spec.namer import Namer, sim_tag
 from cmbml.core.spec.pipeline import AssetOut, Stage
 from cmbml.core.spec.roles import CLEANED
@@ -118,7 +120,19 @@ class Pieces:
 
     def code(self, stage: Stage) -> Code:
         """The code behind a stage."""
+        self._prepare_codes()
         return code_of(self.executors.get(stage.key) or stage.executor or "")
+
+    @remembered
+    def _prepare_codes(self) -> None:
+        """Work out the code of all stages, or recall it, together."""
+        assets = [
+            asset for stage in self.config.pipeline.stages.values() for asset in stage.assets_out.values()
+        ]
+        named = [stage.executor for key, stage in self.stages.items() if key not in self.executors]
+        named += [asset.locate for asset in assets]
+        named += [asset.handler for asset in assets if asset.handler not in BUILT_IN]
+        prepare_codes(self.config.root, filter(None, named))
 
     def portions(self, stage: Stage) -> list[Portion]:
         """Portions of a stage: methods by splits."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from cmbml.core.errors import DataError, PipelineError
+from cmbml.core.files.outside import find_files, find_program, program_files
 from cmbml.core.plan.pieces import Piece, Pieces, Portion, remembered
 from cmbml.core.spec.config import resolve
-from cmbml.core.spec.pipeline import THE_METHOD, AssetOut, Stage
+from cmbml.core.spec.pipeline import THE_METHOD, AssetOut, SplitFact, Stage
 
 
 class Reading(NamedTuple):
@@ -114,6 +115,51 @@ class Reads(Pieces):
             or list(self.raw_files(self.stages[portion.stage], name))
             for name, readings in self.readings(portion).items()
         }
+
+    def input_assets(self, stage: Stage) -> list[AssetOut]:
+        """What a stage reads, as those who make it describe it."""
+        producers = (self.config.pipeline.producers(stage, name) for name in self.config.inputs(stage))
+        return [source.assets_out[key] for each in producers for source, key in each]
+
+    def split_facts(self, stage: Stage, method: str | None) -> dict[str, frozenset[str]]:
+        """Facts of every split that a stage's fingerprints hold: all that its executor may see of them."""
+        portions = [portion for portion in self.portions(stage) if portion.method == method]
+        return {
+            name: frozenset(
+                fact
+                for fact in get_args(SplitFact)
+                if any(self._holds(each, name, fact) for each in portions if each.split in (name, None))
+            )
+            for name in self.config.split_names(stage)
+        }
+
+    @remembered
+    def _holds(self, portion: Portion, split: str, fact: str) -> bool:
+        """Whether a fact of a split stands in a portion's fingerprints: declared, its own, or by an input."""
+        stage = self.stages[portion.stage]
+        declared = stage.split_facts if split in self.config.split_names(stage) else ()
+        if fact in declared or (fact == "name" and declared):
+            return True
+        if portion.split == split and fact in ("name", "stream"):
+            return True
+        readings = [each for group in self.readings(portion).values() for each in group]
+        related = [each for each in readings if each.portion.split in (split, None)]
+        # All simulations, one by one, are counted by being read.
+        counted = fact == "n_sims" and any(
+            not alone and source.split == split and self.sims(source) is not None for source, alone in related
+        )
+        return counted or any(self._holds(source, split, fact) for source, _ in related)
+
+    def files_of(self, stage: Stage) -> dict[str, list[Path]]:
+        """Files that a stage's code opens itself, by their names in the stage."""
+        return {name: find_files(self.config.root, path) for name, path in (stage.files or {}).items()}
+
+    @remembered
+    def program_files(self, stage: str) -> dict[str, dict[str, Path]]:
+        """Files of the programs that a stage starts, by the program's name and theirs."""
+        programs = self.stages[stage].programs or {}
+        root = self.config.root
+        return {name: program_files(find_program(root, name, each)) for name, each in programs.items()}
 
     def sources(self, portion: Portion) -> list[Portion]:
         """Portions that a portion reads from."""

@@ -156,14 +156,17 @@ class Facts:
         self._seen: Any = ()
         self._complete_at: Any = ()
         self._manifest = Manifest({}, {})
+        self._is_at_hand = False
 
     @property
     def manifest(self) -> Manifest:
-        """The manifest; read again where another process wrote it."""
+        """The manifest, or where it says nothing that in DVC's cache; read again when it changes."""
         seen = signature(self.folder / MANIFEST)
         if seen != self._seen:
-            kept = self.folder / MANIFEST if seen else locked_manifest(self.root, self.name)
-            self._manifest = read_manifest(kept, self.name) if kept else Manifest({}, {})
+            self._manifest = read_manifest(self.folder / MANIFEST, self.name)
+            self._is_at_hand = bool(self._manifest.facts)
+            if not self._is_at_hand and (kept := locked_manifest(self.root, self.name)):
+                self._manifest = read_manifest(kept, self.name)
             self._seen = seen
         return self._manifest
 
@@ -253,9 +256,7 @@ class Facts:
     def closed(self) -> bool:
         """Whether the manifest names all wanted pieces, as they are wanted, and no others."""
         pieces = self.plan.pieces(self.portion)
-        if not (self.folder / MANIFEST).is_file():
-            return False
-        named = self.manifest.facts.keys() == {piece.sim for piece in pieces}
+        named = self.manifest.facts.keys() == {piece.sim for piece in pieces} and self._is_at_hand
         described = self.plan.recipe(self.portion).digest in self.manifest.headers
         return named and described and all(self._in_manifest(piece) for piece in pieces)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cmbml.core.spec.instruments import read_bands, table_path
 from cmbml.core.spec.namer import tags_in
 from cmbml.core.spec.params import Params
 from cmbml.core.spec.pipeline import AssetIn, AssetOut, Pipeline, Stage, load_pipeline
-from cmbml.core.spec.repository import PARAMS, PIPELINE, find_root
+from cmbml.core.spec.repository import PARAMS, PIPELINE, RAW, find_root
 from cmbml.core.spec.roles import CLEANED
 from cmbml.core.spec.signature import Signature, signature
 from cmbml.core.spec.split import Split
@@ -209,7 +210,20 @@ def make_config(root: Path, values: dict[str, Any], file_of: FileOf = _always_pa
     """
     pipeline = load_pipeline(root / PIPELINE)
     params = validate_params(_with_bands(root, values, file_of), pipeline, file_of)
+    _check_folder(root, params.dataset, file_of)
     return Config(root, params, pipeline, values)
+
+
+def _check_folder(root: Path, dataset: str, file_of: FileOf) -> None:
+    """Refuse a dataset whose folder would be another's where case does not count."""
+    data = (root / RAW).parent
+    taken = [RAW, *(path.relative_to(root).as_posix() for path in sorted(data.glob("*")))]
+    own = f"{data.name}/{dataset}"
+    for path in taken:
+        if path.casefold() == own.casefold() and (path == RAW or path != own):
+            raise ConfigError(
+                f"{file_of(('dataset',))}: dataset: '{dataset}' would be {path}: choose another name"
+            )
 
 
 def _with_bands(root: Path, values: dict[str, Any], file_of: FileOf) -> dict[str, Any]:
@@ -253,8 +267,24 @@ def validate_params(values: dict[str, Any], pipeline: Pipeline, file_of: FileOf 
         problems += [_explain(model, detail, file_of) for detail in error.errors()]
     if problems:
         raise ProblemsError(problems)
+    # The schemas of blocks are others' too, which may allow more.
+    for key, number in _numbers(params.model_dump()):
+        if not isfinite(number):
+            raise ConfigError(f"{file_of(key.split('.'))}: {key}: {number} is no number: give one")
     _check_methods(params, pipeline, file_of)
     return params
+
+
+def _numbers(values: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Floating-point numbers among values, with their dotted keys."""
+    if isinstance(values, float):
+        yield key, values
+    elif isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from _numbers(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _numbers(value, key)
 
 
 def _keys(values: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
@@ -289,7 +319,7 @@ def resolve(path: str, where: str) -> Any:
 
 def _explain(model: type[BaseModel], detail: Any, file_of: FileOf) -> ConfigError:
     """Turn one of pydantic's findings into one line."""
-    location = [str(part) for part in detail["loc"]]
+    location = [str(part) for part in detail["loc"] if part != "[key]"]
     key = ".".join(location)
     kind, given = detail["type"], detail["input"]
     if kind == "extra_forbidden":

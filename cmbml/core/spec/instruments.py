@@ -68,8 +68,8 @@ def table_path(root: Path, name: str) -> Path:
     path = root / name if name.endswith(_SUFFIX) else SHIPPED / f"{name}{_SUFFIX}"
     if not path.is_file():
         known = [file.stem for file in SHIPPED.glob(f"*{_SUFFIX}")]
-        remedy = "give a path in the repository" if name.endswith(_SUFFIX) else did_you_mean(name, known)
-        raise ConfigError(f"instrument.table: no instrument '{name}': {remedy}")
+        remedy = "give the path of a table" if name.endswith(_SUFFIX) else did_you_mean(name, known)
+        raise ConfigError(f"no instrument '{name}': {remedy}")
     return path
 
 
@@ -172,7 +172,7 @@ def _check_columns(path: Path, columns: Mapping[str, _Column]) -> None:
     for column in columns:
         if column not in (_BAND, *_QUANTITIES):
             known = did_you_mean(column, (_BAND, *_QUANTITIES))
-            raise ConfigError(f"{path.name}: unknown column '{column}': {known}")
+            raise ConfigError(f"{path.name}: unknown column {column!r}: {known}")
     for column, what in needed.items():
         if column not in columns:
             raise ConfigError(f"{path.name}: no column '{column}': add it, with {what}")
@@ -181,9 +181,9 @@ def _check_columns(path: Path, columns: Mapping[str, _Column]) -> None:
 def _names(path: Path, values: Sequence[Any]) -> list[str]:
     names = ["" if value is None else str(value).strip() for value in values]
     for row, name in enumerate(names, start=1):
-        if not name or name in names[: row - 1]:
+        if not name or not name.isprintable() or name in names[: row - 1]:
             raise ConfigError(
-                f"{path.name}, row {row}: band '{name}' stands twice, or has no name: name every band once"
+                f"{path.name}, row {row}: {name!r} is no name, or stands twice: name every band once"
             )
     return names
 
@@ -202,7 +202,7 @@ def _factor(path: Path, column: str, unit: str) -> float:
                 return float(found.to(_plain_unit(wanted)))
     except (ValueError, TypeError):
         pass
-    given = f"the unit '{unit}'" if unit else "no unit"
+    given = f"the unit {unit!r}" if unit else "no unit"
     raise ConfigError(f"{path.name}: column '{column}' has {given}: give it one such as {wanted}")
 
 

@@ -6,8 +6,9 @@ The blocks of methods are described by the methods themselves (see `cmbml.core.s
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from cmbml.core.spec.names import Apart, Name, apart
 from cmbml.core.spec.numbers import (
     Bandwidth,
     Count,
@@ -22,14 +23,11 @@ from cmbml.core.spec.numbers import (
     Positive,
 )
 
-# The keys of these mappings become folder and file names.
-Name = Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-
 
 class Block(BaseModel):
-    """A frozen block of parameters in which an unknown key is an error."""
+    """A frozen block of parameters, of finite numbers, in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SplitParams(Block):
@@ -104,7 +102,14 @@ class CosmologyRegion(Block):
         return {name: value for name, value in self if isinstance(value, Scatter)}
 
 
-ForegroundModel = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(\+[a-z]+[0-9]+)*$")]
+def _presets_apart(model: str) -> str:
+    apart(model.split("+"))
+    return model
+
+
+ForegroundModel = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9]*(\+[a-z]+[0-9]+)*$"), AfterValidator(_presets_apart)
+]
 
 
 class PopulationParams(Block):
@@ -114,9 +119,8 @@ class PopulationParams(Block):
     cosmology: CosmologyRegion = Field(
         default=CosmologyRegion(), description="how its cosmologies differ from the block cosmology"
     )
-    models: tuple[ForegroundModel, ...] | None = Field(
+    models: Annotated[tuple[ForegroundModel, ...], Field(min_length=1), Apart] | None = Field(
         default=None,
-        min_length=1,
         description="foreground models, one of which each simulation draws (default: foregrounds.model)",
     )
     dust_amplitude: Factor = Field(description="factor on thermal dust")
@@ -160,7 +164,9 @@ class ForegroundParams(Block):
     model: ForegroundModel = Field(
         description="galaxy or layered: embedded procedural galaxies; pysm3: its presets; or such as d10+s5"
     )
-    presets: tuple[str, ...] = Field(min_length=1, description="PySM 3 presets, used by model pysm3")
+    presets: Annotated[tuple[str, ...], Apart] = Field(
+        min_length=1, description="PySM 3 presets, used by model pysm3"
+    )
 
 
 class Band(Block):
@@ -190,7 +196,9 @@ class InstrumentParams(Block):
     table: str | None = Field(
         default=None, description="in place of bands: planck, cmbml, litebird, mini, or an ECSV table"
     )
-    bands: dict[Name, Band] = Field(min_length=1, description="bands by name, in order of frequency")
+    bands: Annotated[dict[Name, Band], Apart] = Field(
+        min_length=1, description="bands by name, in order of frequency"
+    )
 
     @property
     def n_stokes(self) -> int:
@@ -295,9 +303,9 @@ class Params(Block):
 
     dataset: Name = Field(description="name of the dataset: its folder below data/")
     seed: Natural = Field(description="root of all random numbers")
-    splits: dict[Name, SplitParams] = Field(min_length=1, description="the splits by name")
-    populations: dict[Name, PopulationParams] = Field(description="the populations by name")
-    methods: tuple[Name, ...] = Field(description="methods that are switched on")
+    splits: Annotated[dict[Name, SplitParams], Apart] = Field(min_length=1, description="the splits by name")
+    populations: Annotated[dict[Name, PopulationParams], Apart] = Field(description="the populations by name")
+    methods: Annotated[tuple[Name, ...], Apart] = Field(description="methods that are switched on")
     cosmology: CosmologyParams
     cmb: CmbParams
     foregrounds: ForegroundParams
@@ -331,8 +339,6 @@ class Params(Block):
             if split.source == "simulated" and split.population not in self.populations:
                 known = ", ".join(self.populations)
                 raise ValueError(f"splits.{name}.population: '{split.population}' is none of {known}")
-        if len(set(self.methods)) < len(self.methods):
-            raise ValueError("methods: one is named twice")
         if self.noise.kind == "model" and self.instrument.fields == "TQU":
             raise ValueError("noise.kind: model is learnt for temperature: choose another, or fields: T")
         if self.analysis.lmax > self.instrument.lmax:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -11,10 +11,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from cmbml.core.errors import CmbmlError, PipelineError, ProblemsError, did_you_mean
 from cmbml.core.spec.formats import BUILT_IN
 from cmbml.core.spec.namer import TAGS, tags_in
+from cmbml.core.spec.names import Apart
 from cmbml.core.spec.roles import CLEANED
 from cmbml.core.spec.yamlio import read_yaml
 
 THE_METHOD = "{method}"
+
+SplitFact = Literal["name", "n_sims", "population", "stream"]
 
 
 def _known_tags(template: str) -> str:
@@ -35,6 +38,18 @@ def _numbered(value: Any) -> Any:
     return tuple(f"{i:04d}" for i in range(value)) if isinstance(value, int) else value
 
 
+def _inside(pattern: str) -> str:
+    parts = PurePosixPath(pattern).parts
+    if not parts or pattern.startswith("/") or ".." in parts:
+        raise ValueError(f"'{pattern}' must name files below the repository")
+    return pattern
+
+
+def _placed(value: Any) -> Any:
+    """A program by its place alone."""
+    return {"place": value} if isinstance(value, str) else value
+
+
 def _not_null(value: Any) -> Any:
     return {} if value is None else value
 
@@ -47,7 +62,17 @@ class Plot(_Yaml):
     """How `dvc plots` draws a table: columns against a column."""
 
     x: str = Field(description="column of the horizontal axis")
-    y: tuple[str, ...] = Field(description="columns that are drawn against it")
+    y: Annotated[tuple[str, ...], Apart] = Field(description="columns that are drawn against it")
+
+
+class Program(_Yaml):
+    """A program of others that a stage starts."""
+
+    place: str = Field(
+        description="its folder or file, relative to the repository or from an environment variable, as "
+        "$NAME or $NAME/bin; without a slash, its name on the PATH"
+    )
+    source: str | None = Field(default=None, description="address where people get it, for messages")
 
 
 class AssetOut(_Yaml):
@@ -57,7 +82,7 @@ class AssetOut(_Yaml):
         description="its format: a name, or the dotted path of a class"
     )
     path_template: Annotated[str, AfterValidator(_known_tags)] = Field(description="its path, with tags")
-    fields: Annotated[tuple[str, ...], BeforeValidator(_numbered)] = Field(
+    fields: Annotated[tuple[str, ...], BeforeValidator(_numbered), Apart] = Field(
         default=(), description="values of the tag {field}; a number stands for 0000, 0001, …"
     )
     locate: str | None = Field(
@@ -101,7 +126,7 @@ class Stage(_Yaml):
     working: str | None = Field(
         default=None, description="value of the tag {working}, for a folder between stage and split"
     )
-    splits: tuple[str, ...] | Literal["all"] = Field(
+    splits: Annotated[tuple[str, ...], Apart] | Literal["all"] = Field(
         default="all",
         description="all, or a list: the splits that it is made for, or, for a stage without split folders, "
         "that it may read",
@@ -114,7 +139,7 @@ class Stage(_Yaml):
     stands_for: str | None = Field(
         default=None, description="the stage in whose place it makes the same files, for such splits"
     )
-    params: tuple[str, ...] = Field(
+    params: Annotated[tuple[str, ...], Apart] = Field(
         default=(),
         description="keys of params.yaml that it may read, whole blocks (nilc) or single values "
         "(analysis.lmax)",
@@ -124,6 +149,24 @@ class Stage(_Yaml):
     )
     assets_in: Annotated[dict[str, AssetIn], BeforeValidator(_not_null)] = Field(
         default_factory=dict, description="what it reads, by name"
+    )
+    files: dict[str, Annotated[str, AfterValidator(_inside)]] | None = Field(
+        default=None,
+        description="files that its code opens itself, by name: a path or pattern below the repository; they "
+        "count by content; {} where it opens none but its assets",
+    )
+    programs: dict[str, Annotated[Program, BeforeValidator(_placed)]] | None = Field(
+        default=None,
+        description="programs of others that it starts, by name: $VARIABLE, a path, or a name on the PATH; "
+        "they count by content; {} where none changes the result",
+    )
+    environment: tuple[str, ...] = Field(
+        default=(), description="environment variables that its code reads; their values count"
+    )
+    split_facts: tuple[SplitFact, ...] = Field(
+        default=(),
+        description="facts of its splits that it may read although no input holds them: name, n_sims, "
+        "population, stream",
     )
     when: dict[str, Any] = Field(
         default_factory=dict,
@@ -143,7 +186,7 @@ class Stage(_Yaml):
     resources: dict[str, int] = Field(
         default_factory=dict, description="what Luigi must not hand out twice, such as {gpu: 1}"
     )
-    epochs: tuple[int | Literal["best"], ...] = Field(
+    epochs: Annotated[tuple[int | Literal["best"], ...], Apart] = Field(
         default=(), description="values of the tag {epoch}: numbers and best"
     )
 
@@ -339,14 +382,16 @@ def _owner_problems(stages: dict[str, Stage]) -> Iterator[CmbmlError]:
     for stage in stages.values():
         for name, asset in stage.assets_out.items():
             path = asset.path_template.replace("{stage}", stage.dir_name)
+            # Some disks ignore case.
+            place = path.casefold()
             owner = f"{stage.key}.{name}"
-            if path in owners and owners[path] != f"{stage.stands_for}.{name}":
+            if place in owners and owners[place] != f"{stage.stands_for}.{name}":
                 yield PipelineError(
-                    f"{stage.where}.assets_out.{name}: writes the path of {owners[path]}: {path}: "
+                    f"{stage.where}.assets_out.{name}: writes the path of {owners[place]}: {path}: "
                     "give it another dir_name or file name"
                 )
             if stage.stands_for is None:
-                owners.setdefault(path, owner)
+                owners.setdefault(place, owner)
 
 
 def _ordered(stages: dict[str, Stage]) -> dict[str, Stage]:

@@ -7,13 +7,12 @@ from typing import Any
 from cmbml.core.errors import ConfigError, did_you_mean
 from cmbml.core.spec.params import Params
 from cmbml.core.spec.repository import PARAMS
-from cmbml.core.spec.yamlio import dump_yaml, read_yaml
+from cmbml.core.spec.yamledit import edited
+from cmbml.core.spec.yamlio import read_yaml, yaml_text
 
 PROFILES = "profiles"
 # The one that is complete; params.yaml ships as a copy of it.
 BASE = "mini"
-# By this line editors complete and check the file.
-SCHEMA_LINE = "# yaml-language-server: $schema=schema/params.json"
 
 
 class Profiles:
@@ -27,11 +26,12 @@ class Profiles:
 
     def __init__(self, root: Path) -> None:
         self.folder = root / PROFILES
-        self.given = {file.stem: _read(file) for file in sorted(self.folder.glob("*.yaml"))}
+        self.given = {file.stem: read_values(file) for file in sorted(self.folder.glob("*.yaml"))}
         known: dict[str, Any] = {}
         for values in self.given.values():
             known = overlay(known, values)
-        present = _read(root / PARAMS) if (root / PARAMS).is_file() else {}
+        self.present = root / PARAMS
+        present = read_values(self.present) if self.present.is_file() else {}
         # What the sky is, a profile says alone: bands and splits of two of them do not mix.
         described = Params.model_fields.keys() - {"populations"}
         self.own = _beyond({key: present[key] for key in present if key not in described}, known)
@@ -49,12 +49,11 @@ class Profiles:
         }
 
     def text(self, name: str) -> str:
-        """The same as text: that of the first profile as it is written, with its comments."""
-        if name == BASE and not self.own.keys() & self.given[BASE].keys():
-            written = (self.folder / f"{BASE}.yaml").read_text(encoding="utf-8")
-            return written + (f"\n{dump_yaml(self.own)}" if self.own else "")
-        origin = f"# {PROFILES}/{BASE}.yaml, overlaid with {PROFILES}/{name}.yaml"
-        return f"{SCHEMA_LINE}\n{origin}\n{dump_yaml(self.values(name))}"
+        """The same as text: params.yaml as it stands, with the values that differ as the profile has them."""
+        values = self.values(name)
+        files = [yaml_text(self.folder / f"{one}.yaml") for one in (name, BASE)]
+        text = yaml_text(self.present) if self.present.is_file() else files[-1]
+        return edited(text, values, files)
 
     def file_of(self, name: str, key: Sequence[str]) -> str:
         """The file in which a value of a profile has to be changed."""
@@ -85,7 +84,14 @@ def _beyond(values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
     return more
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_values(path: Path) -> dict[str, Any]:
+    """Read the values of params.yaml, or of a profile.
+
+    Raises
+    ------
+    ConfigError
+        Where there are none.
+    """
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigError(f"{path.name}: expected keys and values at the top level")

@@ -1,30 +1,31 @@
 """The base of all executors: a stage as a function from data and parameters to other data."""
 
-from typing import Any, NoReturn
+import os
+from pathlib import Path
+from typing import Any
 
-from cmbml.core.errors import UndeclaredError, did_you_mean
+from cmbml.core.errors import UndeclaredError
 from cmbml.core.files.asset import Asset, Reach, Writer, write_now
+from cmbml.core.files.outside import find_files, find_program
 from cmbml.core.spec.config import Config
 from cmbml.core.spec.namer import Namer, tags_in
 from cmbml.core.spec.pipeline import THE_METHOD, AssetIn, AssetOut, Stage
 from cmbml.core.spec.repository import LOCAL
 from cmbml.core.spec.split import Split
-from cmbml.core.stage.sealed import Access, StageConfig
+from cmbml.core.stage.sealed import Access, Declared, StageConfig
 
 
-class _Assets(dict[str, Asset[Any]]):
-    """Assets by name; a missing one says what to add where."""
+class Files(Declared[Path]):
+    """Files that a stage declares beside its assets, by name: a path; of a pattern, `all` behind it."""
 
-    def __init__(self, stage: Stage, kind: str) -> None:
-        super().__init__()
-        self._stage = stage
-        self._kind = kind
+    def __init__(self, stage: Stage, root: Path) -> None:
+        self._patterns = stage.files or {}
+        self._root = root
+        super().__init__(stage, "files", {name: root / path for name, path in self._patterns.items()})
 
-    def __missing__(self, name: str) -> NoReturn:
-        raise UndeclaredError(
-            f"stage '{self._stage.key}' has no asset '{name}' in '{self._kind}': {did_you_mean(name, self)}; "
-            f"add '{name}' to '{self._kind}' of stage '{self._stage.key}' in {self._stage.file}"
-        )
+    def all(self, name: str) -> list[Path]:
+        """All files behind a name, sorted."""
+        return find_files(self._root, str(self[name].relative_to(self._root)))
 
 
 class _Sealing(type):
@@ -54,6 +55,7 @@ class BaseStageExecutor(metaclass=_Sealing):
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         access = cfg.stage_access
         self.parameters_read = access.used
+        self._access = access
         self._config: Config = access.config
         self.stage = access.stage = access.config.pipeline.stage(stage_str)
         access.population_in_hand = self._population_in_hand
@@ -66,14 +68,27 @@ class BaseStageExecutor(metaclass=_Sealing):
         self.warnings: list[str] = []
         self._only_split: str | None = None
         self.name_tracker = Namer(access.config.root, self._context())
-        self.assets_out = self._make_assets_out()
-        self.assets_in = self._make_assets_in()
+        self.assets_out = Declared(self.stage, "assets_out", self._make_assets_out())
+        self.assets_in = Declared(self.stage, "assets_in", self._make_assets_in())
+        root, variables = access.config.root, self.stage.environment
+        self.files = Files(self.stage, root)
+        programs = {
+            name: find_program(root, name, each) for name, each in (self.stage.programs or {}).items()
+        }
+        self.programs = Declared(self.stage, "programs", programs)
+        # One that is not set is empty, as in the shell.
+        values = {name: os.environ.get(name, "") for name in variables}
+        self.environment = Declared(self.stage, "environment", values)
 
     @property
     def splits(self) -> list[Split]:
-        """The splits that the stage declares; the one in hand, where the engine goes split by split."""
+        """The splits that the stage declares; the one in hand, where the engine goes split by split.
+
+        Of each, only those facts can be read that a fingerprint of the stage holds: what its inputs hold, and
+        `split_facts`.
+        """
         names = (self._only_split,) if self._only_split else self._config.split_names(self.stage)
-        return [self._config.every_split[name] for name in names]
+        return [self._access.split(self._config.every_split[name]) for name in names]
 
     def restrict_to(self, split: str) -> None:
         """Work on one of the declared splits only."""
@@ -81,7 +96,21 @@ class BaseStageExecutor(metaclass=_Sealing):
 
     @property
     def estimates(self) -> tuple[str, ...]:
-        """Names of the methods that are switched on, then of the reference rows."""
+        """Names of the methods that are switched on, then of the reference rows.
+
+        Raises
+        ------
+        UndeclaredError
+            Where its fingerprint does not hold them: it reads from no stage that is made for each.
+        """
+        stages = self._config.pipeline.stages
+        inputs = [stages.get(asset.stage) for asset in self._config.inputs(self.stage).values()]
+        by_method = any(producer is not None and producer.for_each for producer in inputs)
+        if "methods" not in self.stage.params and (self.stage.for_each or not by_method):
+            raise UndeclaredError(
+                f"stage '{self.stage.key}' reads which methods there are, which its fingerprint does not "
+                f"hold: add 'methods' to 'params' of stage '{self.stage.key}' in {self.stage.file}"
+            )
         return self._config.estimates
 
     def estimates_of(self, split: str) -> list[str]:
@@ -98,7 +127,8 @@ class BaseStageExecutor(metaclass=_Sealing):
 
     def process_split(self, split: Split) -> None:
         """Make the outputs of one split: by default, simulation by simulation."""
-        for sim in split.iter_sims():
+        # Walking is no reading: how many there are changes none of them.
+        for sim in self._config.every_split[split.name].iter_sims():
             with self.name_tracker.set_context("sim", sim):
                 self.process_sim(split, sim)
 
@@ -129,10 +159,9 @@ class BaseStageExecutor(metaclass=_Sealing):
     def _write(self, *call: Any) -> None:
         self.writer(*call)
 
-    def _make_assets_out(self) -> _Assets:
-        assets = _Assets(self.stage, "assets_out")
-        for name, asset in self.stage.assets_out.items():
-            assets[name] = Asset(
+    def _make_assets_out(self) -> dict[str, Asset[Any]]:
+        return {
+            name: Asset(
                 name,
                 asset.path_template,
                 asset.handler,
@@ -141,16 +170,16 @@ class BaseStageExecutor(metaclass=_Sealing):
                 fields=asset.fields,
                 writer=self._write,
             )
-        return assets
+            for name, asset in self.stage.assets_out.items()
+        }
 
-    def _make_assets_in(self) -> _Assets:
-        assets = _Assets(self.stage, "assets_in")
-        for name, asset in self._config.inputs(self.stage).items():
-            assets[name] = self._make_asset_in(name, asset)
-        return assets
+    def _make_assets_in(self) -> dict[str, Asset[Any]]:
+        return {
+            name: self._make_asset_in(name, asset) for name, asset in self._config.inputs(self.stage).items()
+        }
 
     def _make_asset_in(self, name: str, asset: AssetIn) -> Asset[Any]:
-        key = (self.method or self.estimates[0]) if asset.stage == THE_METHOD else asset.stage
+        key = (self.method or self._config.estimates[0]) if asset.stage == THE_METHOD else asset.stage
         producer = self._config.pipeline.stage(key)
         origin = producer.assets_out[asset.orig_name or name]
         tags = {"stage": producer.dir_name, "working": producer.working, "split": asset.split}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cmbml.core.errors import UndeclaredError
+from cmbml.core.errors import UndeclaredError, did_you_mean
+from cmbml.core.spec.split import Split
 
 if TYPE_CHECKING:
     from cmbml.core.spec.config import Config
-    from cmbml.core.spec.params import CosmologyRegion, Name, Params, PopulationParams
+    from cmbml.core.spec.names import Name
+    from cmbml.core.spec.params import CosmologyRegion, Params, PopulationParams
     from cmbml.core.spec.pipeline import Stage
 
     class _Populations(dict[Name, PopulationParams]):
@@ -27,6 +29,49 @@ if TYPE_CHECKING:
 
 else:
     _Known = object
+
+T = TypeVar("T")
+
+
+class Declared(Mapping[str, T], Generic[T]):
+    """What a stage declares under one key, by name; anything else says what to add where.
+
+    Parameters
+    ----------
+    stage
+        The stage.
+    key
+        The key of the stage.
+    values
+        What is declared.
+    """
+
+    def __init__(self, stage: Stage, key: str, values: Mapping[str, T]) -> None:
+        self._stage = stage
+        self._key = key
+        self._values = values
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._values:
+            raise UndeclaredError(
+                f"stage '{self._stage.key}' has no '{name}' in '{self._key}': "
+                f"{did_you_mean(name, self._values)}; "
+                f"add '{name}' to '{self._key}' of stage '{self._stage.key}' in {self._stage.file}"
+            )
+        return self._values[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a name, or `default` where it is not declared or switched off."""
+        return self._values.get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 @dataclass
@@ -47,6 +92,9 @@ class Access:
         Whether the executor is made, so that nothing more can be read.
     population_in_hand
         Names the population of the split that is being made.
+    split_facts
+        By split, the facts that the fingerprints of what is made hold; None where nothing is recorded and all
+        may be seen.
     """
 
     config: Config
@@ -55,6 +103,7 @@ class Access:
     used: set[str] = field(default_factory=set)
     sealed: bool = False
     population_in_hand: Callable[[], str | None] = lambda: None
+    split_facts: Mapping[str, frozenset[str]] | None = None
 
     def read(self, key: str) -> Any:
         """Read a declared key, or the branch that leads to one.
@@ -82,6 +131,19 @@ class Access:
             f"stage '{self.stage.key}' reads the parameter '{key}' without declaring it: "
             f"add '{key}' to 'params' of stage '{self.stage.key}' in {self.stage.file}"
         )
+
+    def split(self, split: Split) -> Split:
+        """A split as the executor sees it.
+
+        Raises
+        ------
+        UndeclaredError
+            Where not even its name may be seen.
+        """
+        if self.split_facts is None or self.stage is None:
+            return split
+        seen = SealedSplit(split, self.split_facts.get(split.name, frozenset()), self.stage)
+        return seen if seen.name else split
 
     def _value(self, key: str) -> Any:
         value = self.config.value(key)
@@ -122,6 +184,77 @@ class _Branch:
         return self.stage_access.read(f"{self.stage_key}.{name}")
 
 
+class SealedSplit(Split):
+    """A split of which an executor sees only what the fingerprints of its stage hold."""
+
+    def __init__(self, split: Split, facts: frozenset[str], stage: Stage) -> None:
+        vars(self).update(_split=split, _facts=facts, _stage=stage)
+
+    def _fact(self, fact: str) -> Any:
+        split, stage = vars(self)["_split"], vars(self)["_stage"]
+        if fact not in vars(self)["_facts"]:
+            raise UndeclaredError(
+                f"stage '{stage.key}' reads {fact} of split '{split.name}', which its fingerprint does not "
+                f"hold: add '{fact}' to 'split_facts' of stage '{stage.key}' in {stage.file}"
+            )
+        return getattr(split, fact)
+
+    @property
+    def name(self) -> str:
+        """Name of the split."""
+        return str(self._fact("name"))
+
+    @property
+    def n_sims(self) -> int:
+        """Number of simulations."""
+        return int(self._fact("n_sims"))
+
+    @property
+    def stream(self) -> str:
+        """Name of the random stream."""
+        return str(self._fact("stream"))
+
+    @property
+    def population(self) -> Any:
+        """Name of the population; where only its content counts, a key to that."""
+        stage, facts = vars(self)["_stage"], vars(self)["_facts"]
+        if "population" not in facts and any(key.partition(".")[0] == "populations" for key in stage.params):
+            return PopulationKey(vars(self)["_split"].population, stage)
+        return self._fact("population")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Split) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"Split({self.name!r})"
+
+
+class PopulationKey:
+    """A population whose content counts, and whose name does not: it opens `populations` and says nothing."""
+
+    def __init__(self, name: str, stage: Stage) -> None:
+        self._name = name
+        self._stage = stage
+
+    def opens(self, name: str | None) -> bool:
+        """Whether it is the key to a population."""
+        return self._name == name
+
+    def __str__(self) -> str:
+        raise UndeclaredError(
+            f"stage '{self._stage.key}' reads the name of a population, which its fingerprint does not hold: "
+            f"add 'population' to 'split_facts' of stage '{self._stage.key}' in {self._stage.file}"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class OwnPopulation(Mapping[str, Any]):
     """The populations, of which only that of the split in hand can be read.
 
@@ -132,13 +265,15 @@ class OwnPopulation(Mapping[str, Any]):
         self._populations = populations
         self._in_hand = in_hand
 
-    def __getitem__(self, name: str) -> Any:
-        if name != self._in_hand():
+    def __getitem__(self, name: str | PopulationKey) -> Any:
+        in_hand = self._in_hand()
+        if not (name.opens(in_hand) if isinstance(name, PopulationKey) else name == in_hand):
+            asked = "another population" if isinstance(name, PopulationKey) else f"population '{name}'"
             raise UndeclaredError(
-                f"population '{name}' is read, but the split in hand has '{self._in_hand()}': "
+                f"{asked} is read, but the split in hand has '{in_hand}': "
                 "read populations[split.population] in process_split or process_sim"
             )
-        return self._populations[name]
+        return self._populations[str(in_hand)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._populations)

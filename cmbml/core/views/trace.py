@@ -15,7 +15,7 @@ from cmbml.core.record.facts import Fact, Manifest, read_manifest
 from cmbml.core.record.git import commit, introduced
 from cmbml.core.spec.repository import DATA, LOCAL, MANIFEST, find_root
 
-_KINDS = ("params", "code", "packages", "handlers", "settings")
+_KINDS = ("params", "code", "packages", "handlers", "settings", "declared")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, StageError
 from cmbml.core.handlers import get_handler
+from cmbml.core.spec.pipeline import Program
 from cmbml.interfaces.pyilc.config import OUTPUT_NAME, Channel, failure, last_lines, nilc_config
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods.executors import without_levels
@@ -18,8 +19,9 @@ from cmbml.methods.ilc import known_beams
 from cmbml.sky.levels import common_levels
 from cmbml.sky.skymap import SkyMap
 
-VARIABLE = "PYILC_PATH"
-PROGRAM = Path("pyilc", "main.py")
+# Where it is looked for without a pipeline; a stage says its own.
+PYILC = Program(place="$PYILC_PATH", source="https://github.com/jcolinhill/pyilc")
+MAIN = Path("pyilc", "main.py")
 
 
 class PyilcExecutor(BaseStageExecutor):
@@ -34,7 +36,7 @@ class PyilcExecutor(BaseStageExecutor):
         self.freq_ghz = {name: band.freq_ghz for name, band in cfg.instrument.bands.items()}
         self.settings: PyilcParams = cfg.pyilc
         self.fwhm_out = cfg.analysis.fwhm_arcmin
-        self.checkout = find_checkout(self.settings.checkout)
+        self.checkout = as_checkout(self.programs["pyilc"])
         if cfg.instrument.fields != "T":
             raise ConfigError(
                 "methods: pyilc cleans temperature only: switch it off, or set instrument.fields to T"
@@ -59,21 +61,18 @@ class PyilcExecutor(BaseStageExecutor):
         self.out_cleaned.write(replace(cleaned, values=values))
 
 
-def find_checkout(setting: str) -> Path:
-    """Folder of the checkout that a parameter names, or else the environment.
+def as_checkout(folder: Path) -> Path:
+    """The folder, if it holds pyilc.
 
     Raises
     ------
     ConfigError
-        Where there is none, with how to get one.
+        Where it does not.
     """
-    named = setting or os.environ.get(VARIABLE, "")
-    if named and (Path(named) / PROGRAM).is_file():
-        return Path(named).resolve()
-    problem = f"no {PROGRAM} in {named}" if named else f"neither pyilc.checkout nor {VARIABLE} is set"
+    if (folder / MAIN).is_file():
+        return folder
     raise ConfigError(
-        f"pyilc: {problem}: run `git clone https://github.com/jcolinhill/pyilc` and set {VARIABLE} to that "
-        "folder, or take pyilc out of 'methods'"
+        f"pyilc: no {MAIN} in {folder}: get it from {PYILC.source}, or take pyilc out of 'methods'"
     )
 
 
@@ -145,8 +144,8 @@ def _write_band(path: Path, sky: SkyMap) -> str:
 
 def _call(checkout: Path, folder: Path, threads: int) -> None:
     done = subprocess.run(
-        [sys.executable, PROGRAM.name, str(folder / "config.yml")],
-        cwd=checkout / PROGRAM.parent,
+        [sys.executable, MAIN.name, str(folder / "config.yml")],
+        cwd=checkout / MAIN.parent,
         env={**os.environ, "OMP_NUM_THREADS": str(threads), "MPLBACKEND": "Agg"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -12,9 +12,6 @@ class PyilcParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    checkout: str = Field(
-        default="", description="folder of a pyilc checkout; empty for the environment variable PYILC_PATH"
-    )
     ilc_bias: float = Field(
         gt=0,
         lt=1,

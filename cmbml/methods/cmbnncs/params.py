@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cmbml.methods.choices import Choices
 from cmbml.methods.nn.params import TrainingParams
 
 
@@ -14,7 +15,7 @@ class CmbnncsParams(TrainingParams):
     channels: int = Field(
         ge=1, description="channels of the first level (published: 32 of unet5, 16 of unet8)"
     )
-    bands: tuple[str, ...] = Field(min_length=1, description="bands that the network sees")
+    bands: Choices = Field(min_length=1, description="bands that the network sees")
     linear_fit: bool = Field(
         description="whether the network only says what a linear fit of the CMB by its bands leaves"
     )

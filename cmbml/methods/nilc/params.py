@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cmbml.methods.choices import Choices
 from cmbml.methods.peaks import Peaks
 
 
@@ -21,7 +22,7 @@ class NilcParams(BaseModel):
     needlets: Literal["cosine", "gaussian", "mexican"] = Field(
         default="cosine", description="kind of needlets"
     )
-    nulled: tuple[str, ...] = Field(
+    nulled: Choices = Field(
         default=(), description="components that are nulled, by their names in cmbml.methods.nilc.seds"
     )
 

@@ -5,10 +5,17 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
-from cmbml.core.errors import DataError
+from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.handlers.columns import ChainRows
 from cmbml.sky.chains import WMAP_COLUMNS, WMAP_MASSES, chain_length, chain_row, wmap_cosmology
-from cmbml.sky.cosmology import Cosmology, draw_gaussian, fixed, provenance, theory_spectra
+from cmbml.sky.cosmology import (
+    Cosmology,
+    draw_gaussian,
+    expect_plausible,
+    fixed,
+    provenance,
+    theory_spectra,
+)
 from cmbml.sky.distributions import distribution
 from cmbml.sky.lensing import lensing_lmax
 from cmbml.sky.sht import Cl
@@ -35,11 +42,19 @@ class CosmologyExecutor(BaseStageExecutor):
         region = self.regions[split.population]
         which = 0 if region.per_split else sim
         drawn = self._base(split, which, self.scatter if region.scatter is None else region.scatter)
-        own = {}
-        for name, spread in region.drawn.items():
-            rng = generator(self.seed, split.stream, which, "cosmology", name)
-            own[name] = distribution(**spread.values).draw(rng)
+        try:
+            own = {
+                name: self._own(split, which, name, spread.values) for name, spread in region.drawn.items()
+            }
+        except ValueError as error:
+            raise ConfigError(f"populations.{split.population}.cosmology: {error}") from None
         self.out_cosmology.write(asdict(replace(drawn, **own)))
+
+    def _own(self, split: Split, which: int, name: str, spread: Mapping[str, float]) -> float:
+        """Draw a parameter that the population has a distribution of."""
+        for key in spread.keys() - {"sd"}:
+            expect_plausible(name, spread[key])
+        return distribution(**spread).draw(generator(self.seed, split.stream, which, "cosmology", name))
 
     def _base(self, split: Split, which: int, scatter: bool) -> Cosmology:
         rng = generator(self.seed, split.stream, which, "cosmology")
@@ -48,11 +63,10 @@ class CosmologyExecutor(BaseStageExecutor):
         names = (*WMAP_COLUMNS.values(), *CHAINS[self.source])
         columns = {name: self.in_chain.at(field=name).read() for name in names}
         try:
-            n_rows = chain_length({name: len(column) for name, column in columns.items()})
+            row = chain_row(chain_length({name: len(column) for name, column in columns.items()}), rng)
+            return wmap_cosmology({name: column[row] for name, column in columns.items()})
         except ValueError as error:
-            raise DataError(f"{self.in_chain.at(field=names[0]).path.parent}: {error}") from None
-        row = chain_row(n_rows, rng)
-        return wmap_cosmology({name: column[row] for name, column in columns.items()})
+            raise DataError(f"{columns[names[0]].path.parent}: {error}") from None
 
 
 class TheoryExecutor(BaseStageExecutor):

@@ -7,8 +7,7 @@ from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import DataError
 from cmbml.sky.audit import Drawn, paired_splits, shared_foregrounds
 from cmbml.sky.distributions import distribution
-from cmbml.sky.foregrounds import FOREGROUND_KEYS, Draw, draw_foregrounds
-from cmbml.sky.pysm.templates import PYSM
+from cmbml.sky.foregrounds import FOREGROUND_KEYS, PYSM, Draw, draw_foregrounds
 
 
 class DrawsExecutor(BaseStageExecutor):
@@ -35,7 +34,7 @@ class DrawsExecutor(BaseStageExecutor):
             foregrounds = draw_foregrounds(spreads, generator(self.seed, split.name, sim, "foregrounds"))
             noise_level = level.draw(generator(self.seed, split.stream, sim, "noise_level"), positive=True)
         except ValueError as error:
-            raise DataError(f"populations.{split.population}: {error}") from None
+            raise DataError(f"the population of split {split.name}: {error}") from None
         models = population.models or (self.model,)
         choice = int(generator(self.seed, split.name, sim, "model").integers(len(models)))
         model = "+".join(self.presets) if models[choice] == PYSM else models[choice]

@@ -98,7 +98,10 @@ class InstrumentNoise:
         variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
         # Pixels that were never observed are as noisy as the noisiest.
         worst = np.nanmax(variance, axis=1, keepdims=True)
-        return depth_from_variance(np.where(np.isfinite(variance), variance, worst))
+        try:
+            return depth_from_variance(np.where(np.isfinite(variance), variance, worst))
+        except ValueError as error:
+            raise DataError(f"band {freq}: {error}") from None
 
     def _model(self, freq: str) -> NoiseModel:
         columns = self.assets_in["noise_spectra"].at(freq=freq).read()

@@ -87,7 +87,15 @@ def draw_white_noise(
 
 
 def depth_from_variance(variance_uk2: Map) -> Map:
-    """Depth in uK arcmin at every pixel from the variance of the pixels in uK^2 (Planck's II, QQ, UU)."""
+    """Depth in uK arcmin at every pixel from the variance of the pixels in uK^2 (Planck's II, QQ, UU).
+
+    Raises
+    ------
+    ValueError
+        Where a variance is negative or no number, or all are 0.
+    """
+    if not (np.isfinite(variance_uk2).all() and variance_uk2.min() >= 0 and variance_uk2.max() > 0):
+        raise ValueError("noise: variances must be finite and 0 or more, and not all of them 0")
     return np.sqrt(variance_uk2) * pixel_size_arcmin(nside_of(variance_uk2))
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypedDict
 from urllib.error import URLError
 
+from cmbml.sky.foregrounds import PROCEDURAL, PYSM
+
 # As in pysm3.utils.data, which takes seconds to import; the tests compare the two.
 DATA_URL = "https://portal.nersc.gov/project/cmb/pysm-data/"
 SHARED_FOLDERS = ("/global/cfs/cdirs/cmb/www/pysm-data/",)
-PYSM = "pysm3"  # as a foreground model: the presets of the block foregrounds
-PROCEDURAL = ("galaxy", "layered")  # models that need no template
 # These name a template for every frequency, in code; what is here of them is what they will read.
 _NAMED_IN_CODE = {"WebSkyCIB": "websky/{}/cib/", "WebSkyRadioGalaxies": "websky/{}/radio/", "COLines": "co/"}
 _CMB = ("c1", "c2", "c3", "c4")

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from cmbml.core import Asset, AssetRef, BaseStageExecutor, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError, StageError
-from cmbml.core.handlers import get_handler
+from cmbml.core.files.progress import Progress
 from cmbml.core.record.locks import die_with_parent
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import LOCAL
@@ -50,7 +50,7 @@ class Training:
     seed, threads
         Of every process.
     resume
-        File of the state after the last epoch.
+        The state after the last epoch.
     live
         Folder of the curves that grow while it runs.
     """
@@ -64,13 +64,13 @@ class Training:
     schedule: Schedule
     seed: int
     threads: int
-    resume: Path
+    resume: Progress
     live: Path
 
     def saved(self) -> State:
         """The state after the last epoch; nothing before the first."""
-        state: State = get_handler("PyTorchModel").read(self.resume) if self.resume.is_file() else {}
-        return state
+        saved: State | None = self.resume.read()
+        return saved or {}
 
     def run(self) -> State:
         """Train, in as many processes as the settings say; the last state.
@@ -109,7 +109,7 @@ class Training:
             )
             for state in states:
                 if rank() == 0:
-                    get_handler("PyTorchModel").write(self.resume, state)
+                    self.resume.write(state)
                     watch.epoch(state["curve"][-1], progress_line(self.name, state, settings.epochs))
         return state
 
@@ -218,7 +218,7 @@ class TrainingExecutor(BaseStageExecutor, Generic[Settings]):
             schedule=schedule_of(self.stage, self.settings),
             seed=seed,
             threads=self.threads,
-            resume=self.scratch / "resume.pt",
+            resume=Progress(self.scratch / "resume.pt"),
             live=self._config.root / LOCAL / "live" / self._config.dataset / self.stage.key,
         )
         try:
@@ -226,7 +226,7 @@ class TrainingExecutor(BaseStageExecutor, Generic[Settings]):
         except TrainingError as error:
             state = training.saved()
             kept = (
-                f"the state after epoch {state['epoch']} is in {training.resume}"
+                f"the state after epoch {state['epoch']} is in {training.resume.path}"
                 if state
                 else "nothing was learned"
             )
