@@ -217,7 +217,7 @@ class GscUnetCleaning(NetworkCleaning):
         """A map that was cleaned before, at the resolution of the network."""
         order, nside = self.order, self.checkpoint["result"]["nside"]
         path = self.folder / order.settings[name]
-        sky: SkyMap = get_handler("HealpyMap").read(path)
+        sky: SkyMap = get_handler("HealpyMap").read(path, way="command")
         facts = (sky.fwhm_arcmin, sky.lmax, len(sky.values))
         wanted = (order.fwhm_arcmin, order.lmax, len(order.fields))
         if facts != wanted:

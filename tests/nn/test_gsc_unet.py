@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cmbml.clean.dispatch import clean
+from cmbml.clean.origins import expect_one_simulation
 from cmbml.clean.request import Order
 from cmbml.core.engine.check import check_executors, check_plan
 from cmbml.core.engine.make import Engine
@@ -503,6 +504,16 @@ def test_maps_of_ones_own_are_cleaned_as_the_stage_does(data, tmp_path):
         assert not get_handler("HealpyMap").read(paths[0]).signal_preserving, f"{name} lacks CMB"
         assert get_handler("Config").read(paths[-1])["signal_preserving"] is False
         (tmp_path / "filtered_provenance.yaml").unlink()
+
+
+def test_components_of_another_simulation_are_refused(data):
+    obs = data["observations"].obs
+    one, other = (data.config.root / obs.at(split="train", sim=sim, freq="30").path for sim in (0, 1))
+    expect_one_simulation("--component noise", one, one)
+    with pytest.raises(
+        ConfigError, match=r"--component noise: .* is of simulation 1 of train, the maps are of"
+    ):
+        expect_one_simulation("--component noise", other, one)
 
 
 METHODS = {"base": "nilc_regularised", "other": "hilc"}
