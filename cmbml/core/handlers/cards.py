@@ -28,8 +28,8 @@ _QUANTITY = re.compile(r"\s*([-+.\deE]+|[-+]?(?:nan|inf)\w*)\s*([a-zA-Z']*?)s?\s
 class Told(TypedDict, total=False):
     """What a user says of maps of others, where their headers leave it open.
 
-    Keys
-    ----
+    Attributes
+    ----------
     unit
         Unit of the values.
     coord
