@@ -163,8 +163,8 @@ MUTATIONS = (
     ),
     Mutation(
         "comments-lost-by-a-profile",
-        "edited(text, self.values(name), files)",
-        "edited(files[-1], self.values(name), files)",
+        "edited(text, values, files)",
+        "edited(files[-1], values, files)",
         "test_comments_and_style_survive_a_profile",
     ),
 )

@@ -20,7 +20,7 @@ Holes = NDArray[np.bool_]
 class Survey:
     """What all bands have in common.
 
-    Where one band has a hole, all are filled and no level is fitted: a place that one of them has not seen
+    Where one band has a hole, all are filled and no level is fitted.  A place that one of them has not seen
     tells nothing about how they vary together.  Holes of temperature and polarisation are kept apart.
 
     Attributes

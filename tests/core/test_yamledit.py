@@ -60,6 +60,11 @@ def test_the_same_values_are_the_same_text(file):
         ({"methods": ["hilc"]}, "  nilc,  # fast\n  hilc", "  hilc"),
         ({"deep": {"four": 1.5, "items": ["a", "b", "010"]}}, "      - b\n", "      - b\n      - '010'\n"),
         ({"deep": {"four": 1.5, "items": ["b"]}}, "      - a   # one\n", ""),
+        (
+            {"deep": {"four": 1.5, "items": ["b", "a"]}},
+            "      - a   # one\n      # and\n      - b\n",
+            "      # and\n      - b\n      - a\n",
+        ),
         ({"deep": {"four": 2, "items": ["a", "b"]}}, "1.50", "2"),
         ({"flow": {"b": 1, "c": 3}}, " { b: 1,  c: 0x10 }   # spaced\n", "   # spaced\n  b: 1\n  c: 3\n"),
         ({"nothing": 3}, "~", "3"),
@@ -127,13 +132,10 @@ SCALARS = st.one_of(
     st.sampled_from(["no", "010", "x: y", "# c", "", "a\nb\n", "1:30"]),
 )
 KEYS = st.one_of(st.sampled_from(["a", "b", "c", "30", "no", "d e", "#k", "<<"]), st.integers(0, 3))
+ITEMS = st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.dictionaries(KEYS, SCALARS, max_size=3))
 TREES = st.dictionaries(
     KEYS,
-    st.recursive(
-        SCALARS,
-        lambda one: st.one_of(st.lists(one, max_size=3), st.dictionaries(KEYS, one, max_size=3)),
-        max_leaves=8,
-    ),
+    st.one_of(ITEMS, st.lists(ITEMS, max_size=3), st.dictionaries(KEYS, ITEMS, max_size=3)),
     min_size=1,
     max_size=4,
 )

@@ -7,8 +7,9 @@ import cmbml
 from cmbml.core.engine.make import Engine
 from cmbml.core.errors import CmbmlError, ConfigError
 from cmbml.core.plan.fingerprints import Plan
+from cmbml.methods.executors import without_levels
 from cmbml.methods.hilc.hilc import HilcOptions, hilc
-from cmbml.sky.levels import common_levels, full_sky_fit
+from cmbml.sky.levels import common_levels
 from cmbml.sky.sht import alm2cl, alm2map, almxfl, gaussian_beam, map2alm
 from tests.small_run import METHODS, finished, repository
 
@@ -68,12 +69,10 @@ def test_hilc_plain_is_the_harmonic_ilc_of_the_sky_itself(data):
         data["observations"].obs.at(split="test", sim=0, freq=f).read()
         for f in data.config.params.instrument.bands
     ]
-    alms = [map2alm(band.values, 40) for band in bands]
-    levels = [full_sky_fit().measure(a, b.fwhm_arcmin) for a, b in zip(alms, bands, strict=True)]
-    off = [one.off_alm(a, b.fwhm_arcmin)[0] for one, a, b in zip(levels, alms, bands, strict=True)]
+    off, levels = zip(*(without_levels(band) for band in bands), strict=True)
     common = common_levels(levels, [b.freq_ghz for b in data.config.params.instrument.bands.values()])
     plain = hilc(
-        np.array(off),
+        np.array([map2alm(band.values, 40)[0] for band in off]),
         fwhm_arcmin=[b.fwhm_arcmin for b in bands],
         fwhm_out=300.0,
         lmax=40,

@@ -51,9 +51,10 @@ class Profiles:
         """The same as text: params.yaml as it stands, with the values that differ as the profile has them."""
         from cmbml.core.spec.yamledit import edited
 
+        values = self.values(name)
         files = [yaml_text(self.folder / f"{one}.yaml") for one in (name, BASE)]
         text = yaml_text(self.present) if self.present.is_file() else files[-1]
-        return edited(text, self.values(name), files)
+        return edited(text, values, files)
 
     def file_of(self, name: str, key: Sequence[str]) -> str:
         """The file in which a value of a profile has to be changed."""

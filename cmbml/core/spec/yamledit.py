@@ -114,16 +114,16 @@ def _put(node: Node, old: Any, wanted: Any, samples: Samples) -> Node:
     if not taken and isinstance(wanted, dict) and wanted:
         return _fill(CommentedMap(), {}, wanted, samples)
     new = taken[0] if taken else _new(wanted)
-    if isinstance(old, list) and isinstance(wanted, list) and wanted:
-        return _refill(node, old, wanted, new)
-    return new
+    stays = isinstance(old, list) and not (taken and node.fa.flow_style())
+    return _refill(node, old, wanted, new) if stays and isinstance(wanted, list) and wanted else new
 
 
 def _refill(node: Node, old: Sequence[Any], wanted: Sequence[Any], new: Sequence[Node]) -> Node:
     """Take items out of a list, and put others behind those that stay."""
-    kept = [i for i, item in enumerate(old) if any(_same(item, other) for other in wanted)]
-    while not _same([old[i] for i in kept], wanted[: len(kept)]):
-        kept.pop()
+    kept: list[int] = []
+    for i, item in enumerate(old):
+        if len(kept) < len(wanted) and _same(item, wanted[len(kept)]):
+            kept.append(i)
     for i in reversed(range(len(old))):
         if i not in kept:
             del node[i]
