@@ -7,7 +7,6 @@ from typing import Any
 from cmbml.core.errors import ConfigError, did_you_mean
 from cmbml.core.spec.params import Params
 from cmbml.core.spec.repository import PARAMS
-from cmbml.core.spec.yamledit import edited
 from cmbml.core.spec.yamlio import read_yaml, yaml_text
 
 PROFILES = "profiles"
@@ -50,6 +49,8 @@ class Profiles:
 
     def text(self, name: str) -> str:
         """The same as text: params.yaml as it stands, with the values that differ as the profile has them."""
+        from cmbml.core.spec.yamledit import edited
+
         values = self.values(name)
         files = [yaml_text(self.folder / f"{one}.yaml") for one in (name, BASE)]
         text = yaml_text(self.present) if self.present.is_file() else files[-1]

@@ -1,25 +1,30 @@
-"""Values changed in a yaml file that a person wrote: what stays the same stays as it stands, to the letter.
+"""Values changed in a yaml file that a person wrote, by a round trip through ruamel.yaml.
 
-The text is cut where the parser says that a value stands, and only what has another value is written anew, so
-that comments, empty lines, quotes, brackets and indentation survive.  (A round trip through ruamel.yaml keeps
-most of them, but drops comments in brackets and indents the whole file in one way.)
+Comments, empty lines, quotes, brackets and the notation of numbers stay.  In a file that changes, ruamel.yaml
+drops comments within brackets, extra spaces and line breaks within a value, and indents all lines alike.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import CommentMark, YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.tokens import CommentToken
 
-from cmbml.core.spec.yamlio import PureLoader, dump_yaml, parse_yaml
+from cmbml.core.errors import ConfigError
+from cmbml.core.spec.yamlio import dump_yaml, parse_yaml
 
-Path = tuple[Any, ...]
-# As PyYAML composes it, with its anchor.
+# What ruamel.yaml loads: a value that knows how it is written.
 Node = Any
-# What changes beneath an anchor changes its aliases too, which the next pass sets right.
-_PASSES = 3
-_STEP = "  "
+# What other files have at one place: as it is written, and its plain value.
+Samples = Sequence[tuple[Node, Any]]
 _CRLF = "\r\n"
+# ruamel.yaml keeps four kinds of comments for a key: one is above it, and one beneath its line.
+_NO_COMMENTS = (None, None, None, None)
+_ABOVE, _BENEATH = 1, 3
 
 
 def edited(text: str, wanted: Mapping[str, Any], like: Sequence[str] = ()) -> str:
@@ -38,7 +43,7 @@ def edited(text: str, wanted: Mapping[str, Any], like: Sequence[str] = ()) -> st
     Returns
     -------
     str
-        What is read as `wanted`.
+        What is read as `wanted`; without comments where ruamel.yaml cannot write it into the file.
 
     Raises
     ------
@@ -47,301 +52,156 @@ def edited(text: str, wanted: Mapping[str, Any], like: Sequence[str] = ()) -> st
     """
     if _CRLF in text:
         return edited(text.replace(_CRLF, "\n"), wanted, like).replace("\n", _CRLF)
-    samples = [_Document(sample) for sample in like]
-    text = text if text.endswith("\n") else f"{text}\n"
-    for _ in range(_PASSES):
-        document = _Document(text)
-        if _same(document.values, wanted):
-            return text
-        edit = _Edit(document, samples)
-        if not isinstance(document.values, dict) or not edit.mapping(
-            document.node, document.values, wanted, ()
-        ):
-            break
-        text = edit.result()
+    values, others = parse_yaml(text, "yaml"), [parse_yaml(other, "yaml") for other in like]
+    if _same(values, wanted):
+        return text
+    try:
+        samples = [(_sample(other), said) for other, said in zip(like, others, strict=True)]
+        changed = _changed(text, values, wanted, samples)
+        if _same(parse_yaml(changed, "yaml"), wanted):
+            return changed
+    except (YAMLError, ConfigError):
+        pass
     return dump_yaml(wanted)
 
 
-class _Loader(PureLoader):
-    """Composes nodes that know their anchor; an alias is a node of its own, with its own place."""
-
-    def compose_node(self, parent: Node | None, index: Any) -> Node:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent):
-            self.get_event()  # type: ignore[no-untyped-call]
-            marks: Any = event.start_mark, event.end_mark
-            node: Node = yaml.ScalarNode("alias", "", *marks)
-        else:
-            node = super().compose_node(parent, index)
-        node.anchor = event.anchor
-        return node
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A key of a mapping, and its value."""
-
-    key: Node
-    node: Node
+def _changed(text: str, values: Any, wanted: Mapping[str, Any], samples: Samples) -> str:
+    """The text with what differs put in by ruamel.yaml."""
+    if not isinstance(values, dict):
+        return f"{text}\n{dump_yaml(wanted)}"
+    yaml = _yaml()
+    document = yaml.load(text)
+    end, steps = _moved_down(document), list(_steps(document))
+    mapping = next((step for node, step in steps if isinstance(node, CommentedMap)), 2)
+    offset = next((step for node, step in steps if isinstance(node, CommentedSeq)), 0)
+    yaml.indent(mapping=mapping, sequence=offset + 2, offset=offset)
+    _fill(document, values, wanted, samples)
+    stream = StringIO()
+    yaml.dump(document, stream)
+    return stream.getvalue() + end
 
 
-@dataclass
-class _Document:
-    """A yaml text, what it says, and where."""
-
-    text: str
-    values: Any = field(init=False)
-    node: Node = field(init=False)
-    _entries: dict[Node, dict[Any, _Entry]] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.values = parse_yaml(self.text, "yaml")
-        self.node = yaml.compose(self.text, Loader=_Loader)
-
-    def cut(self, node: Node) -> str:
-        """The node as it stands."""
-        return self.text[node.start_mark.index : self.end(node)]
-
-    def end(self, node: Node) -> int:
-        """Where a node ends; for the parser, lines go on to the next thing, over all comments."""
-        if _is_block(node):
-            return max(self.end(child) for child in _children(node))
-        index = int(node.end_mark.index)
-        literal = isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")
-        return len(self.text[:index].rstrip()) if literal else index
-
-    def entries(self, node: Node) -> dict[Any, _Entry]:
-        """What stands in a mapping itself, by key."""
-        if node not in self._entries:
-            pairs = [(key, value) for key, value in node.value if not _is_merge(key)]
-            self._entries[node] = {
-                parse_yaml(self.cut(key), "yaml"): _Entry(key, value) for key, value in pairs
-            }
-        return self._entries[node]
-
-    def find(self, path: Path) -> _Entry | None:
-        """The entry at a place, unless an alias or a merge key leads there."""
-        entry, node = None, self.node
-        for key in path:
-            entry = self.entries(node).get(key) if isinstance(node, yaml.MappingNode) else None
-            if entry is None:
-                return None
-            node = entry.node
-        return entry
-
-    def value(self, path: Path) -> Any:
-        """The value at a place that is there."""
-        value = self.values
-        for key in path:
-            value = value[key]
-        return value
-
-    def line_start(self, index: int) -> int:
-        """Where the line of a character begins."""
-        return self.text.rfind("\n", 0, index) + 1
-
-    def line_end(self, index: int) -> int:
-        """Where the line of a character ends, before its line break."""
-        return self.text.index("\n", index)
+def _fill(node: Node, values: Mapping[Any, Any], wanted: Mapping[Any, Any], samples: Samples) -> Node:
+    """Make a mapping say what is wanted; a new key is spelled and commented as in the other files."""
+    for key in values.keys() - wanted.keys():
+        del node[key]
+        node.ca.items.pop(key, None)
+    place = 0
+    for key, value in wanted.items():
+        holders = [(other, said) for other, said in samples if isinstance(said, dict) and key in said]
+        if key not in values:
+            first = holders[0][0] if holders else CommentedMap({_new(key): None})
+            node.insert(place, next(each for each in first if each == key), None)
+            node.ca.items[key] = [*first.ca.items.get(key, _NO_COMMENTS)]
+        if key not in values or not _same(values[key], value):
+            there = [(other[key], said[key]) for other, said in holders]
+            new = _put(node[key], values.get(key), value, there)
+            if new is not node[key]:
+                node[key] = new
+                node.ca.items.setdefault(key, [*_NO_COMMENTS])[_BENEATH] = _front(new)
+        place = list(node).index(key) + 1
+    return node
 
 
-@dataclass
-class _Edit:
-    """The changes to one text."""
-
-    document: _Document
-    samples: Sequence[_Document]
-    _changes: list[tuple[int, int, str]] = field(default_factory=list)
-
-    def result(self) -> str:
-        """The text with all changes."""
-        text, parts, place = self.document.text, [], 0
-        for start, end, new in sorted(self._changes, key=lambda change: change[:2]):
-            parts += [text[place:start], new]
-            place = end
-        return "".join([*parts, text[place:]])
-
-    def _change(self, start: int, end: int, new: str) -> None:
-        self._changes.append((start, end, new))
-
-    def mapping(self, node: Node, values: Mapping[Any, Any], wanted: Mapping[Any, Any], path: Path) -> bool:
-        """Change what differs in a mapping; False where only writing it anew will do."""
-        own = self.document.entries(node)
-        if not own.keys() & wanted.keys():
-            return False
-        # A merge key that brings what is not wanted goes, and the rest of what it brings is written out.
-        merged = values.keys() - own.keys()
-        if unmerged := not merged <= wanted.keys():
-            merged = set()
-        for key, entry in own.items():
-            if key in wanted and not _same(values[key], wanted[key]):
-                self._value(entry, values[key], wanted[key], (*path, key), inline=node.flow_style)
-        stays = {entry.key for key, entry in own.items() if key in wanted}
-        stays |= {key for key, _ in node.value if _is_merge(key) and not unmerged}
-        spans = [(key.start_mark.index, self.document.end(value)) for key, value in node.value]
-        gone = [i for i, (key, _) in enumerate(node.value) if key not in stays]
-        self._remove(spans, gone, inline=node.flow_style)
-        before = None
-        for key, value in wanted.items():
-            if key in own:
-                before = own[key]
-            elif key not in merged or not _same(values[key], value):
-                self._add(node, before, (*path, key), value)
-        return True
-
-    def _value(self, entry: _Entry, value: Any, wanted: Any, path: Path, *, inline: bool) -> None:
-        """Change the value of a key."""
-        node = entry.node
-        in_place = node.tag != "alias"
-        if in_place and isinstance(value, dict) and isinstance(wanted, dict) and wanted:
-            # What two files say together stands in brackets in neither: it is opened, and closed again where
-            # the last file says all of it so.
-            closed = self._said(path, wanted, self.samples[-1:])
-            turns = node.flow_style or (closed is not None and closed[1].node.flow_style)
-            if turns and not inline and "#" not in self.document.cut(node) and _is_plain(node):
-                in_place = False
-            if in_place and self.mapping(node, value, wanted, path):
-                return
-        listed = in_place and isinstance(value, list) and isinstance(wanted, list)
-        if listed and node.flow_style and "#" not in self.document.cut(node):
-            # One line may as well be that of another file.
-            listed = self._said(path, wanted) is None
-        if listed and self._sequence(node, value, wanted):
-            return
-        self._replace(entry, wanted, path, inline=inline)
-
-    def _sequence(self, node: Node, values: list[Any], wanted: list[Any]) -> bool:
-        """Take items out of a list and put others behind the rest; False where no item can stay."""
-        kept: list[int] = []
-        for i, value in enumerate(values):
-            if len(kept) < len(wanted) and _same(value, wanted[len(kept)]):
-                kept.append(i)
-        if not kept:
-            return False
-        items, inline = node.value, node.flow_style
-        places = [item.start_mark.index for item in items]
-        dashes = [self.document.text[self.document.line_start(place) : place] for place in places]
-        if not inline and any(dash.strip() != "-" for dash in dashes):
-            return False
-        spans = [(place, self.document.end(item)) for place, item in zip(places, items, strict=True)]
-        self._remove(spans, [i for i in range(len(values)) if i not in kept], inline=inline)
-        end = spans[kept[-1]][1]
-        for value in wanted[len(kept) :]:
-            if inline:
-                self._change(end, end, f", {_flow(value)}")
-            else:
-                place = self.document.line_end(end) + 1
-                self._change(place, place, f"{dashes[-1]}{_flow(value)}\n")
-        return True
-
-    def _remove(self, spans: Sequence[tuple[int, int]], gone: Sequence[int], *, inline: bool) -> None:
-        """Take parts out of a mapping or list: lines, or what stands between commas."""
-        last = max((i for i in range(len(spans)) if i not in gone), default=0)
-        for i in gone:
-            start, end = spans[i]
-            if not inline:
-                self._change(self.document.line_start(start), self.document.line_end(end) + 1, "")
-            elif i < last:
-                self._change(start, spans[i + 1][0], "")
-            else:
-                self._change(spans[i - 1][1], end, "")
-
-    def _add(self, node: Node, before: _Entry | None, path: Path, value: Any) -> None:
-        """Put a key into a mapping, behind another or in front of all."""
-        said = self._said(path, value)
-        key = said[0].cut(said[1].key) if said else _flow(path[-1])
-        first = node.value[0][0].start_mark
-        place = self.document.end(before.node) if before else first.index
-        if node.flow_style:
-            new = f"{key}:{self._written(path, value, '', inline=True)}"
-            self._change(place, place, f", {new}" if before else f"{new}, ")
-            return
-        indent = " " * first.column
-        place = self.document.line_end(place) + 1 if before else self.document.line_start(place)
-        gap = "\n" if len(path) == 1 and isinstance(value, dict) and before else ""
-        self._change(place, place, f"{gap}{indent}{key}:{self._written(path, value, indent)}\n")
-
-    def _replace(self, entry: _Entry, wanted: Any, path: Path, *, inline: bool) -> None:
-        """Write the value of a key anew; a comment in the line of the key stays there."""
-        text, node = self.document.text, entry.node
-        start, end = node.start_mark.index, self.document.end(node)
-        indent = " " * entry.key.start_mark.column
-        colon = text.index(":", self.document.end(entry.key)) + 1
-        if _is_block(node):
-            listed = isinstance(wanted, list) and isinstance(node, yaml.SequenceNode)
-            new = self._written(path, wanted, indent, listed=listed)
-            head = text[colon : self.document.line_end(colon)]
-            self._change(colon, end, f"{head}{new}" if new.startswith("\n") else f"{new}{head}")
-            return
-        new = self._written(path, wanted, indent, inline=inline)
-        anchor = f" &{node.anchor}" if node.anchor and node.tag != "alias" else ""
-        if new.startswith("\n"):
-            line_end = self.document.line_end(end)
-            self._change(colon, line_end, f"{anchor}{text[end:line_end]}{new}")
-        else:
-            # A value that is there has its own space before it; an empty one has none.
-            written = f"{anchor}{new}"
-            self._change(start, end, written.removeprefix(" ") if start > colon else written)
-
-    def _said(
-        self, path: Path, value: Any, samples: Sequence[_Document] | None = None
-    ) -> tuple[_Document, _Entry] | None:
-        """Where another file says the same."""
-        for sample in self.samples if samples is None else samples:
-            entry = sample.find(path)
-            if entry is not None and _is_plain(entry.node) and _same(sample.value(path), value):
-                return sample, entry
-        return None
-
-    def _written(
-        self, path: Path, value: Any, indent: str, *, inline: bool = False, listed: bool = False
-    ) -> str:
-        """What follows the colon of a key: a word after a space, or lines."""
-        said = self._said(path, value)
-        if listed and value and not any(isinstance(item, dict | list) for item in value):
-            return "".join(f"\n{indent}- {_flow(item)}" for item in value)
-        if said and not (inline and _is_block(said[1].node)):
-            return _taken(*said, indent)
-        if not isinstance(value, dict) or not value or inline:
-            return f" {_flow(value)}"
-        deeper = indent + _STEP
-        lines = (f"{_flow(key)}:{self._written((*path, key), each, deeper)}" for key, each in value.items())
-        return "".join(f"\n{deeper}{line}" for line in lines)
+def _put(node: Node, old: Any, wanted: Any, samples: Samples) -> Node:
+    """A value that says what is wanted: the one that is there, changed, where it is of the same kind."""
+    if _is_shared(node):
+        # What changes here must not change where an alias or merge key says the same.
+        old = None
+    if isinstance(old, dict) and isinstance(wanted, dict) and old.keys() & wanted.keys():
+        return _fill(node, old, wanted, samples)
+    taken = [other for other, said in samples if _same(said, wanted)]
+    if not taken and isinstance(wanted, dict) and wanted:
+        return _fill(CommentedMap(), {}, wanted, samples)
+    new = taken[0] if taken else _new(wanted)
+    stays = isinstance(old, list) and not (taken and node.fa.flow_style())
+    return _refill(node, old, wanted, new) if stays and isinstance(wanted, list) and wanted else new
 
 
-def _taken(document: _Document, entry: _Entry, indent: str) -> str:
-    """A value as it stands in another file, moved to an indentation."""
-    column = entry.key.start_mark.column
-    if _is_block(entry.node):
-        start = document.line_start(entry.node.start_mark.index)
-        lines = document.text[start : document.end(entry.node)].splitlines()
-        return "".join(f"\n{indent}{line[column:]}" for line in lines)
-    first, *more = document.cut(entry.node).splitlines() or ["null"]
-    return "".join([f" {first}", *(f"\n{indent}{line[column:]}" for line in more)])
+def _refill(node: Node, old: Sequence[Any], wanted: Sequence[Any], new: Sequence[Node]) -> Node:
+    """Take items out of a list, and put others behind those that stay."""
+    kept: list[int] = []
+    for i, item in enumerate(old):
+        if len(kept) < len(wanted) and _same(item, wanted[len(kept)]):
+            kept.append(i)
+    for i in reversed(range(len(old))):
+        if i not in kept:
+            del node[i]
+    node.extend(new[len(kept) :])
+    return node
 
 
-def _flow(value: Any) -> str:
-    """A value on one line."""
-    return dump_yaml([value], flow=True).strip()[1:-1]
+def _new(value: Any) -> Node:
+    """A value as `dump_yaml` writes it on one line."""
+    return _yaml().load(dump_yaml([value], flow=True))[0]
+
+
+def _sample(text: str) -> Node:
+    """A document to take values from; an empty line before the first key is taken with it."""
+    node = _yaml().load(text)
+    _moved_down(node, "\n" if text.startswith("\n") else "")
+    return node
+
+
+def _moved_down(node: Node, above: str = "") -> str:
+    """Give lines between two keys to the second (in ruamel.yaml, the first has them); return the last."""
+    if not _is_block(node):
+        return ""
+    is_map = isinstance(node, CommentedMap)
+    for key in [key for key, _ in node.non_merged_items()] if is_map else range(len(node)):
+        comments = node.ca.items.setdefault(key, [*_NO_COMMENTS])
+        if above:
+            comments[_ABOVE] = [CommentToken(above, CommentMark(0), None), *(comments[_ABOVE] or ())]
+        above, beside = "", comments[2 if is_map else 0]
+        if _is_block(node[key]):
+            above = _moved_down(node[key])
+        elif beside:
+            line, _, above = beside.value.partition("\n")
+            beside.value = f"{line}\n"
+    return above
+
+
+def _front(node: Node) -> Sequence[CommentToken] | None:
+    """The comments in front of the first key or item, as ruamel.yaml has them."""
+    return (_is_block(node) and node.ca.comment and node.ca.comment[_ABOVE]) or None
+
+
+def _steps(node: Node) -> Iterator[tuple[Node, int]]:
+    """Mappings and lists in lines of their own, and how far they are indented."""
+    for value in node.values():
+        if _is_block(value) and not _is_shared(value):
+            yield value, value.lc.col - node.lc.col
+            if isinstance(value, CommentedMap):
+                yield from _steps(value)
 
 
 def _is_block(node: Node) -> bool:
     """Whether a node is a mapping or list of lines."""
-    return isinstance(node, yaml.CollectionNode) and not node.flow_style
+    return isinstance(node, CommentedMap | CommentedSeq) and bool(node) and not node.fa.flow_style()
 
 
-def _is_merge(key: Node) -> bool:
-    return str(key.tag).endswith(":merge")
+def _is_shared(node: Node) -> bool:
+    """Whether a mapping or list has an anchor or a merge key."""
+    return isinstance(node, CommentedMap | CommentedSeq) and bool(
+        node.anchor.value or getattr(node, "merge", None)
+    )
 
 
-def _children(node: Node) -> Iterator[Node]:
-    for item in node.value if isinstance(node, yaml.CollectionNode) else ():
-        yield from item if isinstance(item, tuple) else (item,)
+class _Representer(RoundTripRepresenter):
+    """Writes null as a word, as `dump_yaml` does."""
 
 
-def _is_plain(node: Node) -> bool:
-    """Whether neither anchors nor aliases are in it."""
-    return node.anchor is None and all(_is_plain(child) for child in _children(node))
+_Representer.add_representer(
+    type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 2**20
+    yaml.Representer = _Representer
+    return yaml
 
 
 def _same(one: Any, other: Any) -> bool:

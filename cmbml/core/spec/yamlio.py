@@ -105,16 +105,10 @@ def _problem(node: Any, text: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
 
 
-class Loader(_Rules, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(_Rules, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads with the parser in C where there is one: it spares every process a quarter of a second."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-
-
-class PureLoader(_Rules, yaml.SafeLoader):
-    """Reads with the parser in Python, which can be told to keep the places of aliases."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -126,7 +120,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 for _kind, (_pattern, _first) in _WORDS.items():
-    for _class in (Loader, PureLoader, _Dumper):
+    for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(f"^(?:{_pattern})$"), _first)
 for _kind in ("bool", "int", "float", "timestamp"):
     _Rules.add_constructor(f"{_TAG}{_kind}", getattr(_Rules, f"construct_yaml_{_kind}"))
@@ -161,7 +155,7 @@ def yaml_text(path: Path) -> str:
         raise ConfigError(f"{path.name}: not readable as yaml: {error}") from None
 
 
-def parse_yaml(text: str, name: str, loader: Any = Loader) -> Any:
+def parse_yaml(text: str, name: str) -> Any:
     """Read yaml from a text.
 
     Parameters
@@ -170,8 +164,6 @@ def parse_yaml(text: str, name: str, loader: Any = Loader) -> Any:
         The text.
     name
         What it is called in messages.
-    loader
-        `Loader`, or `PureLoader`.
 
     Raises
     ------
@@ -179,7 +171,7 @@ def parse_yaml(text: str, name: str, loader: Any = Loader) -> Any:
         Where it is not yaml.
     """
     try:
-        return yaml.load(text, Loader=loader)  # noqa: S506
+        return yaml.load(text, Loader=_Loader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(f"{name}, line {line}: {error.problem}") from None
