@@ -40,6 +40,7 @@ def open_fits(path: Path) -> Iterator[Any]:
         Where it is cut short, or no FITS file.
     """
     from astropy.io import fits
+    from astropy.io.fits.verify import VerifyError
 
     if not path.is_file():
         raise FileNotFoundError(path)
@@ -47,12 +48,20 @@ def open_fits(path: Path) -> Iterator[Any]:
     source, size = (path, path.stat().st_size) if unpacked is None else (io.BytesIO(unpacked), len(unpacked))
     try:
         with _quiet(), fits.open(source, memmap=unpacked is None, lazy_load_hdus=False) as hdus:
-            end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
+            end = max(_end(hdu) for hdu in hdus)
             if size < end:
                 raise DataError(f"{path}: truncated: {size} of {end} bytes: make or fetch it again")
             yield hdus
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AssertionError, VerifyError) as error:
         raise DataError(f"{path}: not a readable FITS file: {' '.join(str(error).split())}") from None
+
+
+def _end(hdu: Any) -> int:
+    """Place of the first byte behind an HDU."""
+    if not hasattr(hdu, "fileinfo"):
+        raise ValueError("a header in it is damaged")
+    place = hdu.fileinfo()
+    return int(place["datLoc"] + place["datSpan"])
 
 
 @contextmanager
@@ -99,10 +108,15 @@ def tables_of(hdus: Any) -> list[tuple[int, Any]]:
     return [
         (number, hdu)
         for number, hdu in enumerate(hdus)
-        if hdu.header.get("XTENSION", "").strip() in ("BINTABLE", "TABLE")
+        if str(hdu.header.get("XTENSION", "")).strip() in ("BINTABLE", "TABLE")
         and getattr(hdu, "columns", None) is not None
         and len(hdu.columns.names)
     ]
+
+
+def names_of(table: Any) -> list[str]:
+    """Names of the columns of a table; empty for one that has none."""
+    return [name or "" for name in table.columns.names]
 
 
 def find_table(hdus: Any, told: Told) -> Any:
@@ -161,7 +175,7 @@ def numbers_of(table: Any, place: int, missing: float = np.nan) -> Any:
     DataError
         Where they are no real numbers.
     """
-    name = table.columns.names[place]
+    name = names_of(table)[place]
     column = np.asarray(table.data.field(place))
     if column.dtype.kind not in "biuf":
         raise DataError(f"column {name} holds no real numbers: name another")

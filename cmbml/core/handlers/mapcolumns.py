@@ -77,6 +77,9 @@ def _told_columns(names: Sequence[str], told: Told) -> list[int]:
     for name in by_name:
         if _plain(name) not in known:
             raise DataError(f"no column '{name}': {did_you_mean(_plain(name), known)}")
+        if len(twins := _called(names, (_plain(name),))) > 1:
+            listed = ", ".join(map(str, twins))
+            raise DataError(f"columns {listed} are called '{name}': say {advise(told, 'field', twins[0])}")
     for number in by_number:
         if not number.isdecimal() or int(number) >= len(names):
             last = len(names) - 1
@@ -156,7 +159,9 @@ def _weights(names: Sequence[str], told: Told) -> tuple[list[int], str | None]:
 
 def _several(names: Sequence[str], places: Sequence[int], told: Told) -> str:
     listed = ", ".join(names[place] for place in places)
-    return f"columns {listed} could be meant: say {advise(told, 'column', names[places[0]])} or another"
+    twins = len(_called(names, (_plain(names[places[0]]),))) > 1
+    remedy = advise(told, "field", places[0]) if twins else advise(told, "column", names[places[0]])
+    return f"columns {listed} could be meant: say {remedy} or another"
 
 
 def _say(names: Sequence[str], told: Told) -> str:

@@ -74,7 +74,7 @@ def conventions(path: Path, told: Told) -> Cards | None:
     try:
         with fitsfiles.open_fits(path) as hdus:
             table = fitsfiles.find_table(hdus, told)
-            polarised = len(choose(table.columns.names, "TQU", told)[0]) == 3
+            polarised = len(choose(fitsfiles.names_of(table), "TQU", told)[0]) == 3
             return cards.read_cards(fitsfiles.header_of(hdus, table)) if polarised else None
     except DataError as error:
         raise placed(path, error) from None
@@ -92,7 +92,7 @@ def _read_table(path: Path, content: Content, told: Told) -> Table:
     with fitsfiles.open_fits(path) as hdus:
         table = fitsfiles.find_table(hdus, told)
         header = fitsfiles.header_of(hdus, table)
-        names = list(table.columns.names)
+        names = fitsfiles.names_of(table)
         places, assumed = choose(names, content, told)
         found = cards.read_cards(header)
         numbered = pixel_column(names)
