@@ -252,3 +252,58 @@ def test_maps_are_read_as_healpy_reads_them_or_refused_in_one_line(folder, examp
             maps_are_those_of_healpy(path, wanted, told)
 
     property_()
+
+
+@st.composite
+def alm_files(draw):
+    """Coefficients as healpy and the project write them: one table for T, or for each of T, E and B."""
+    lmax, fields = draw(st.integers(0, 6)), draw(st.sampled_from([1, 3, 3, 2]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    ell, m = hp.Alm.getlm(lmax)
+    index = ell * ell + ell + m + 1
+    if draw(st.integers(0, 5)) == 0:
+        index = draw(st.sampled_from([index[::-1], index + 1, index * 0]))
+    form = draw(st.sampled_from(["E", "D"]))
+    tables = []
+    for _ in range(fields):
+        rows = np.zeros(len(index), [("index", ">i4"), ("real", DTYPES[form]), ("imag", DTYPES[form])])
+        rows["index"], rows["real"], rows["imag"] = index, *rng.normal(size=(2, len(index)))
+        rows["imag"][m == 0] = 0
+        if draw(st.integers(0, 9)) == 0:
+            rows["real"][0] = draw(st.sampled_from([np.nan, np.inf]))
+        cards = [("XTENSION", "'BINTABLE'"), ("BITPIX", "8"), ("NAXIS", "2"), ("NAXIS1", str(rows.itemsize)),
+                 ("NAXIS2", str(len(rows))), ("PCOUNT", "0"), ("GCOUNT", "1"), ("TFIELDS", "3")]  # fmt: skip
+        names = draw(st.sampled_from([("index", "real", "imag")] * 9 + [("imag", "index", "real"), ("a", "b", "c")]))
+        for number, (name, kind) in enumerate(zip(names, ("J", form, form), strict=True), 1):
+            cards += [(f"TTYPE{number}", quoted(name)), (f"TFORM{number}", quoted(kind))]
+        cards += [("TUNIT2", quoted("uK_CMB")), ("TUNIT3", quoted("uK_CMB")), ("LMAX", str(lmax))]
+        cards.append(("BEAMFWHM", draw(st.sampled_from(["80.0", "80.0", *CARDS["BEAMFWHM"]]))))
+        if draw(st.integers(0, 3)) == 0:
+            place = draw(st.integers(0, len(cards) - 1))
+            cards[place] = (cards[place][0], draw(WRONG))
+        tables.append(hdu(cards, rows.tobytes()))
+    return hdu(PRIMARY) + b"".join(tables)
+
+
+def coefficients_are_those_of_healpy(path):
+    alms = taken(get_handler("HealpyAlm").read, path)
+    if alms is None:
+        return
+    assert np.isfinite(alms.values).all()
+    assert alms.fwhm_arcmin is None or alms.fwhm_arcmin >= 0
+    for number, row in enumerate(alms.values, 1):
+        np.testing.assert_array_equal(row, np.asarray(hp.read_alm(path, hdu=number)))
+
+
+@soak(40, 2000)
+def test_coefficients_are_read_as_healpy_reads_them_or_refused_in_one_line(folder, examples):
+    @settings(max_examples=examples)
+    @given(damaged(alm_files()))
+    def property_(content):
+        path = folder / "alm.fits"
+        path.write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            coefficients_are_those_of_healpy(path)
+
+    property_()

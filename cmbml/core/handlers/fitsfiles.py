@@ -32,7 +32,7 @@ _MEANING = (
 
 @contextmanager
 def open_fits(path: Path) -> Iterator[Any]:
-    """Open a FITS file that is all there.
+    """Open a FITS file that is all there; what is raised while it is open gets its path in front.
 
     Raises
     ------
@@ -50,10 +50,18 @@ def open_fits(path: Path) -> Iterator[Any]:
         with _quiet(), fits.open(source, memmap=unpacked is None, lazy_load_hdus=False) as hdus:
             end = max(_end(hdu) for hdu in hdus)
             if size < end:
-                raise DataError(f"{path}: truncated: {size} of {end} bytes: make or fetch it again")
+                raise DataError(f"truncated: {size} of {end} bytes: make or fetch it again")
             yield hdus
+    except DataError as error:
+        raise placed(path, error) from None
     except (OSError, ValueError, TypeError, KeyError, IndexError, AssertionError, VerifyError) as error:
         raise DataError(f"{path}: not a readable FITS file: {' '.join(str(error).split())}") from None
+
+
+def placed(path: Path, error: DataError) -> DataError:
+    """The same error, with the file in front."""
+    text = str(error)
+    return DataError(text if text.startswith(f"{path}: ") else f"{path}: {text}")
 
 
 def _end(hdu: Any) -> int:
