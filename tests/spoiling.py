@@ -59,7 +59,9 @@ def spoilt(draw, texts):
 
 
 def expect_one_line(error):
-    assert len(str(error).splitlines()) == 1, error
+    """Each problem that an error tells of is one line."""
+    for problem in getattr(error, "problems", [error]):
+        assert len(str(problem).splitlines()) == 1, problem
 
 
 def taken(read, path):
@@ -82,6 +84,10 @@ class Content(bytes):
         return f"{len(self)} bytes"
 
 
+# Places in files, whose length may be another each time that they are made.
+PARTS = st.floats(0, 1, exclude_max=True)
+
+
 @st.composite
 def damaged(draw, contents):
     """Bytes that are now and then packed, cut short, or have a few others in their place."""
@@ -90,7 +96,7 @@ def damaged(draw, contents):
         content = gzip.compress(content, 1, mtime=0)
     if content and draw(st.integers(0, 5)) == 0:
         flipped = bytearray(content)
-        for place in draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
-            flipped[place] = draw(st.integers(0, 255))
+        for part in draw(st.lists(PARTS, min_size=1, max_size=4)):
+            flipped[int(part * len(content))] = draw(st.integers(0, 255))
         content = bytes(flipped)
-    return Content(content[: draw(st.integers(0, len(content)))] if draw(st.integers(0, 9)) == 0 else content)
+    return Content(content[: int(draw(PARTS) * len(content))] if draw(st.integers(0, 9)) == 0 else content)

@@ -37,7 +37,25 @@ SKIES = {
     "U": ("U", "U_STOKES", "u-polarisation"),
 }
 OTHERS = ("HITS", "N_OBS", "II_COV", "PIXEL", "GAL040", "MASK", "mine", "I", "Q", "")
-FORMATS = ("E",) * 6 + ("D", "J", "I", "B", "L", "4E", "3E", "0E", "A", "8A", "X", "C", "PE(4)", "PJ()", "QD", "K", "?")
+FORMATS = ("E",) * 6 + (
+    "D",
+    "J",
+    "I",
+    "B",
+    "L",
+    "4E",
+    "3E",
+    "0E",
+    "A",
+    "8A",
+    "X",
+    "C",
+    "PE(4)",
+    "PJ()",
+    "QD",
+    "K",
+    "?",
+)
 DTYPES = {"E": ">f4", "D": ">f8", "J": ">i4", "I": ">i2", "B": "u1", "K": ">i8"}
 
 
@@ -47,7 +65,13 @@ def quoted(text):
 
 def text_of(value):
     """A value as a card has it."""
-    return quoted(value) if isinstance(value, str) else {True: "T", False: "F"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
+    return (
+        quoted(value)
+        if isinstance(value, str)
+        else {True: "T", False: "F"}.get(value, repr(value))
+        if isinstance(value, bool)
+        else repr(value)
+    )
 
 
 def hdu(cards, data=b""):
@@ -58,7 +82,10 @@ def hdu(cards, data=b""):
 
 
 PRIMARY = [("SIMPLE", "T"), ("BITPIX", "8"), ("NAXIS", "0"), ("EXTEND", "T")]
-WRONG = st.sampled_from([text_of(word) for word in NASTY] + ["", "1", "-1", "0.5", "T", "(1, 2)", "NaN", "1D5", "'", "''", "1E400"])
+WRONG = st.sampled_from(
+    [text_of(word) for word in NASTY]
+    + ["", "1", "-1", "0.5", "T", "(1, 2)", "NaN", "1D5", "'", "''", "1E400"]
+)
 # Values of cards, the first of them as they should be.
 CARDS = {
     "PIXTYPE": ["'HEALPIX'", "'OTHER'"],
@@ -96,7 +123,9 @@ def column_bytes(rng, form, rows, first):
     letter = form[-1]
     repeat = int(form[:-1] or 1) if form[:-1].isdecimal() or form == letter else 1
     if letter in DTYPES:
-        values = rng.integers(0, 100, (rows, repeat)) if letter not in "ED" else rng.normal(0, 50, (rows, repeat))
+        values = (
+            rng.integers(0, 100, (rows, repeat)) if letter not in "ED" else rng.normal(0, 50, (rows, repeat))
+        )
         if letter in "ED" and values.size:
             for mark, chance in zip((UNSEEN, -1.6e30, np.nan, np.inf, 7.0), first, strict=True):
                 values[rng.random(values.shape) < chance] = mark
@@ -114,7 +143,14 @@ def table_hdu(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     npix = 12 * nside**2
     repeats = {form[:-1] for _, form in columns}
-    rows = npix // int(next(iter(repeats))) if len(repeats) == 1 and next(iter(repeats)).isdecimal() and next(iter(repeats)) != "0" and npix % int(next(iter(repeats))) == 0 else npix
+    rows = (
+        npix // int(next(iter(repeats)))
+        if len(repeats) == 1
+        and next(iter(repeats)).isdecimal()
+        and next(iter(repeats)) != "0"
+        and npix % int(next(iter(repeats))) == 0
+        else npix
+    )
     if draw(st.integers(0, 19)) == 0:
         rows = draw(st.integers(0, 60))
     chances = [draw(st.sampled_from([0, 0, 0, 0, 0.1])) for _ in range(5)]
@@ -129,12 +165,19 @@ def table_hdu(draw):
         if all(len(array) == rows for array in arrays):
             columns, arrays = [("PIXEL", "J"), *columns], [numbers[:, None].astype(">i4"), *arrays]
         rows = len(arrays[0])
-    data = np.concatenate([array.view("u1").reshape(rows, -1) if array.size else np.zeros((rows, 0), "u1") for array in arrays], axis=1)
+    data = np.concatenate(
+        [array.view("u1").reshape(rows, -1) if array.size else np.zeros((rows, 0), "u1") for array in arrays],
+        axis=1,
+    )
     cards = [("XTENSION", "'BINTABLE'"), ("BITPIX", "8"), ("NAXIS", "2"), ("NAXIS1", str(data.shape[1])),
              ("NAXIS2", str(rows)), ("PCOUNT", "0"), ("GCOUNT", "1"), ("TFIELDS", str(len(columns)))]  # fmt: skip
     unit = draw(st.sampled_from(list(UNITS)))
     for number, (name, form) in enumerate(columns, 1):
-        cards += [(f"TTYPE{number}", quoted(name)), (f"TFORM{number}", quoted(form)), (f"TUNIT{number}", quoted(unit))]
+        cards += [
+            (f"TTYPE{number}", quoted(name)),
+            (f"TFORM{number}", quoted(form)),
+            (f"TUNIT{number}", quoted(unit)),
+        ]
     cards.append(("NSIDE", str(nside)))
     cards += [(key, draw(st.sampled_from([CARDS[key][0]] * 6 + CARDS[key]))) for key in SIGHT]
     if explicit:
@@ -142,7 +185,12 @@ def table_hdu(draw):
     for key in draw(st.lists(st.sampled_from([*CARDS, "INDXSCHM"]), max_size=2)):
         cards.append((key, draw(st.sampled_from(CARDS[key]))))
     if draw(st.integers(0, 3)) == 0:
-        scaling = {"TSCAL": ["2.0", "0"], "TZERO": ["10", "32768"], "TNULL": ["3", "7.5", "-1"], "TUNIT": ["'K'", "''", "'kg'", "'mK_CMB'"]}
+        scaling = {
+            "TSCAL": ["2.0", "0"],
+            "TZERO": ["10", "32768"],
+            "TNULL": ["3", "7.5", "-1"],
+            "TUNIT": ["'K'", "''", "'kg'", "'mK_CMB'"],
+        }
         key = draw(st.sampled_from(list(scaling)))
         cards.append((f"{key}{draw(st.integers(1, len(columns)))}", draw(st.sampled_from(scaling[key]))))
     if draw(st.integers(0, 4)) == 0:
@@ -154,21 +202,38 @@ def table_hdu(draw):
 
 
 PICTURE = hdu(
-    [("XTENSION", "'IMAGE   '"), ("BITPIX", "-32"), ("NAXIS", "2"), ("NAXIS1", "4"), ("NAXIS2", "5"), ("PCOUNT", "0"), ("GCOUNT", "1")],
+    [
+        ("XTENSION", "'IMAGE   '"),
+        ("BITPIX", "-32"),
+        ("NAXIS", "2"),
+        ("NAXIS1", "4"),
+        ("NAXIS2", "5"),
+        ("PCOUNT", "0"),
+        ("GCOUNT", "1"),
+    ],
     bytes(80),
 )
 
 
 @st.composite
 def map_files(draw):
-    hdus = draw(st.sampled_from([["table"]] * 8 + [["table", "table"], ["picture", "table"], ["picture"], []]))
+    hdus = draw(
+        st.sampled_from([["table"]] * 8 + [["table", "table"], ["picture", "table"], ["picture"], []])
+    )
     return hdu(PRIMARY) + b"".join(PICTURE if kind == "picture" else draw(table_hdu()) for kind in hdus)
 
 
 TOLD = st.sampled_from(
     [{"missing": "nan"}] * 6
     + [{}, {"unit": "mK_CMB"}, {"polconv": "IAU"}, {"coord": "G"}, {"coord": "C"}, {"hdu": 1}, {"hdu": "2"}]
-    + [{"column": "I"}, {"field": "0"}, {"field": (0, 1, 2)}, {"pixwin": True}, {"missing": "0"}, {"column": "I,Q"}]
+    + [
+        {"column": "I"},
+        {"field": "0"},
+        {"field": (0, 1, 2)},
+        {"pixwin": True},
+        {"missing": "0"},
+        {"column": "I,Q"},
+    ]
     + [{"field": "-1"}, {"field": "٣"}, {"way": "command", "hdu": ""}, {"fwhm_arcmin": 80.0}]
 )
 
@@ -178,7 +243,11 @@ def by_name(names, content):
     plain = [name.replace("-", "_").upper() for name in names]
     wanted = {family: [known.replace("-", "_").upper() for known in SKIES[family]] for family in SKIES}
     found = {family: [i for i, name in enumerate(plain) if name in wanted[family]] for family in wanted}
-    places = [found["T"], found["Q"], found["U"]] if content == "TQU" and found["Q"] and found["U"] else [found["T"]]
+    places = (
+        [found["T"], found["Q"], found["U"]]
+        if content == "TQU" and found["Q"] and found["U"]
+        else [found["T"]]
+    )
     return [place[0] for place in places] if all(len(place) == 1 for place in places) else None
 
 
@@ -188,14 +257,20 @@ def by_healpy(path, content, told):
         tables = [n for n, one in enumerate(hdus) if isinstance(one, fits.BinTableHDU)]
         tables = [int(told["hdu"])] if told.get("hdu") else tables
         if len(tables) > 1:
-            tables = [n for n in tables if "ORDERING" in hdus[n].header or hdus[n].header.get("PIXTYPE") == "HEALPIX"]
+            tables = [
+                n
+                for n in tables
+                if "ORDERING" in hdus[n].header or hdus[n].header.get("PIXTYPE") == "HEALPIX"
+            ]
         (number,) = tables
         table, header = hdus[number], hdus[number].header
         names = list(table.columns.names)
         places = by_name(names, content)
         if places is None:
             return None
-        header["ORDERING"] = {"NEST": "NESTED"}.get(header["ORDERING"].strip().upper(), header["ORDERING"].strip().upper())
+        header["ORDERING"] = {"NEST": "NESTED"}.get(
+            header["ORDERING"].strip().upper(), header["ORDERING"].strip().upper()
+        )
         partial = header.get("INDXSCHM", "").strip().upper() == "EXPLICIT" or "PIXEL" in names
         if partial and names[0] != "PIXEL":
             return None
@@ -206,7 +281,9 @@ def by_healpy(path, content, told):
         for row, place in zip(rows, places, strict=True):
             null, form = header.get(f"TNULL{place + 1}"), table.columns[place].format
             if form[-1] in "BIJK" and isinstance(null, int):
-                scale, zero = (header.get(f"{key}{place + 1}", usual) for key, usual in (("TSCAL", 1), ("TZERO", 0)))
+                scale, zero = (
+                    header.get(f"{key}{place + 1}", usual) for key, usual in (("TSCAL", 1), ("TZERO", 0))
+                )
                 row[row == null * scale + zero] = np.nan
         bad = header.get("BAD_DATA")
         rows[rows < -8e29] = np.nan
@@ -220,7 +297,9 @@ def by_healpy(path, content, told):
 
 
 def maps_are_those_of_healpy(path, content, told):
-    sky = taken(lambda file: get_handler("HealpyMap").read(file, content=content, allow_unseen=True, **told), path)
+    sky = taken(
+        lambda file: get_handler("HealpyMap").read(file, content=content, allow_unseen=True, **told), path
+    )
     if sky is None:
         return
     missing = is_unseen(sky.values)
@@ -273,7 +352,9 @@ def alm_files(draw):
             rows["real"][0] = draw(st.sampled_from([np.nan, np.inf]))
         cards = [("XTENSION", "'BINTABLE'"), ("BITPIX", "8"), ("NAXIS", "2"), ("NAXIS1", str(rows.itemsize)),
                  ("NAXIS2", str(len(rows))), ("PCOUNT", "0"), ("GCOUNT", "1"), ("TFIELDS", "3")]  # fmt: skip
-        names = draw(st.sampled_from([("index", "real", "imag")] * 9 + [("imag", "index", "real"), ("a", "b", "c")]))
+        names = draw(
+            st.sampled_from([("index", "real", "imag")] * 9 + [("imag", "index", "real"), ("a", "b", "c")])
+        )
         for number, (name, kind) in enumerate(zip(names, ("J", form, form), strict=True), 1):
             cards += [(f"TTYPE{number}", quoted(name)), (f"TFORM{number}", quoted(kind))]
         cards += [("TUNIT2", quoted("uK_CMB")), ("TUNIT3", quoted("uK_CMB")), ("LMAX", str(lmax))]

@@ -48,9 +48,7 @@ def open_fits(path: Path) -> Iterator[Any]:
     source, size = (path, path.stat().st_size) if unpacked is None else (io.BytesIO(unpacked), len(unpacked))
     try:
         with _quiet(), fits.open(source, memmap=unpacked is None, lazy_load_hdus=False) as hdus:
-            end = max(_end(hdu) for hdu in hdus)
-            if size < end:
-                raise DataError(f"truncated: {size} of {end} bytes: make or fetch it again")
+            _expect_whole(hdus, size)
             yield hdus
     except DataError as error:
         raise placed(path, error) from None
@@ -62,6 +60,12 @@ def placed(path: Path, error: DataError) -> DataError:
     """The same error, with the file in front."""
     text = str(error)
     return DataError(text if text.startswith(f"{path}: ") else f"{path}: {text}")
+
+
+def _expect_whole(hdus: Any, size: int) -> None:
+    end = max(_end(hdu) for hdu in hdus)
+    if size < end:
+        raise DataError(f"truncated: {size} of {end} bytes: make or fetch it again")
 
 
 def _end(hdu: Any) -> int:

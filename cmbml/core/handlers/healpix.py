@@ -123,7 +123,9 @@ class HealpyAlm(AssetHandler["SkyAlm"]):
             lmax, unit = whole(header, "LMAX", least=0), header.get("TUNIT2")
             if lmax is None or not isinstance(unit, str) or not unit.strip():
                 raise DataError("no a_lm with LMAX and a unit in the header: not made by HealpyAlm")
-            if len(hdus) - 1 not in _HARMONIC or not all(isinstance(hdu, fits.BinTableHDU) for hdu in hdus[1:]):
+            if len(hdus) - 1 not in _HARMONIC or not all(
+                isinstance(hdu, fits.BinTableHDU) for hdu in hdus[1:]
+            ):
                 raise DataError("expected a table for T, or one for each of T, E and B")
             tables = [hdu.data for hdu in hdus[1:]]
             for table in tables:
