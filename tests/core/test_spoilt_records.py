@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from cmbml.clean.origins import origin_of
+from cmbml.core.errors import DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.record.facts import read_manifest
@@ -189,7 +190,7 @@ def test_checkpoints_are_taken_or_refused_in_one_line(folder, examples):
         try:
             check_checkpoint(state, bands=BANDS)
         except ValueError as error:
-            expect_one_line(error)
+            expect_one_line(DataError(str(error)))
 
     property_()
 

@@ -123,11 +123,9 @@ class HealpyAlm(AssetHandler["SkyAlm"]):
             lmax, unit = whole(header, "LMAX", least=0), header.get("TUNIT2")
             if lmax is None or not isinstance(unit, str) or not unit.strip():
                 raise DataError("no a_lm with LMAX and a unit in the header: not made by HealpyAlm")
-            if len(hdus) - 1 not in _HARMONIC or not all(
-                isinstance(hdu, fits.BinTableHDU) for hdu in hdus[1:]
-            ):
+            tables = [hdu.data for hdu in hdus[1:] if isinstance(hdu, fits.BinTableHDU)]
+            if len(tables) < len(hdus) - 1 or len(tables) not in _HARMONIC:
                 raise DataError("expected a table for T, or one for each of T, E and B")
-            tables = [hdu.data for hdu in hdus[1:]]
             for table in tables:
                 if not np.array_equal(table["index"], _index(lmax)):
                     raise DataError(f"{len(table)} a_lm are not all up to LMAX = {lmax}, in healpy's order")

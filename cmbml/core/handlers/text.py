@@ -54,7 +54,7 @@ class Csv(AssetHandler[Sequence[Mapping[str, Any]]]):
                 raise DataError(f"{path}: no table: {error}: make or fetch it again") from None
         if not columns or any(len(row) != len(columns) for row in rows):
             raise DataError(
-                f"{path}: no table, or a row has not {len(columns)} cells: make or fetch it again"
+                f"{path}: no table, or not {len(columns)} cells in a row: make or fetch it again"
             )
         return [dict(zip(columns, map(_value, row), strict=True)) for row in rows]
 

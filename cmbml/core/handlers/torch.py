@@ -14,7 +14,7 @@ from cmbml.core.handlers.base import AssetHandler
 # What torch raises, wherever in a damaged file it stumbles.
 _DAMAGED = (
     UnpicklingError, RuntimeError, EOFError, LookupError, OSError, ValueError, TypeError, AttributeError,
-    struct.error,
+    AssertionError, struct.error,
 )  # fmt: skip
 
 
