@@ -21,6 +21,9 @@ from cmbml.core.spec.instruments import table_path
 from cmbml.sky.sht import Map, alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
 
+# How numbers and text where a part should be, or the reverse, and sizes that do not fit show.
+_MISFITS = (TypeError, AttributeError, IndexError, RuntimeError)
+
 
 class NetworkCleaning:
     """One call of `cmbml clean` with a network.
@@ -77,6 +80,10 @@ class NetworkCleaning:
             raise DataError(
                 f"{self.model}: is no checkpoint of {self.order.method}: no {error} in it"
             ) from None
+        except _MISFITS as error:
+            raise DataError(
+                f"{self.model}: is no checkpoint of {self.order.method}: what is in it does not fit: {error}"
+            ) from error
 
     def _same_bands(self, table: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         """The rows of its bands, in its order."""

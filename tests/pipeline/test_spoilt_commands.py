@@ -1,5 +1,6 @@
 """Whole commands on inputs and options that hypothesis spoils: they end well, or with 2 and one line."""
 
+import copy
 import io
 import shutil
 import tarfile
@@ -7,10 +8,13 @@ import tarfile
 import healpy as hp
 import numpy as np
 import pytest
+import torch
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmbml.methods.nn.checkpoint import make_checkpoint
+from cmbml.methods.patch_nn.network import UNet
 from tests.commands import call
 from tests.conftest import ROOT
 from tests.small_run import repository, run
@@ -56,7 +60,43 @@ FILES = {
     "wide.ecsv": TABLE.encode(),
     "box/Test_sim0000.tar.gz": tar_of({"cmb_map_fid.fits": SKIES["obs_low.fits"], "obs_30_map.fits": SKIES["obs_mid.fits"]}),
 }
+NUMBERS = {"mean": [0.0] * 3, "whitening": np.eye(3).tolist(), "weights": [[1.0, 0.0, 0.0]], "offset": [0.0], "left": [1.0]}
+CHECKPOINT = make_checkpoint(
+    UNet(3, 1, 4, 1).state_dict(),
+    architecture={"name": "unet", "init": 4, "depth": 1},
+    bands={"names": list(BANDS), "freq_ghz": [f for f, _ in BANDS.values()], "fwhm_arcmin": [b for _, b in BANDS.values()]},
+    normalisation=NUMBERS,
+    layout={"nside_patches": 1, "margin": 0, "batch": 12},
+    result={"fields": "T", "nside": NSIDE, "lmax": LMAX, "fwhm_arcmin": 600.0},
+    epoch=1,
+)
+PLAIN = st.none() | st.integers(-3, 9) | st.text(max_size=3) | st.just([]) | st.just({}) | st.just([1.0]) | st.just(torch.zeros(2))
+
+
+def saved(state):
+    """Bytes of a checkpoint."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+@st.composite
+def checkpoints(draw):
+    """Bytes of a checkpoint in which something is missing or something else."""
+    state = copy.deepcopy(CHECKPOINT)
+    place, key = state, draw(st.sampled_from(list(state)))
+    while isinstance(place[key], dict) and draw(st.integers(0, 3)):
+        place = place[key]
+        key = draw(st.sampled_from(list(place)))
+    if draw(st.integers(0, 4)):
+        place[key] = draw(PLAIN)
+    else:
+        del place[key]
+    return saved(state)
+
+
 COMMANDS = {
+    "network": ("clean patch_nn --maps obs_{freq}.fits --instrument wide.ecsv --fwhm 600 --lmax 16 --out out/c.fits --model model.pt", ("model.pt",)),
     "clean": ("clean nilc --set peaks=[8,17] --set ilc_bias=0.5 --maps obs_{freq}.fits --instrument wide.ecsv --fwhm 600 --lmax 16 --out out/c.fits --mask mask.fits", (*SKIES, "mask.fits", "wide.ecsv")),
     "inspect": ("inspect obs_low.fits mask.fits", ("obs_low.fits", "mask.fits")),
     "score": ("score --maps pred_{sim}.fits --split test --name mine", ("pred_0.fits",)),
@@ -90,13 +130,18 @@ def here(tmp_path_factory):
 @st.composite
 def spoilt_command(draw):
     """A command, and what its files hold."""
-    name = draw(st.sampled_from([*["clean"] * 3, *["score"] * 2, "inspect", "import"]))
+    name = draw(st.sampled_from([*["clean"] * 3, *["network"] * 2, *["score"] * 2, "inspect", "import"]))
     words, read = COMMANDS[name]
-    files = dict(FILES)
+    files = FILES | {"model.pt": saved(CHECKPOINT)}
     for file in draw(st.lists(st.sampled_from(read), max_size=2)):
-        content = spoilt([TABLE]) if file.endswith("ecsv") else damaged(st.sampled_from([FILES[file], SKIES["obs_low.fits"]]))
+        if file.endswith("ecsv"):
+            content = spoilt([TABLE])
+        elif file == "model.pt":
+            content = checkpoints()
+        else:
+            content = damaged(st.sampled_from([FILES[file], SKIES["obs_low.fits"]]))
         files[file] = draw(content)
-    if draw(st.booleans()):
+    if name in OPTIONS and draw(st.booleans()):
         words += f" {draw(st.sampled_from(OPTIONS[name]))}\t{draw(st.sampled_from(WORDS))}"
     first, _, option = words.partition("\t")
     return [*first.split(" "), *([option] if option else [])], files
