@@ -21,9 +21,6 @@ from cmbml.core.spec.instruments import table_path
 from cmbml.sky.sht import Map, alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
 
-# How numbers and text where a part should be, or the reverse, and sizes that do not fit show.
-_MISFITS = (TypeError, AttributeError, IndexError, RuntimeError)
-
 
 class NetworkCleaning:
     """One call of `cmbml clean` with a network.
@@ -45,7 +42,7 @@ class NetworkCleaning:
     assumed: Sequence[str] = ()
 
     def __init__(self, order: Order, folder: Path) -> None:
-        from cmbml.methods.nn.checkpoint import check_checkpoint  # imports PyTorch
+        from cmbml.methods.nn.checkpoint import Trained, check_checkpoint, expect_form  # imports PyTorch
 
         table = instrument_of(order, folder)
         if order.model is None:
@@ -54,6 +51,7 @@ class NetworkCleaning:
         self.checkpoint: Any = get_handler("PyTorchModel").read(folder / order.model)
         with self._blamed_on_checkpoint():
             check_checkpoint(self.checkpoint)
+            expect_form(self.checkpoint, order.method, Trained, _cleaning_of(order.method).Checkpoint)
             self.table = self._same_bands(table)
             self._check_options()
         self.maps = MapReader(order, folder, self.table)
@@ -76,14 +74,9 @@ class NetworkCleaning:
             yield
         except ValueError as error:
             raise DataError(f"{self.model}: {error}") from None
-        except KeyError as error:
-            raise DataError(
-                f"{self.model}: is no checkpoint of {self.order.method}: no {error} in it"
-            ) from None
-        except _MISFITS as error:
-            raise DataError(
-                f"{self.model}: is no checkpoint of {self.order.method}: what is in it does not fit: {error}"
-            ) from error
+        except RuntimeError as error:  # PyTorch's word for sizes that do not go together
+            reason = f"its sizes do not fit: {error}"
+            raise DataError(f"{self.model}: is no checkpoint of {self.order.method}: {reason}") from None
 
     def _same_bands(self, table: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         """The rows of its bands, in its order."""
@@ -245,5 +238,9 @@ NETWORKS = {"gsc_unet": GscUnetCleaning, "cmbnncs": NetworkCleaning, "patch_nn":
 
 def clean_sky_of(method: str) -> Callable[..., Map]:
     """The function of a network that takes a checkpoint, maps and a device."""
-    clean_sky: Callable[..., Map] = import_module(f"cmbml.methods.{method}.cleaning").clean_sky
+    clean_sky: Callable[..., Map] = _cleaning_of(method).clean_sky
     return clean_sky
+
+
+def _cleaning_of(method: str) -> Any:
+    return import_module(f"cmbml.methods.{method}.cleaning")

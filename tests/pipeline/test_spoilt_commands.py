@@ -58,19 +58,39 @@ FILES = {
     "pred_0.fits": fits_of(7, BEAMFWHM=600.0, LMAX=LMAX),
     "mask.fits": fits_of(8),
     "wide.ecsv": TABLE.encode(),
-    "box/Test_sim0000.tar.gz": tar_of({"cmb_map_fid.fits": SKIES["obs_low.fits"], "obs_30_map.fits": SKIES["obs_mid.fits"]}),
+    "box/Test_sim0000.tar.gz": tar_of(
+        {"cmb_map_fid.fits": SKIES["obs_low.fits"], "obs_30_map.fits": SKIES["obs_mid.fits"]}
+    ),
 }
-NUMBERS = {"mean": [0.0] * 3, "whitening": np.eye(3).tolist(), "weights": [[1.0, 0.0, 0.0]], "offset": [0.0], "left": [1.0]}
+NUMBERS = {
+    "mean": [0.0] * 3,
+    "whitening": np.eye(3).tolist(),
+    "weights": [[1.0, 0.0, 0.0]],
+    "offset": [0.0],
+    "left": [1.0],
+}
 CHECKPOINT = make_checkpoint(
     UNet(3, 1, 4, 1).state_dict(),
     architecture={"name": "unet", "init": 4, "depth": 1},
-    bands={"names": list(BANDS), "freq_ghz": [f for f, _ in BANDS.values()], "fwhm_arcmin": [b for _, b in BANDS.values()]},
+    bands={
+        "names": list(BANDS),
+        "freq_ghz": [f for f, _ in BANDS.values()],
+        "fwhm_arcmin": [b for _, b in BANDS.values()],
+    },
     normalisation=NUMBERS,
     layout={"nside_patches": 1, "margin": 0, "batch": 12},
     result={"fields": "T", "nside": NSIDE, "lmax": LMAX, "fwhm_arcmin": 600.0},
     epoch=1,
 )
-PLAIN = st.none() | st.integers(-3, 9) | st.text(max_size=3) | st.just([]) | st.just({}) | st.just([1.0]) | st.just(torch.zeros(2))
+PLAIN = (
+    st.none()
+    | st.integers(-3, 9)
+    | st.text(max_size=3)
+    | st.just([])
+    | st.just({})
+    | st.just([1.0])
+    | st.just(torch.zeros(2))
+)
 
 
 def saved(state):
@@ -109,7 +129,24 @@ OPTIONS = {
     "import": ("--name",),
 }  # fmt: skip
 WORDS = [word for word in NASTY if "\0" not in word]
-WORDS += ["G", "C", "mK_CMB", "I", "0", "1", "low", "low,mid", "x=y", "ilc_bias=nan", "ilc_bias=1e-3", "out", "box", "a/b.png", "{freq}", "/"]
+WORDS += [
+    "G",
+    "C",
+    "mK_CMB",
+    "I",
+    "0",
+    "1",
+    "low",
+    "low,mid",
+    "x=y",
+    "ilc_bias=nan",
+    "ilc_bias=1e-3",
+    "out",
+    "box",
+    "a/b.png",
+    "{freq}",
+    "/",
+]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +154,12 @@ def here(tmp_path_factory):
     """A small repository whose truths are finished."""
     folder = tmp_path_factory.mktemp("spoilt_commands")
     sims = {"test": {"n_sims": 1, "population": "nominal"}}
-    sizes = {"instrument__nside": NSIDE, "instrument__lmax": LMAX, "analysis__lmax": LMAX, "analysis__fwhm_arcmin": 600.0}
+    sizes = {
+        "instrument__nside": NSIDE,
+        "instrument__lmax": LMAX,
+        "analysis__lmax": LMAX,
+        "analysis__fwhm_arcmin": 600.0,
+    }
     config = repository(folder, methods=[], splits=sims, **sizes)
     (folder / "dvc.yaml").touch()
     shutil.copy(ROOT / "luigi.cfg", folder)

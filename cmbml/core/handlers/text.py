@@ -53,9 +53,7 @@ class Csv(AssetHandler[Sequence[Mapping[str, Any]]]):
             except csv.Error as error:
                 raise DataError(f"{path}: no table: {error}: make or fetch it again") from None
         if not columns or any(len(row) != len(columns) for row in rows):
-            raise DataError(
-                f"{path}: no table, or not {len(columns)} cells in a row: make or fetch it again"
-            )
+            raise DataError(f"{path}: no table, or not {len(columns)} cells in a row: make or fetch it again")
         return [dict(zip(columns, map(_value, row), strict=True)) for row in rows]
 
     def write(self, path: Path, data: Sequence[Mapping[str, Any]]) -> None:
