@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class NetworkCleaning:
         self.checkpoint: Any = get_handler("PyTorchModel").read(folder / order.model)
         with self._blamed_on_checkpoint():
             check_checkpoint(self.checkpoint)
-            expect_form(self.checkpoint, order.method, Trained, _cleaning_of(order.method).Checkpoint)
+            expect_form(self.checkpoint, order.method, Trained, cleaning_of(order.method).Checkpoint)
             self.table = self._same_bands(table)
             self._check_options()
         self.maps = MapReader(order, folder, self.table)
@@ -238,9 +239,10 @@ NETWORKS = {"gsc_unet": GscUnetCleaning, "cmbnncs": NetworkCleaning, "patch_nn":
 
 def clean_sky_of(method: str) -> Callable[..., Map]:
     """The function of a network that takes a checkpoint, maps and a device."""
-    clean_sky: Callable[..., Map] = _cleaning_of(method).clean_sky
+    clean_sky: Callable[..., Map] = cleaning_of(method).clean_sky
     return clean_sky
 
 
-def _cleaning_of(method: str) -> Any:
+def cleaning_of(method: str) -> ModuleType:
+    """The module in which a network cleans; it names the form of its checkpoint."""
     return import_module(f"cmbml.methods.{method}.cleaning")

@@ -135,6 +135,27 @@ def column_bytes(rng, form, rows, first):
 
 
 @st.composite
+def wronged(draw, cards, n_columns):
+    """Cards of which now and then one is another, has no right value, or is missing."""
+    cards = list(cards)
+    if draw(st.integers(0, 3)) == 0:
+        scaling = {
+            "TSCAL": ["2.0", "0"],
+            "TZERO": ["10", "32768"],
+            "TNULL": ["3", "7.5", "-1"],
+            "TUNIT": ["'K'", "''", "'kg'", "'mK_CMB'"],
+        }
+        key = draw(st.sampled_from(list(scaling)))
+        cards.append((f"{key}{draw(st.integers(1, n_columns))}", draw(st.sampled_from(scaling[key]))))
+    if draw(st.integers(0, 4)) == 0:
+        place = draw(st.integers(0, len(cards) - 1))
+        cards[place] = (cards[place][0], draw(WRONG))
+    if draw(st.integers(0, 9)) == 0:
+        del cards[draw(st.integers(1, len(cards) - 1))]
+    return cards
+
+
+@st.composite
 def table_hdu(draw):
     """A binary table: a map of HEALPix, more or less."""
     columns = draw(columns_of())
@@ -184,21 +205,7 @@ def table_hdu(draw):
         cards.append(("INDXSCHM", "'EXPLICIT'"))
     for key in draw(st.lists(st.sampled_from([*CARDS, "INDXSCHM"]), max_size=2)):
         cards.append((key, draw(st.sampled_from(CARDS[key]))))
-    if draw(st.integers(0, 3)) == 0:
-        scaling = {
-            "TSCAL": ["2.0", "0"],
-            "TZERO": ["10", "32768"],
-            "TNULL": ["3", "7.5", "-1"],
-            "TUNIT": ["'K'", "''", "'kg'", "'mK_CMB'"],
-        }
-        key = draw(st.sampled_from(list(scaling)))
-        cards.append((f"{key}{draw(st.integers(1, len(columns)))}", draw(st.sampled_from(scaling[key]))))
-    if draw(st.integers(0, 4)) == 0:
-        place = draw(st.integers(0, len(cards) - 1))
-        cards[place] = (cards[place][0], draw(WRONG))
-    if draw(st.integers(0, 9)) == 0:
-        del cards[draw(st.integers(1, len(cards) - 1))]
-    return hdu(cards, data.tobytes())
+    return hdu(draw(wronged(cards, len(columns))), data.tobytes())
 
 
 PICTURE = hdu(

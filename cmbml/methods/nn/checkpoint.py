@@ -92,24 +92,22 @@ def check_checkpoint(checkpoint: object, **expected: object) -> None:
             )
 
 
-def expect_form(checkpoint: object, method: str, *forms: Any) -> None:
+def expect_form(checkpoint: object, method: str, *forms: type[Any]) -> None:
     """Refuse a checkpoint whose parts are not of the types that some forms name.
 
     Raises
     ------
     ValueError
-        Where one is missing or of another type; it names the first that is.
+        Where one is missing or of another type; it names what is missing before what is another.
     """
     for form in forms:
         try:
             TypeAdapter(form).validate_python(checkpoint, strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-            part = ".".join(map(str, first["loc"]))
-            missing = f"no '{first['loc'][-1]}' in it" if first["type"] == "missing" else ""
-            raise ValueError(
-                f"is no checkpoint of {method}: {missing or f'{part}: {refusal(error)}'}"
-            ) from None
+            gone = [found["loc"][-1] for found in error.errors() if found["type"] == "missing"]
+            part = ".".join(map(str, error.errors()[0]["loc"]))
+            reason = f"no '{gone[0]}' in it" if gone else f"{part}: {refusal(error)}"
+            raise ValueError(f"is no checkpoint of {method}: {reason}") from None
 
 
 def _difference(found: object, wanted: object) -> str:
