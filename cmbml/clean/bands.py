@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cmbml.clean.request import Order
 from cmbml.clean.survey import Survey, survey
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
-from cmbml.core.files.bandfiles import BandFile, find_bands, read_band
+from cmbml.core.files.bandfiles import BandFile, expect_one_convention, find_bands, read_band
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.spec.instruments import read_bands, table_path
@@ -41,6 +41,10 @@ class Seen:
         Pixels that were filled: those that are missing in any band.
     levels
         Monopole and dipole that were taken off, uK_CMB.
+    assumed
+        What its file did not say, and was assumed.
+    pixwin
+        Whether the pixel window is in its map.
     """
 
     band: BandFile
@@ -48,6 +52,8 @@ class Seen:
     n_missing: int
     holes: NDArray[np.bool_]
     levels: Levels
+    assumed: tuple[str, ...]
+    pixwin: bool
 
     def facts(self) -> dict[str, Any]:
         """What the provenance says of it."""
@@ -58,9 +64,11 @@ class Seen:
             "nside": self.nside,
             "fwhm_arcmin": self.band.fwhm_arcmin,
             "freq_ghz": self.band.freq_ghz,
+            "pixel_window": self.pixwin,
             "missing_pixels": self.n_missing,
             "inpainted_pixels": int(self.holes.sum()),
             "levels_taken_off": self.levels.facts(),
+            **({"assumed": list(self.assumed)} if self.assumed else {}),
         }
 
 
@@ -116,11 +124,17 @@ class MapReader:
         self.folder = folder
         self.table = table
 
+    def find(self, pattern: str) -> list[BandFile]:
+        """The files of all bands, which must not contradict each other."""
+        bands = find_bands(pattern, self.table, self.folder)
+        if self.order.fields != "T":
+            expect_one_convention(bands, self.order.reading)
+        return bands
+
     @cached_property
     def survey(self) -> Survey:
         """The first look at the order's maps; they are read again to be cleaned, since they may be large."""
-        bands = find_bands(self.order.maps, self.table, self.folder)
-        read = ((band, self._read(band)) for band in bands)
+        read = ((band, self._read(band)) for band in self.find(self.order.maps))
         return survey(((band, sky, self._missing(sky)) for band, sky in read), self.order.maps)
 
     def doubts(self, bands: Sequence[Seen]) -> list[str]:
@@ -130,7 +144,7 @@ class MapReader:
 
     def observe(self, pattern: str) -> list[Observed]:
         """Read and analyse all bands: as many at a time as there are threads, since maps may be large."""
-        bands, seen = find_bands(pattern, self.table, self.folder), self.survey
+        bands, seen = self.find(pattern), self.survey
         threads = self.order.threads
         observed: list[Observed] = []
         with ThreadPoolExecutor(threads) as pool:
@@ -141,12 +155,11 @@ class MapReader:
 
     def fill(self, pattern: str) -> list[Filled]:
         """Read all bands, fill their holes and take their levels off."""
-        bands = find_bands(pattern, self.table, self.folder)
-        return [self._fill(band, self._read(band), self.survey) for band in bands]
+        return [self._fill(band, self._read(band), self.survey) for band in self.find(pattern)]
 
     def _read(self, band: BandFile) -> SkyMap:
         lmax = self.order.lmax
-        sky = read_band(band, 0 if self.order.fields == "T" else "TQU", self.order.unit)
+        sky = read_band(band, "T" if self.order.fields == "T" else "TQU", self.order.reading)
         support = min(3 * sky.nside - 1, sky.lmax or lmax)
         if lmax > support:
             raise DataError(
@@ -167,27 +180,29 @@ class MapReader:
             raise DataError(f"{band.path}: {error}") from None
         levels = seen.fit.measure_map(filled, fwhm)
         n_missing, inpainted = int(missing.any(axis=0).sum()), np.asarray(holes.any(axis=0))
-        return Filled(band, sky.nside, n_missing, inpainted, levels, levels.off_map(filled, fwhm))
+        said = (levels, sky.assumed, sky.pixwin)
+        return Filled(band, sky.nside, n_missing, inpainted, *said, levels.off_map(filled, fwhm))
 
     def _analyse(self, band: BandFile, sky: SkyMap, seen: Survey) -> Observed:
         """Fill the holes of one band, take its levels off, and analyse it on one thread."""
         lmax, filled = self.order.lmax, self._fill(band, sky, seen)
         alm = map2alm(filled.values, lmax)
-        if self.order.pixwin or sky.pixwin:
+        if sky.pixwin:
             windows = [
                 pixel_window(sky.nside, lmax),
                 *[polarisation_window(sky.nside, lmax)] * (len(alm) - 1),
             ]
             alm = np.array([almxfl(row, 1 / window) for row, window in zip(alm, windows, strict=True)])
-        return Observed(band, sky.nside, filled.n_missing, filled.holes, filled.levels, alm)
+        said = (filled.levels, sky.assumed, sky.pixwin)
+        return Observed(band, sky.nside, filled.n_missing, filled.holes, *said, alm)
 
     @cached_property
-    def _mask(self) -> NDArray[Any] | None:
+    def _mask(self) -> SkyMap | None:
         if self.order.mask is None:
             return None
-        path = self.folder / self.order.mask
-        weights = get_handler("HealpyMap").read(path, field=0, unit="1", allow_unseen=True).values[0]
-        return np.where(is_unseen(weights), 0.0, weights)
+        path, told = self.folder / self.order.mask, self.order.reading_of_mask
+        mask: SkyMap = get_handler("HealpyMap").read(path, content="weights", allow_unseen=True, **told)
+        return mask
 
     def _masked(self, nside: int) -> NDArray[np.bool_] | bool:
         """Pixels of a resolution that the mask leaves out."""
@@ -195,4 +210,18 @@ class MapReader:
             return False
         from cmbml.sky.mask import threshold_mask  # imports healpy and scipy
 
-        return threshold_mask(self._mask, nside, 0.5) == 0
+        try:
+            return threshold_mask(self._mask.values[0], nside, 0.5) == 0
+        except ValueError as error:
+            raise DataError(f"{self.order.mask}: {error}: another column? Say --mask-column") from None
+
+    def assumed(self, read: Sequence[Seen]) -> list[str]:
+        """One line of what was assumed of all that was read; none where nothing was."""
+        files: dict[str, list[str]] = {}
+        for entry in read:
+            for text in entry.assumed:
+                files.setdefault(text, []).append(entry.band.name)
+        for text in self._mask.assumed if self._mask is not None else ():
+            files.setdefault(text, []).append("mask")
+        told = [f"{text}: {', '.join(names)}" for text, names in files.items()]
+        return ["; ".join(told)] if told else []

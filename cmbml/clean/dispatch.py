@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cmbml.clean.filtering import Filtering
 from cmbml.clean.linear import Cleaning
@@ -11,8 +12,26 @@ from cmbml.core.errors import ConfigError, did_you_mean
 from cmbml.methods.registry import KINDS
 
 
-def clean(order: Order, folder: Path) -> tuple[list[Path], Sequence[str]]:
-    """Clean maps; return the paths that were written, the cleaned map first, and warnings.
+class Done(NamedTuple):
+    """What a call of `cmbml clean` has done.
+
+    Attributes
+    ----------
+    paths
+        The paths that were written, the cleaned map first.
+    warnings
+        What the user should know, one line each.
+    assumed
+        What was assumed of the maps: one line, or none.
+    """
+
+    paths: list[Path]
+    warnings: Sequence[str]
+    assumed: Sequence[str]
+
+
+def clean(order: Order, folder: Path) -> Done:
+    """Clean maps.
 
     Parameters
     ----------
@@ -27,7 +46,7 @@ def clean(order: Order, folder: Path) -> tuple[list[Path], Sequence[str]]:
         Where the order cannot be carried out: one line.
     """
     cleaning = _cleaning_of(order.method)(order, folder)
-    return cleaning.run(), cleaning.warnings
+    return Done(cleaning.run(), cleaning.warnings, cleaning.assumed)
 
 
 def _cleaning_of(method: str) -> type[Cleaning | Filtering | NetworkCleaning]:

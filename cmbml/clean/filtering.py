@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from cmbml.clean.origins import contents, file_facts, origin_of
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
-from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.outputs import expect_writable
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.methods.wiener.wiener import SPECTRA
@@ -36,6 +37,7 @@ class Filtering:
     """
 
     warnings: Sequence[str] = ()
+    assumed: Sequence[str] = ()
 
     def __init__(self, order: Order, folder: Path) -> None:
         if order.model is None:
@@ -44,8 +46,14 @@ class Filtering:
             )
         self.order, self.folder, self.model = order, folder, order.model
         self._refuse_unused()
+        expect_writable(
+            [folder / order.out, order.beside(folder, "provenance.yaml")],
+            [folder / order.maps, folder / order.model],
+        )
         self.sky = self._read()
+        self.assumed = ["; ".join(self.sky.assumed)] if self.sky.assumed else []
         self._check_sky()
+        self._check_origin()
         self.windows = self._read_windows()
 
     def _refuse_unused(self) -> None:
@@ -66,7 +74,7 @@ class Filtering:
         path = self.folder / self.order.maps
         if not path.is_file():
             raise DataError(f"--maps {self.order.maps}: no such file: give one cleaned map")
-        sky: SkyMap = get_handler("HealpyMap").read(path, unit=self.order.unit)
+        sky: SkyMap = get_handler("HealpyMap").read(path, **self.order.reading)
         try:
             return sky.to("uK_CMB")
         except ValueError as error:
@@ -86,6 +94,23 @@ class Filtering:
         end = 3 * sky.nside - 1 if sky.lmax is None else sky.lmax
         if order.lmax > end:
             raise DataError(f"{order.maps}: ends at l = {end}: lower --lmax {order.lmax}")
+
+    def _check_origin(self) -> None:
+        """The window belongs to what one method leaves in its maps: the map must be of that method."""
+        path = self.model.with_name("settings.yaml")
+        if not (self.folder / path).is_file():
+            raise DataError(
+                f"{self.model}: no settings.yaml beside it, which says what it was learned from: take both"
+            )
+        learned = get_handler("Config").read(self.folder / path)
+        origin = origin_of(self.folder / self.order.maps)
+        here = {"estimate": origin.method, "fwhm_arcmin": self.order.fwhm_arcmin}
+        for key, value in here.items():
+            if learned.get(key) != value:
+                raise ConfigError(
+                    f"--model {self.model}: learned with {key} {learned.get(key)}, "
+                    f"and {self.order.maps} has {value}: learn it anew"
+                )
 
     def _read_windows(self) -> list[Cl]:
         """W(l) of every field up to the band-limit."""
@@ -111,12 +136,11 @@ class Filtering:
         filtered = replace(self.sky, values=values, fwhm_arcmin=fwhm, lmax=lmax, signal_preserving=False)
         out, provenance = self.folder / self.order.out, self.order.beside(self.folder, "provenance.yaml")
         get_handler("HealpyMap").write(out, filtered)
-        get_handler("Config").write(provenance, self._provenance(filtered))
+        get_handler("Config").write(provenance, self._provenance(filtered) | {"results": contents([out])})
         return [out, provenance]
 
     def _provenance(self, filtered: SkyMap) -> dict[str, Any]:
         order = self.order
-        files = {"map": Path(order.maps), "model": self.model}
         return {
             "method": order.method,
             "signal_preserving": filtered.signal_preserving,
@@ -124,6 +148,7 @@ class Filtering:
             "lmax": filtered.lmax,
             "fields": order.fields,
             "pixel_window_in_map": filtered.pixwin,
-            **{name: {"file": str(p), "md5": md5_of(self.folder / p)} for name, p in files.items()},
+            **file_facts(self.folder, {"map": Path(order.maps), "model": self.model}),
+            "assumed": list(self.assumed),
             "commit": commit(Path(__file__).parent),
         }

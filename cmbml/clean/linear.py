@@ -9,12 +9,14 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from cmbml.clean.bands import MapReader, Observed, common_of, instrument_of
+from cmbml.clean.origins import contents, expect_one_simulation, file_facts
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
-from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.outputs import expect_writable
 from cmbml.core.files.outside import find_program
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
+from cmbml.core.spec.instruments import table_path
 from cmbml.core.spec.numbers import refusal
 from cmbml.core.spec.yamlio import parse_yaml
 from cmbml.interfaces.pyilc.params import PyilcParams
@@ -25,6 +27,10 @@ from cmbml.sky.sht import Alm, alm2map, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
 
 FIELDS = {"T": ("T",), "TQU": ("T", "E", "B")}
+# Settings by which users name what options of the command say.
+_SAID_ELSEWHERE = {"fwhm_arcmin": "--fwhm", "fwhm": "--fwhm", "fwhm_out": "--fwhm", "lmax": "--lmax"} | {
+    name: f"--{name}" for name in ("unit", "mask", "pixwin", "fields", "bands", "threads", "coord", "polconv")
+}
 PACKAGES = ("cmbml", "numpy", "ducc0")
 
 
@@ -74,6 +80,8 @@ class Cleaning:
     ----------
     warnings
         What the user should know, one line each.
+    assumed
+        What was assumed of the maps: one line, or none.
 
     Raises
     ------
@@ -85,11 +93,29 @@ class Cleaning:
         self.order = order
         self.folder = folder
         self.warnings: list[str] = []
+        self.assumed: list[str] = []
         self.method = METHODS[order.method]
         self.table = instrument_of(order, folder)
         self.maps = MapReader(order, folder, self.table)
+        expect_writable(self._outputs(), self._inputs())
         self.learned_with = self._learned_with()
         self.settings = self._settings()
+
+    def _outputs(self) -> list[Path]:
+        names = ("mask.fits", "weights.csv", "beam.txt", "provenance.yaml")
+        parts = [f"{name}.fits" for name in self.order.components]
+        return [self.folder / self.order.out, *(self._path(name) for name in (*names, *parts))]
+
+    def _inputs(self) -> list[Path]:
+        """Files that are read, which must be there and belong together."""
+        order, folder = self.order, self.folder
+        maps = [band.path for band in self.maps.find(order.maps)]
+        parts = [band.path for pattern in order.components.values() for band in self.maps.find(pattern)]
+        for name, pattern in order.components.items():
+            expect_one_simulation(f"--component {name}", self.maps.find(pattern)[0].path, maps[0])
+        files = [folder / path for path in (order.model, order.mask) if path is not None]
+        beside_model = [file.with_name("settings.yaml") for file in files[: order.model is not None]]
+        return [*maps, *parts, *files, *beside_model, table_path(folder, order.instrument)]
 
     def _learned_with(self) -> dict[str, Any]:
         """Settings that the model was made with; empty where the method learns nothing."""
@@ -105,6 +131,9 @@ class Cleaning:
         return dict(get_handler("Config").read(self.folder / model.parent / "settings.yaml"))
 
     def _settings(self) -> BaseModel:
+        for name, option in _SAID_ELSEWHERE.items():
+            if name in self.order.settings:
+                raise ConfigError(f"--set {name}: is what {option} says: leave it out")
         chosen = {name: parse_yaml(text, f"--set {name}") for name, text in self.order.settings.items()}
         fwhm, lmax = self.order.fwhm_arcmin, self.order.lmax
         try:
@@ -133,7 +162,10 @@ class Cleaning:
             cleaned = list(self._clean(observed))
         except ValueError as error:
             raise DataError(f"{self.order.method}: {error}") from None
-        return list(self._write(observed, cleaned))
+        self.assumed = self.maps.assumed(observed)
+        paths = list(self._write(observed, cleaned))
+        get_handler("Config").write(self._path("provenance.yaml"), self._provenance(observed, paths))
+        return [*paths, self._path("provenance.yaml")]
 
     def _check_beams(self, observed: list[Observed]) -> None:
         for entry in observed:
@@ -197,8 +229,6 @@ class Cleaning:
         beam = gaussian_beam(self.order.fwhm_arcmin, self.order.lmax)
         get_handler("PowerSpectrum").write(self._path("beam.txt"), {"B": beam})
         yield self._path("beam.txt")
-        get_handler("Config").write(self._path("provenance.yaml"), self._provenance(observed))
-        yield self._path("provenance.yaml")
 
     def _coverage(self, observed: list[Observed]) -> SkyMap:
         """1 where every band was measured and the mask keeps."""
@@ -211,9 +241,8 @@ class Cleaning:
         ]
         return SkyMap(np.prod(kept, axis=0)[None], "1")
 
-    def _provenance(self, observed: list[Observed]) -> dict[str, Any]:
+    def _provenance(self, observed: list[Observed], written: list[Path]) -> dict[str, Any]:
         order = self.order
-        files = {"model": order.model, "mask": order.mask}
         return {
             "method": order.method,
             "settings": self.settings.model_dump(mode="json"),
@@ -221,15 +250,13 @@ class Cleaning:
             "fwhm_arcmin": order.fwhm_arcmin,
             "lmax": order.lmax,
             "fields": order.fields,
-            "pixel_window_removed": order.pixwin,
+            "pixel_window_removed": any(entry.pixwin for entry in observed),
             "instrument": order.instrument,
             "maps": [entry.facts() for entry in observed],
             "levels_put_back": common_of(observed).facts(),
-            **{
-                name: {"file": str(path), "md5": md5_of(self.folder / path)}
-                for name, path in files.items()
-                if path is not None
-            },
+            **file_facts(self.folder, {"model": order.model, "mask": order.mask}),
+            "assumed": self.assumed,
+            "results": contents(written),
             "packages": {name: version(name) for name in PACKAGES},
             "commit": commit(Path(__file__).parent),
         }

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from cmbml.clean.bands import MapReader, Seen, common_of, instrument_of
+from cmbml.clean.origins import contents, expect_made_from, file_facts
 from cmbml.clean.request import Order
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
+from cmbml.core.files.outputs import expect_writable
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
+from cmbml.core.spec.instruments import table_path
 from cmbml.sky.sht import Map, alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
 
@@ -36,6 +39,7 @@ class NetworkCleaning:
     """
 
     warnings: Sequence[str] = ()
+    assumed: Sequence[str] = ()
 
     def __init__(self, order: Order, folder: Path) -> None:
         from cmbml.methods.nn.checkpoint import check_checkpoint  # imports PyTorch
@@ -50,6 +54,17 @@ class NetworkCleaning:
             self.table = self._same_bands(table)
             self._check_options()
         self.maps = MapReader(order, folder, self.table)
+        self.paths = [band.path for band in self.maps.find(order.maps)]
+        expect_writable(self._outputs(), [*self.paths, *self._files()])
+
+    def _outputs(self) -> list[Path]:
+        return [self.folder / self.order.out, self._path("uncertainty.fits"), self._path("provenance.yaml")]
+
+    def _files(self) -> list[Path]:
+        """Files that are read beside the maps."""
+        order = self.order
+        named = [path for path in (order.model, order.mask) if path is not None]
+        return [*(self.folder / path for path in named), table_path(self.folder, order.instrument)]
 
     @contextmanager
     def _blamed_on_checkpoint(self) -> Iterator[None]:
@@ -94,16 +109,21 @@ class NetworkCleaning:
     def run(self) -> list[Path]:
         """Clean, and write all files: their paths, the cleaned map first."""
         bands, skies = self._clean()
+        paths = [
+            self.folder / self.order.out if name == "cleaned" else self._path(f"{name}.fits")
+            for name in skies
+        ]
+        self.assumed = self.maps.assumed(bands)
         self.warnings = self.maps.doubts(bands)
-        paths = [self.folder / self.order.out if name == "cleaned" else self._path(name) for name in skies]
         for path, sky in zip(paths, skies.values(), strict=True):
             get_handler("HealpyMap").write(path, sky)
         provenance = self.order.beside(self.folder, "provenance.yaml")
-        get_handler("Config").write(provenance, self._provenance(bands, skies["cleaned"]))
+        record = self._provenance(bands, skies["cleaned"]) | {"results": contents(paths)}
+        get_handler("Config").write(provenance, record)
         return [*paths, provenance]
 
     def _path(self, name: str) -> Path:
-        return self.order.beside(self.folder, f"{name}.fits")
+        return self.order.beside(self.folder, name)
 
     def _clean(self) -> tuple[Sequence[Seen], dict[str, SkyMap]]:
         """The bands that were read, and the maps to write by name, ``cleaned`` first."""
@@ -130,10 +150,14 @@ class NetworkCleaning:
         return {
             "method": self.order.method,
             "signal_preserving": cleaned.signal_preserving,
-            "model": {"file": str(self.model), "md5": md5_of(self.folder / self.model)},
+            **file_facts(self.folder, {"model": self.model, "mask": self.order.mask}),
             "trained": {name: self.checkpoint[name] for name in parts},
+            "fwhm_arcmin": cleaned.fwhm_arcmin,
+            "lmax": cleaned.lmax,
+            "fields": self.order.fields,
             "instrument": self.order.instrument,
             "maps": [band.facts() for band in bands],
+            "assumed": list(self.assumed),
             "commit": commit(Path(__file__).parent),
         }
 
@@ -141,15 +165,29 @@ class NetworkCleaning:
 class GscUnetCleaning(NetworkCleaning):
     """One call of `cmbml clean gsc_unet`, which needs what `nilc_regularised` and `hilc` have cleaned."""
 
+    def __init__(self, order: Order, folder: Path) -> None:
+        super().__init__(order, folder)
+        maps = frozenset(md5_of(path) for path in self.paths)
+        base, other = (folder / order.settings[name] for name in _ESTIMATES)
+        if md5_of(base) == md5_of(other):
+            raise ConfigError("--set other: is the same map as base: give what hilc has cleaned")
+        for name, method in _ESTIMATES.items():
+            expect_made_from(f"--set {name}", folder / order.settings[name], method, maps)
+
+    def _files(self) -> list[Path]:
+        return [*super()._files(), *(self.folder / self.order.settings[name] for name in _ESTIMATES)]
+
     def _unfit(self) -> dict[str, Any]:
-        estimates = ("base", "other")
-        missing = [name for name in estimates if name not in self.order.settings]
+        missing = [name for name in _ESTIMATES if name not in self.order.settings]
         if missing:
             raise ConfigError(
                 f"gsc_unet needs --set {missing[0]}=FILE: base is what `cmbml clean` made of the same maps "
                 "with nilc_regularised, other with hilc"
             )
-        more = [name for name in self.order.settings if name not in estimates]
+        more = [name for name in self.order.settings if name not in _ESTIMATES]
+        for name in _ESTIMATES:
+            if not (self.folder / self.order.settings[name]).is_file():
+                raise DataError(f"--set {name}={self.order.settings[name]}: no such file: clean it first")
         return {"--component": self.order.components, **{f"--set {name}": True for name in more}}
 
     def _clean(self) -> tuple[Sequence[Seen], dict[str, SkyMap]]:
@@ -162,8 +200,6 @@ class GscUnetCleaning(NetworkCleaning):
             cleaner = open_cleaner(self.checkpoint, statistics, self.order.threads)
         bands = self.maps.observe(self.order.maps)
         base, other = self._estimate("base"), self._estimate("other")
-        if np.array_equal(base.values, other.values):
-            raise ConfigError("--set other: is the same map as base: give what hilc has cleaned")
         alms = np.stack([band.alm for band in bands], axis=1)
         fwhm = [band.band.fwhm_arcmin for band in bands]
         with seeded(0, self.order.threads):
@@ -173,11 +209,15 @@ class GscUnetCleaning(NetworkCleaning):
             "uncertainty": described(sigma, base, other),
         }
 
+    def _provenance(self, bands: Sequence[Seen], cleaned: SkyMap) -> dict[str, Any]:
+        estimates: dict[str, Path | None] = {name: Path(self.order.settings[name]) for name in _ESTIMATES}
+        return {**super()._provenance(bands, cleaned), **file_facts(self.folder, estimates)}
+
     def _estimate(self, name: str) -> SkyMap:
         """A map that was cleaned before, at the resolution of the network."""
         order, nside = self.order, self.checkpoint["result"]["nside"]
         path = self.folder / order.settings[name]
-        sky: SkyMap = get_handler("HealpyMap").read(path)
+        sky: SkyMap = get_handler("HealpyMap").read(path, way="command")
         facts = (sky.fwhm_arcmin, sky.lmax, len(sky.values))
         wanted = (order.fwhm_arcmin, order.lmax, len(order.fields))
         if facts != wanted:
@@ -190,6 +230,8 @@ class GscUnetCleaning(NetworkCleaning):
         return replace(sky, values=alm2map(map2alm(sky.values, order.lmax, threads=order.threads), nside))
 
 
+# Cleaned maps that gsc_unet takes, and the method of each.
+_ESTIMATES = {"base": "nilc_regularised", "other": "hilc"}
 # Methods that are networks, and what carries out an order for each.
 NETWORKS = {"gsc_unet": GscUnetCleaning, "cmbnncs": NetworkCleaning, "patch_nn": NetworkCleaning}
 

@@ -4,6 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cmbml.core.handlers.cards import Told
+
+
+def provenance_of(out: Path) -> Path:
+    """The record of a cleaned map, which lies beside it."""
+    return beside(out, "provenance.yaml")
+
+
+def beside(out: Path, name: str) -> Path:
+    """Path of another file that belongs to a map."""
+    return out.with_name(f"{out.name.removesuffix('.gz').removesuffix('.fits')}_{name}")
+
 
 @dataclass(frozen=True)
 class Order:
@@ -29,8 +41,6 @@ class Order:
         Map of weights: where it is below one half, no pixel is used.
     settings
         Values that replace the method's own, by name.
-    unit
-        Unit of maps whose headers name none.
     pixwin
         Whether the pixel window is in the maps, as in those of an instrument that points.
     fields
@@ -39,6 +49,8 @@ class Order:
         Maps that go through the same weights: path with {freq}, by name.
     threads
         Number of threads.
+    told, told_of_mask
+        What the headers of the maps, and of the mask, leave open: options as the command line names them.
     """
 
     method: str
@@ -51,13 +63,24 @@ class Order:
     bands: Sequence[str] = ()
     mask: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
-    unit: str | None = None
     pixwin: bool = False
     fields: str = "T"
     components: Mapping[str, str] = field(default_factory=dict)
     threads: int = 2
+    told: Told = field(default_factory=Told)
+    told_of_mask: Told = field(default_factory=Told)
+
+    @property
+    def reading(self) -> Told:
+        """How the maps are read."""
+        return {"way": "command", **self.told, "pixwin": self.pixwin or None}
+
+    @property
+    def reading_of_mask(self) -> Told:
+        """How the mask is read: it lies as the maps do, unless header or option say otherwise."""
+        shared: Told = {"coord": self.told.get("coord"), "missing": self.told.get("missing")}
+        return {**shared, **self.told_of_mask, "way": "mask"}
 
     def beside(self, folder: Path, name: str) -> Path:
         """Path of another file that is written with the cleaned map."""
-        out = folder / self.out
-        return out.with_name(f"{out.name.partition('.')[0]}_{name}")
+        return beside(folder / self.out, name)

@@ -9,10 +9,12 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.files.checksums import md5_of
+from cmbml.core.handlers import get_handler
 from cmbml.core.spec.profile import overlay
 from cmbml.core.spec.repository import RAW
 from cmbml.core.spec.yamledit import edited
@@ -148,13 +150,16 @@ def _profile(name: str, archives: list[Archive], nside: int) -> dict[str, Any]:
 
 def _nside_of(archive: Path) -> int:
     """Resolution of the maps, from the header of the first one."""
-    from astropy.io import fits
-
     with tarfile.open(archive, "r:*") as tar:
         member = next(one for one in tar if PurePosixPath(one.name).name == TRUTH)
         file = tar.extractfile(member)
-        with fits.open(file) as hdus:
-            return int(hdus[1].header["NSIDE"])
+        with TemporaryDirectory() as scratch:
+            path = Path(scratch) / TRUTH
+            path.write_bytes(b"" if file is None else file.read())
+            try:
+                return int(get_handler("HealpyMap").read(path, content="T").nside)
+            except DataError as error:
+                raise DataError(f"{archive}: {str(error).removeprefix(f'{scratch}/')}") from None
 
 
 def archive_of(index: dict[str, Any], split: str, sim: int) -> dict[str, Any]:

@@ -58,10 +58,12 @@ class ImportedObservationsExecutor(_ImportExecutor):
                 file = files.get(f"obs_{name}_map.fits")
                 if file is None:
                     raise DataError(f"{split.name} simulation {sim}: the archive has no band {name}")
-                sky = get_handler("HealpyMap").read(file, field=0, nside=self.nside).to("uK_CMB")
+                beam = band.fwhm_arcmin
+                raw = get_handler("HealpyMap").read(file, content="T", nside=self.nside, fwhm_arcmin=beam)
+                sky = raw.to("uK_CMB", freq_ghz=band.freq_ghz)
                 looks.append(look_at(name, band.freq_ghz, sky.values, is_unseen(sky.values)))
                 with self.name_tracker.set_context("freq", name):
-                    self.out_obs.write(SkyMap(sky.values, "uK_CMB", band.fwhm_arcmin))
+                    self.out_obs.write(SkyMap(sky.values, "uK_CMB", beam))
             refuse_repeats(looks)
 
     @contextmanager
@@ -85,7 +87,7 @@ class ImportedCmbExecutor(_ImportExecutor):
     def process_sim(self, split: Split, sim: int) -> None:
         """Take over one simulation."""
         with self.unpacked(split, sim) as files:
-            sky = get_handler("HealpyMap").read(files[TRUTH], field=0, nside=self.nside).to("uK_CMB")
+            sky = get_handler("HealpyMap").read(files[TRUTH], content="T", nside=self.nside).to("uK_CMB")
         alm = map2alm(np.asarray(sky.values), self.lmax, threads=self.threads)
         self.out_alm.write(SkyAlm(alm, "uK_CMB", fwhm_arcmin=0.0))
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from cmbml.analysis.scoring import Ground, Score, score
 from cmbml.analysis.spectra.master import Master
 from cmbml.core.errors import ConfigError, DataError, PipelineError, did_you_mean
+from cmbml.core.files.bandfiles import fill_place, has_place
+from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
+from cmbml.core.handlers.cards import Told
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
 from cmbml.core.record.facts import Facts
@@ -38,8 +41,8 @@ class Submission:
         FWHM of the Gaussian beam in them; where None, the headers must say it.
     lmax
         Band-limit, where the headers do not say.
-    unit
-        Unit, where the headers do not say.
+    told
+        What else the headers leave open.
     """
 
     name: str
@@ -47,7 +50,7 @@ class Submission:
     split: str
     fwhm_arcmin: float | None
     lmax: int | None
-    unit: str | None
+    told: Told
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,8 @@ def ground_mark(plan: Plan, split: str) -> list[str]:
     ]
 
 
-def score_submission(plan: Plan, submission: Submission, folder: Path) -> None:
-    """Score maps and keep the scores for the report.
+def score_submission(plan: Plan, submission: Submission, folder: Path) -> list[str]:
+    """Score maps and keep the scores for the report; return what was assumed of the maps, one line or none.
 
     Parameters
     ----------
@@ -160,20 +163,25 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> None:
     scorer = Scorer(plan)
     master = scorer.decoupling()
     split = submission.split
-    scores = []
+    scores, assumed, files = [], dict[str, None](), {}
     for sim in plan.config.splits[split].iter_sims():
-        sky = _read(submission, folder, sim)
+        sky = read_submission(submission, folder, sim)
         try:
             estimate = scorer.ground.estimate(sky)
         except ValueError as error:
             raise DataError(f"{_path(submission, folder, sim)}: {error}") from None
+        assumed |= dict.fromkeys(sky.assumed)
+        files[str(_path(submission, folder, sim))] = md5_of(_path(submission, folder, sim))
         truth = scorer.truth(split, sim)
         scores.append(score(estimate, truth, scorer.ground.mask, master, scorer.theory(split, sim)))
     shown = median_sim([one.metrics["rmse"] for one in scores])
     kept = Kept(submission.name, split, ground_mark(plan, split), scores)
     path = _file(plan, submission.name, split)
-    get_handler("HealpyMap").write(path.with_suffix(".fits"), _read(submission, folder, shown))
+    get_handler("HealpyMap").write(path.with_suffix(".fits"), read_submission(submission, folder, shown))
     get_handler("Text").write(path, json.dumps(asdict(kept)))
+    record = {"maps": files, "told": {**submission.told}, "assumed": list(assumed)}
+    get_handler("Config").write(path.with_name(f"{path.stem}_provenance.yaml"), record)
+    return ["; ".join(assumed)] if assumed else []
 
 
 def submissions(plan: Plan) -> tuple[list[Kept], list[str]]:
@@ -213,20 +221,27 @@ def _check(plan: Plan, submission: Submission) -> None:
     if submission.split not in config.splits:
         hint = did_you_mean(submission.split, config.splits)
         raise ConfigError(f"--split {submission.split}: no such split: {hint}")
-    if "{sim}" not in submission.pattern:
+    if not has_place(submission.pattern, "sim"):
         raise ConfigError(
             f"--maps {submission.pattern}: lacks {{sim}}, which stands for the number of the simulation"
         )
 
 
 def _path(submission: Submission, folder: Path, sim: int) -> Path:
-    path = folder / submission.pattern.replace("{sim}", str(sim))
-    return path if path.is_file() else folder / submission.pattern.replace("{sim}", f"{sim:04d}")
+    path, padded = (folder / fill_place(submission.pattern, "sim", text) for text in (f"{sim}", f"{sim:04d}"))
+    return path if path.is_file() else padded
 
 
-def _read(submission: Submission, folder: Path, sim: int) -> SkyMap:
+def read_submission(submission: Submission, folder: Path, sim: int) -> SkyMap:
+    """The map of one simulation, uK_CMB, with what header and options say of it together.
+
+    Raises
+    ------
+    DataError
+        Where they contradict each other, or the map cannot be read.
+    """
     path = _path(submission, folder, sim)
-    sky: SkyMap = get_handler("HealpyMap").read(path, unit=submission.unit)
+    sky: SkyMap = get_handler("HealpyMap").read(path, **submission.told)
     try:
         known = sky.to("uK_CMB")
     except ValueError as error:

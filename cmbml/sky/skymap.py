@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.sky.sht import Alm, Map, lmax_of, nside_of
-from cmbml.sky.units import mjysr_per_kelvin
+from cmbml.sky.units import parse_unit
 
-THERMODYNAMIC_UNITS = {"K_CMB": 1e6, "mK_CMB": 1e3, "uK_CMB": 1.0}
-BRIGHTNESS = "MJy/sr"
 UNSEEN = -1.6375e30  # HEALPix's mark of a missing pixel
 
 
@@ -39,6 +37,8 @@ class SkyMap:
         Whether the pixel window is in the map.
     signal_preserving
         Whether the CMB in the map has its full power; False after a Wiener filter.
+    assumed
+        What the file that it was read from did not say, and was assumed.
     """
 
     values: Map
@@ -47,6 +47,7 @@ class SkyMap:
     lmax: int | None = None
     pixwin: bool = False
     signal_preserving: bool = True
+    assumed: tuple[str, ...] = ()
 
     @property
     def nside(self) -> int:
@@ -56,7 +57,8 @@ class SkyMap:
     def to(self, unit: str, *, freq_ghz: float | None = None) -> "SkyMap":
         """Convert between thermodynamic units: K_CMB, mK_CMB, uK_CMB; missing pixels stay as they are.
 
-        Brightness in MJy/sr is converted too where `freq_ghz`, the centre of the band, is given.
+        Rayleigh-Jeans temperature and brightness are converted too where `freq_ghz`, the centre of the band,
+        is given.
 
         Raises
         ------
@@ -70,13 +72,12 @@ class SkyMap:
 
 def _in_uk(unit: str, freq_ghz: float | None) -> float:
     """uK_CMB per unit."""
-    if unit.lower() == BRIGHTNESS.lower() and freq_ghz is not None:
-        return 1e6 / mjysr_per_kelvin(freq_ghz)
-    if unit in THERMODYNAMIC_UNITS:
-        return THERMODYNAMIC_UNITS[unit]
-    known = ", ".join(THERMODYNAMIC_UNITS)
-    known += "" if freq_ghz is None else f", {BRIGHTNESS}"
-    raise ValueError(f"cannot convert from or to the unit {unit}: known are {known}")
+    known = parse_unit(unit)
+    if known is None:
+        raise ValueError(
+            f"cannot convert from or to the unit {unit}: known are K_CMB, mK_CMB, uK_CMB, K_RJ, MJy/sr"
+        )
+    return known.in_uk(freq_ghz)
 
 
 @dataclass(frozen=True)

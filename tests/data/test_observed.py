@@ -171,7 +171,8 @@ def test_a_band_without_a_beam_and_a_blunt_map_are_told(tmp_path):
     blunt = text.replace("'30': 32.29", "'30': 500.0")
     (repository.root / "params.yaml").write_text(blunt, encoding="utf-8")
     for name in ("30", "44", "70", "100", "143", "217", "353", "545", "857"):
-        write_planck(repository.raw / f"planck/sky_{name}.fits", np.ones(12 * 64**2), "K_CMB")
+        rows = np.random.default_rng(int(name)).standard_normal(12 * 64**2)
+        write_planck(repository.raw / f"planck/sky_{name}.fits", 1e-4 * rows, "K_CMB")
     with pytest.raises(DataError, match=r"sky_30\.fits: its beam of 500 arcmin is blunter"):
         repository.run("observed_sky")
 
@@ -269,3 +270,41 @@ def test_the_sky_of_wmap_is_cleaned_and_compared(tmp_path, shared):
     # a CMB of some 50 uK at this beam, in which V and W agree but for noise and faint foregrounds
     assert 30 < summary["rms_published"] < 90, summary
     assert summary["mean_coherence"] > 0.9, summary
+
+
+def test_what_headers_leave_open_may_stand_in_the_pipeline_file(tmp_path):
+    """NaN for missing pixels, hits as first column, the unit left out: told by `reads`, and part of the fingerprint."""
+    fwhm = dict.fromkeys(("30", "44", "70", "100", "143", "217", "353", "545", "857"), 30.0)
+    repository = Repository(tmp_path, observed={"fwhm_arcmin": fwhm, "pixwin": False})
+    bands = read_yaml(repository.root / "params.yaml")["instrument"]["bands"]
+    alm = sky_alm()
+    (repository.raw / "planck").mkdir(parents=True)
+    for number, name in enumerate(bands):
+        real = seen(alm, 30.0, NSIDE, pixwin=False) * 1e-3
+        real += 0.01 * real.std() * np.random.default_rng(number).standard_normal(real.size)
+        real[7] = np.nan
+        path = repository.raw / f"planck/sky_{name}.fits"
+        hp.write_map(path, [real * 0 + 9, real], column_names=["A", "B"], dtype=np.float64)
+    before = Plan(load_config(repository.root))
+    with pytest.raises(DataError, match=r"columns A, B could be meant: say reads: \{column: A\} or another"):
+        repository.run("observed_sky")
+    path = repository.root / "pipeline/observed.yaml"
+    text = path.read_text(encoding="utf-8")
+    told = "sky: {stage: planck_maps, reads: {column: B, unit: mK_CMB, missing: nan}}"
+    path.write_text(text.replace("sky: {stage: planck_maps}", told), encoding="utf-8")
+    repository.run("observed_sky")
+    found = repository.read("observations", "obs", freq="30").values[0]
+    wanted = seen(alm, bands["30"]["fwhm_arcmin"], 32, pixwin=False)
+    assert np.std(found - wanted) < 5e-3 * np.std(wanted)
+    recipes = [
+        plan.recipe(plan.portions(plan.stages["observed_sky"])[0])
+        for plan in (before, Plan(load_config(tmp_path)))
+    ]
+    assert recipes[0].handlers != recipes[1].handlers
+    path.write_text(
+        text.replace("mask: {stage: mask}", "mask: {stage: mask, reads: {units: K}}"), encoding="utf-8"
+    )
+    with pytest.raises(
+        ProblemsError, match=r"unknown key 'assets_in\.mask\.reads\.units': did you mean 'unit'"
+    ):
+        load_config(repository.root)

@@ -85,6 +85,7 @@ def observed(sky):
 def folder(tmp_path, monkeypatch):
     """A folder with an instrument's table; the command is called there."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
     columns = "".join(
         f"# - {{name: {name}, unit: {unit}, datatype: float64}}\n"
         for name, unit in (("freq", "GHz"), ("fwhm", "arcmin"), ("depth", "uK_CMB arcmin"))
@@ -136,7 +137,9 @@ def write_planck(folder, alms):
 
 def clean(*extra, method="nilc", maps="obs_{freq}.fits", ilc_bias=0.02):
     arguments = [method, "--maps", maps, "--instrument", "wide.ecsv", "--fwhm", "300", "--lmax", str(LMAX)]
-    bias = ["--set", f"ilc_bias={ilc_bias}", "--set", "peaks=[20, 41]"] if method == "nilc" else []
+    bias = ["--set", "peaks=[20, 41]"] if method == "nilc" else []
+    if method == "nilc" and not any(word.startswith("ilc_bias") for word in extra):
+        bias += ["--set", f"ilc_bias={ilc_bias}"]
     main(["clean", *arguments, *bias, "--out", "out/cleaned.fits", *extra])
 
 
@@ -331,16 +334,26 @@ def test_a_learned_covariance_needs_the_bands_that_it_was_learned_with(folder, s
         clean("--model", "model/covariance.npy", method="nilc_regularised")
 
 
+def write_cleaned(path, sky, method="nilc_regularised"):
+    """A map as `cmbml clean` leaves it: with its record beside it."""
+    get_handler("HealpyMap").write(path, sky)
+    record = {"method": method, "maps": [{"md5": "0" * 32}], "results": {path.name: md5_of(path)}}
+    get_handler("Config").write(path.with_name(f"{path.stem}_provenance.yaml"), record)
+
+
 WINDOW = np.linspace(1, 0, LMAX + 1)
 
 
 @pytest.fixture
 def cleaned_map(folder, sky):
     """A cleaned map without foregrounds, its window and one of T, E, B: what `cmbml clean wiener` takes."""
-    (folder / "out").mkdir()
     for name, n_stokes in (("cleaned", 1), ("polarised", 3)):
         values = SkyMap(truth(sky, n_stokes), "uK_CMB", 300.0, LMAX)
-        get_handler("HealpyMap").write(folder / f"out/{name}.fits", values)
+        write_cleaned(folder / f"out/{name}.fits", values)
+    for learned in (folder, folder / "elsewhere"):
+        learned.mkdir(exist_ok=True)
+        facts = {"estimate": "nilc_regularised", "fwhm_arcmin": 300.0, "lmax": LMAX}
+        get_handler("Config").write(learned / "settings.yaml", facts)
     get_handler("PowerSpectrum").write(folder / "window.txt", {"TT": WINDOW})
     get_handler("PowerSpectrum").write(folder / "windows.txt", dict.fromkeys(("TT", "EE", "BB"), WINDOW))
     return folder
@@ -389,7 +402,7 @@ def test_the_record_of_a_filter_says_what_was_done(cleaned_map):
 
 def test_what_the_header_of_a_cleaned_map_leaves_open_the_order_says(cleaned_map):
     silent = SkyMap(read().values, "uK_CMB", pixwin=True)
-    get_handler("HealpyMap").write(cleaned_map / "out/cleaned.fits", silent)
+    write_cleaned(cleaned_map / "out/cleaned.fits", silent)
     filter_map()
     assert (read("w.fits").fwhm_arcmin, read("w.fits").lmax, read("w.fits").pixwin) == (300.0, LMAX, True)
 
@@ -406,7 +419,7 @@ def test_what_the_header_of_a_cleaned_map_leaves_open_the_order_says(cleaned_map
         (["--model", "short.txt"], "short.txt: ends at l = 19: lower --lmax 40"),
         (["--model", "beam.txt"], "beam.txt: no window of TT"),
         (["--maps", "gone.fits"], "--maps gone.fits: no such file"),
-        (["--maps", "kelvin.fits"], "kelvin.fits: cannot convert from or to the unit MJy/sr"),
+        (["--maps", "kelvin.fits"], "kelvin.fits: the unit MJy/sr needs the frequency of a band"),
         (["--pixwin"], "--pixwin: not for wiener"),
         (["--mask", "mask.fits"], "--mask: not for wiener"),
         (["--bands", "100"], "--bands: not for wiener"),
@@ -425,6 +438,145 @@ def test_orders_that_a_filter_cannot_carry_out_are_one_line(cleaned_map, capsys,
     assert message in said
     assert len(said.splitlines()) == 1
     assert not (cleaned_map / "out/w.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda f: (f / "out/cleaned_provenance.yaml").unlink(),
+            "nothing says how it was made: no cleaned_prov",
+        ),
+        (
+            lambda f: write_cleaned(f / "out/cleaned.fits", read(), method="hilc"),
+            "estimate nilc_regularised, and",
+        ),
+        (
+            lambda f: get_handler("HealpyMap").write(f / "out/cleaned.fits", read("polarised.fits")),
+            "is not the map",
+        ),
+        (lambda f: (f / "settings.yaml").unlink(), "window.txt: no settings.yaml beside it"),
+    ],
+)
+def test_a_window_is_for_maps_of_the_method_that_it_was_learned_with(cleaned_map, capsys, spoil, message):
+    spoil(cleaned_map)
+    with pytest.raises(SystemExit):
+        filter_map("--fields", "TQU" if "is not" in message else "T")
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def as_others(path, change=None, **cards):
+    """Rewrite a file of ours with other cards (None takes one out) and other values."""
+    with fits.open(path) as hdus:
+        columns = [hdus[1].data[name].ravel() for name in hdus[1].columns.names]
+        table = fits.BinTableHDU.from_columns(
+            [
+                fits.Column(name, "E", unit="uK_CMB", array=row)
+                for name, row in zip(
+                    hdus[1].columns.names, change(columns) if change else columns, strict=True
+                )
+            ]
+        )
+        known = ("ORDERING", "NSIDE", "COORDSYS", "POLCCONV", "PIXWIN", "BEAMFWHM", "LMAX")
+        kept = {key: hdus[1].header.get(key) for key in known} | cards
+    table.header.update({key: value for key, value in kept.items() if value is not None})
+    table.writeto(path, overwrite=True)
+
+
+def test_what_is_assumed_is_one_line_and_in_the_record(folder, sky, capsys):
+    write_plain(folder, observed(sky))
+    clean()
+    plain = read()
+    for band in ("100", "857"):
+        as_others(folder / f"obs_{band}.fits", PIXWIN=None, COORDSYS=None)
+    capsys.readouterr()
+    clean()
+    line = "coord G (no COORDSYS): 100, 857; no pixel window (no PIXWIN): 100, 857"
+    assert capsys.readouterr().err == f"assumed: {line}\n"
+    assert read().values == pytest.approx(plain.values, abs=1e-3)
+    record = yaml.safe_load((folder / "out/cleaned_provenance.yaml").read_text())
+    assert record["assumed"] == [line]
+    assert [len(entry.get("assumed", ())) for entry in record["maps"]] == [0, 2, 0, 0, 0, 2]
+    assert record["results"]["cleaned.fits"] == md5_of(folder / "out/cleaned.fits")
+
+
+def test_bands_that_contradict_each_other_are_refused_unless_told(folder, sky, capsys):
+    write_plain(folder, observed(sky), n_stokes=3)
+    clean("--fields", "TQU")
+    cosmo = read()
+    for band in BANDS:
+        card = None if band == "143" else "IAU"
+        as_others(folder / f"obs_{band}.fits", lambda rows: [*rows[:2], -rows[2]], POLCCONV=card)
+    with pytest.raises(SystemExit):
+        clean("--fields", "TQU")
+    said = capsys.readouterr().err
+    assert "POLCCONV is IAU in" in said
+    assert "not said in" in said
+    assert "--polconv IAU" in said
+    clean("--fields", "TQU", "--polconv", "IAU")
+    assert read().values == pytest.approx(cosmo.values, abs=1e-3)
+
+
+def test_equatorial_maps_and_their_mask_are_cleaned_as_the_galactic_ones(folder, sky):
+    write_plain(folder, observed(sky))
+    hole = hp.query_disc(32, hp.ang2vec(1.0, 2.0), 0.3)
+    mask = np.ones(12 * 32**2)
+    mask[hole] = 0
+    get_handler("HealpyMap").write(folder / "mask.fits", SkyMap(mask[None], "1"))
+    clean("--mask", "mask.fits")
+    galactic, kept = read(), read("cleaned_mask.fits").values[0] > 0
+    to_equatorial = hp.Rotator(coord="GC")
+    for band, alm in zip(BANDS, observed(sky), strict=True):
+        turned = SkyMap(sht.alm2map(to_equatorial.rotate_alm(alm[0])[None], 16), "uK_CMB", FWHM[band], LMAX)
+        get_handler("HealpyMap").write(folder / f"obs_{band}.fits", turned)
+        as_others(folder / f"obs_{band}.fits", COORDSYS="C")
+    centre = to_equatorial(hp.ang2vec(1.0, 2.0))
+    mask = np.ones(12 * 32**2)
+    mask[hp.query_disc(32, centre, 0.3)] = 0
+    get_handler("HealpyMap").write(folder / "mask.fits", SkyMap(mask[None], "1"))
+    as_others(folder / "mask.fits", COORDSYS="C")
+    clean("--mask", "mask.fits", "--coord", "C")
+    far = kept & (read("cleaned_mask.fits").values[0] > 0)
+    assert far.mean() > 0.95 * kept.mean()
+    assert np.std((read().values - galactic.values)[0, far]) < 0.02 * np.std(galactic.values)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("out", "is a folder: name a file in it"),
+        ("gone/cleaned.fits", "is not there: make it first"),
+        ("obs_30.fits/cleaned.fits", "is a file"),
+        ("obs_143.fits", "is not overwritten"),
+        ("soft.fits", "is not overwritten"),
+        ("hard.fits", "is not overwritten"),
+        ("mine.fits", "mine_mask.fits is read as"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_any_work(folder, sky, capsys, out, message):
+    write_plain(folder, observed(sky))
+    (folder / "soft.fits").symlink_to("obs_143.fits")
+    (folder / "hard.fits").hardlink_to(folder / "obs_143.fits")
+    get_handler("HealpyMap").write(folder / "mine_mask.fits", SkyMap(np.ones((1, 12 * 16**2)), "1"))
+    before = {path: md5_of(path) for path in folder.glob("*.fits")}
+    with pytest.raises(SystemExit):
+        clean("--mask", "mine_mask.fits", "--out", out)
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert before == {path: md5_of(path) for path in folder.glob("*.fits")}
+
+
+def test_a_pattern_in_the_name_of_a_folder_is_no_pattern(folder, sky):
+    write_plain(folder, observed(sky))
+    place = folder / "maps[v2]"
+    place.mkdir()
+    for band in BANDS:
+        (folder / f"obs_{band}.fits").rename(place / f"obs_{band.zfill(4)}_R3.fits")
+    clean(maps="maps[v2]/obs_{freq:04d}_*.fits")
+    assert error(sky, read())[0] < 0.1
 
 
 def test_pyilc_runs_on_any_maps(folder, sky, monkeypatch):
@@ -473,6 +625,8 @@ def repeat(source, target):
         (None, ["--instrument", "plank"], "did you mean 'planck'"),
         (None, ["--set", "ilc_bias=2"], "--set ilc_bias: "),
         (None, ["--set", "bias=0.1"], "--set bias: "),
+        (None, ["--set", "ilc_bias=2", "--set", "ilc_bias=3"], "--set ilc_bias: has two values"),
+        (None, ["--set", "fwhm_arcmin=50"], "--set fwhm_arcmin: is what --fwhm says: leave it out"),
         (None, ["--set", "ilc_bias"], "expected a name, '=' and a value"),
         (None, ["--set", "nulled=[dust, dust]"], "nulled: one of dust, dust is named twice"),
         (None, ["--set", "nulled=["], "--set nulled, line "),

@@ -59,6 +59,8 @@ def test_the_wiener_filter_removes_power_and_never_adds_error_by_much(data):
 def test_the_wiener_filter_keeps_the_monopole_and_dipole(data):
     window = data["wiener_window"].window.at().read()
     assert all((values[:2] == 1).all() for values in window.values())
+    learned = data["wiener_window"].settings.at().read()
+    assert learned == {"estimate": "nilc_regularised", "fwhm_arcmin": 300.0, "lmax": 40}
     estimate, filtered = (cleaned(data, method).values[0] for method in ("nilc_regularised", "wiener"))
     # maps are float32
     assert filtered.mean() == pytest.approx(estimate.mean(), abs=1e-4)

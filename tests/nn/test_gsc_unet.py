@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from cmbml.clean.dispatch import clean
+from cmbml.clean.origins import expect_one_simulation
 from cmbml.clean.request import Order
 from cmbml.core.engine.check import check_executors, check_plan
 from cmbml.core.engine.make import Engine
 from cmbml.core.errors import CmbmlError, ConfigError, DataError, ProblemsError
+from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import load_config
@@ -261,6 +263,8 @@ def data(request, tmp_path_factory):
     start = finished(tmp_path_factory.getbasetemp(), fields)
     settings = {key.replace(".", "__"): value for key, value in TOY.items()}
     config = continued(start, tmp_path_factory.mktemp("gsc"), fields, **settings)
+    # By this a file's repository is found.
+    (config.root / "dvc.yaml").touch()
     return run(config, *UPSTREAM, *STAGES)
 
 
@@ -472,7 +476,7 @@ def test_maps_of_ones_own_are_cleaned_as_the_stage_does(data, tmp_path):
         "fields": fields,
         "settings": estimates,
     }
-    paths, _ = clean(Order(**usual), tmp_path)
+    paths, *_ = clean(Order(**usual), tmp_path)
     assert [path.name for path in paths] == ["mine.fits", "mine_uncertainty.fits", "mine_provenance.yaml"]
     for path, asset in zip(paths, (data["gsc_unet"].cleaned, data["gsc_unet"].uncertainty), strict=False):
         mine, stage = get_handler("HealpyMap").read(path), asset.at(split="test", sim=0).read()
@@ -484,18 +488,65 @@ def test_maps_of_ones_own_are_cleaned_as_the_stage_does(data, tmp_path):
         clean(Order(**usual | {"settings": estimates | {"width": "8"}}), tmp_path)
     with pytest.raises(ConfigError, match=r"--set other: is the same map as base"):
         clean(Order(**usual | {"settings": estimates | {"other": estimates["base"]}}), tmp_path)
+    record = get_handler("Config").read(paths[-1])
+    assert {name: record[name]["md5"] for name in estimates} == {
+        n: md5_of(Path(p)) for n, p in estimates.items()
+    }
     for name, path in estimates.items():
         filtered = tmp_path / "filtered.fits"
         estimate = get_handler("HealpyMap").read(Path(path))
         get_handler("HealpyMap").write(filtered, replace(estimate, signal_preserving=False))
-        paths, _ = clean(Order(**usual | {"settings": estimates | {name: str(filtered)}}), tmp_path)
+        with pytest.raises(DataError, match=r"filtered.fits: nothing says how it was made"):
+            clean(Order(**usual | {"settings": estimates | {name: str(filtered)}}), tmp_path)
+        made = {"method": METHODS[name], "maps": record["maps"], "results": {filtered.name: md5_of(filtered)}}
+        get_handler("Config").write(tmp_path / "filtered_provenance.yaml", made)
+        paths, *_ = clean(Order(**usual | {"settings": estimates | {name: str(filtered)}}), tmp_path)
         assert not get_handler("HealpyMap").read(paths[0]).signal_preserving, f"{name} lacks CMB"
         assert get_handler("Config").read(paths[-1])["signal_preserving"] is False
-    other = estimates | {"other": str(obs / "obs_857.fits")}
+        (tmp_path / "filtered_provenance.yaml").unlink()
+
+
+def test_components_of_another_simulation_are_refused(data):
+    obs = data["observations"].obs
+    one, other = (data.config.root / obs.at(split="train", sim=sim, freq="30").path for sim in (0, 1))
+    expect_one_simulation("--component noise", one, one)
     with pytest.raises(
-        DataError, match=r"obs_857.fits: has beam, lmax and number of fields \(.*, the network"
+        ConfigError, match=r"--component noise: .* is of simulation 1 of train, the maps are of"
     ):
-        clean(Order(**usual | {"settings": other}), tmp_path)
+        expect_one_simulation("--component noise", other, one)
+
+
+METHODS = {"base": "nilc_regularised", "other": "hilc"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"base": ("hilc", 0), "other": ("nilc_regularised", 0)}, "--set base: .* was made by hilc"),
+        ({"base": ("nilc_regularised", 1), "other": ("hilc", 1)}, "--set base: .* was made from other maps"),
+        ({"other": ("hilc", 1)}, "--set other: .* was made from other maps"),
+    ],
+)
+def test_estimates_that_do_not_belong_to_the_maps_are_refused(data, tmp_path, wrong, message):
+    places = {name: (method, 0) for name, method in METHODS.items()} | wrong
+    settings = {
+        name: str(data.config.root / data[stage].cleaned.at(split="train", sim=sim).path)
+        for name, (stage, sim) in places.items()
+    }
+    order = Order(
+        "gsc_unet",
+        f"{data['observations'].obs.at(split='train', sim=0, freq='30').path.parent}/obs_{{freq}}.fits",
+        "mini",
+        fwhm_arcmin=300.0,
+        lmax=40,
+        out=tmp_path / "mine.fits",
+        model=data.config.root / data["gsc_unet_training"].model.at(epoch="best").path,
+        fields=data.config.params.instrument.fields,
+        settings=settings,
+    )
+    with pytest.raises(ConfigError, match=message):
+        clean(order, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def shipped(data, folder, **overrides):

@@ -40,7 +40,13 @@ class SkyComparisonExecutor(BaseStageExecutor):
 
     def _published(self, name: str) -> Map:
         ref = self.in_cmb.at(field=name)
-        raw = ref.read(field=0, unit=self.observed.unit, allow_unseen=True)
+        raw = ref.read(
+            content="T",
+            unit=self.observed.unit,
+            pixwin=self.observed.pixwin,
+            fwhm_arcmin=self.observed.cmb_fwhm_arcmin,
+            allow_unseen=True,
+        )
         filled = inpaint(raw.values[0], is_unseen(raw.values[0]))[np.newaxis]
         sky = replace(
             replace(raw, values=filled).to("uK_CMB"),

@@ -1,15 +1,18 @@
 """Assets: classes of files, read or written through a handler, never both."""
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, Literal
 
-from cmbml.core.errors import DirectionError, NamerError, UndeclaredError, did_you_mean
+from cmbml.core.errors import DataError, DirectionError, NamerError, UndeclaredError, did_you_mean
 from cmbml.core.handlers import get_handler
 from cmbml.core.handlers.base import AssetHandler, Data
 from cmbml.core.spec.namer import Namer, sim_tag, tags_in
 
+LOG = logging.getLogger("cmbml")
 Direction = Literal["in", "out"]
 Writer = Callable[[AssetHandler[Any], Path, Any, dict[str, Any]], None]
 
@@ -31,16 +34,20 @@ class AssetRef(Generic[Data]):
         Name of its handler.
     direction
         ``in`` may be read, ``out`` may be written.
+    reads
+        What the pipeline file tells the handler of it.
     """
 
     path: Path
     handler_name: str
     direction: Direction
+    reads: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, **options: Any) -> Data:
         """Read the file."""
         _expect(self.direction, "in", str(self.path))
-        return get_handler(self.handler_name).read(self.path, **options)
+        data: Data = get_handler(self.handler_name).read(self.path, **_agreed(self.path, self.reads, options))
+        return _with_note(self.path, data)
 
     def write(self, data: Data, **options: Any) -> None:
         """Write the file, whole or not at all."""
@@ -64,6 +71,8 @@ class Reach:
         Values of other tags that there are files of.
     pinned
         The one split that the input always comes from, in whole.
+    reads
+        What the pipeline file tells the handler of the files.
     """
 
     splits: tuple[str, ...]
@@ -71,6 +80,7 @@ class Reach:
     n_sims: Mapping[str, int]
     choices: Mapping[str, tuple[Any, ...]]
     pinned: str | None = None
+    reads: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Asset(Generic[Data]):
@@ -120,6 +130,7 @@ class Asset(Generic[Data]):
         self._tags = tags or {}
         self._reach = reach
         self._writer = writer
+        self._reads = reach.reads if reach is not None else {}
 
     def __repr__(self) -> str:
         return f"<Asset {self.name}: {self.template}, {self.handler_name}, {self.direction}>"
@@ -154,7 +165,7 @@ class Asset(Generic[Data]):
             if tag not in tags_in(self.template):
                 hint = did_you_mean(tag, tags_in(self.template))
                 raise NamerError(f"asset '{self.name}' has no tag '{tag}': {hint}")
-        return AssetRef(self._resolve(tags), self.handler_name, self.direction)
+        return AssetRef(self._resolve(tags), self.handler_name, self.direction, self._reads)
 
     def read(self, **options: Any) -> Data:
         """Read the file that the context names.
@@ -165,7 +176,8 @@ class Asset(Generic[Data]):
             Where the asset is an output.
         """
         _expect(self.direction, "in", f"asset '{self.name}'")
-        return self.handler.read(self.path, **options)
+        path = self.path
+        return _with_note(path, self.handler.read(path, **_agreed(path, self._reads, options)))
 
     def write(self, data: Data, **options: Any) -> None:
         """Write the file that the context names.
@@ -219,6 +231,30 @@ class Asset(Generic[Data]):
                 f"asset '{self.name}' has no simulation {sim} of split '{split}': "
                 f"it has {count}, 0 to {count - 1}"
             )
+
+
+def _with_note(path: Path, data: Data) -> Data:
+    """Say what was assumed of a file of others."""
+    if assumed := getattr(data, "assumed", ()):
+        _say_once(path.parent, path.suffix, "; ".join(assumed))
+    return data
+
+
+@lru_cache(maxsize=64)
+def _say_once(folder: Path, suffix: str, assumed: str) -> None:
+    LOG.info(f"assumed of {folder.name}/*{suffix}: {assumed}")
+
+
+def _agreed(path: Path, told: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a handler: those of the pipeline file, and those of the code that are not None."""
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given.keys() & told.keys():
+        if given[key] != told[key]:
+            raise DataError(
+                f"{path}: {key} is {told[key]} in the pipeline file and {given[key]} in params.yaml: "
+                "mend one of them"
+            )
+    return {**told, **given}
 
 
 def _expect(direction: Direction, wanted: Direction, what: str) -> None:

@@ -84,6 +84,8 @@ def stage_file(handler: AssetHandler[Data], path: Path, data: Data, options: dic
     ------
     StorageError
         Where the disk refuses; nothing is left then.
+    DataError
+        Where the handler refuses the data: it says why, and the path is put before that.
     """
     unfinished = temporary_path(path)
     try:
@@ -93,6 +95,8 @@ def stage_file(handler: AssetHandler[Data], path: Path, data: Data, options: dic
         remove_unfinished(unfinished)
         if isinstance(error, OSError):
             raise explain_storage(path, error) from error
+        if isinstance(error, DataError):
+            raise DataError(f"{path}: {error}") from None
         raise
     return unfinished
 

@@ -50,5 +50,5 @@ class Empty(AssetHandler[None]):
     def write(self, path: Path, data: None = None) -> None:
         """Make an empty file, the sign that something was done."""
         if data is not None:
-            raise DataError(f"{path.name}: handler Empty takes no data: use another handler")
+            raise DataError("handler Empty takes no data: use another handler")
         path.touch()

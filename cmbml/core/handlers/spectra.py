@@ -63,5 +63,5 @@ class CambPowerSpectrum(PowerSpectrum):
             Where the temperature spectrum TT is not among them.
         """
         if "TT" not in data:
-            raise DataError(f"{path.name}: theory spectra without TT: {', '.join(data)}")
+            raise DataError(f"theory spectra without TT: {', '.join(data)}")
         super().write_whole(path, data, note=note)

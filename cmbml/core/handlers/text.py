@@ -53,11 +53,11 @@ class Csv(AssetHandler[Sequence[Mapping[str, Any]]]):
             Where there is no row, or rows differ in their keys.
         """
         if not data:
-            raise DataError(f"{path.name}: a table without rows has no columns: give at least one row")
+            raise DataError("a table without rows has no columns: give at least one row")
         columns = list(data[0])
         for row in data:
             if list(row) != columns:
-                raise DataError(f"{path.name}: rows differ in their columns: {list(row)} and {columns}")
+                raise DataError(f"rows differ in their columns: {list(row)} and {columns}")
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()

@@ -30,9 +30,9 @@ class PyTorchModel(AssetHandler[dict[str, Any]]):
             # What torch warns of here ends in an error below.
             with warnings.catch_warnings(action="ignore"):
                 return torch.load(content, map_location=map_location, weights_only=True)
-        except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(f"{path}: not a whole file of tensors and plain values: {reason}") from None
+        except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError):
+            # What torch says is advice to load the file in a way that may execute it.
+            raise DataError(f"{path}: not a whole file of tensors and plain values: get it again") from None
 
     def write(self, path: Path, data: Mapping[str, Any]) -> None:
         """Write a state: tensors in mappings, lists and plain values."""

@@ -101,7 +101,10 @@ class Plan(Reads):
         for name in self.config.inputs(stage):
             producers = self.config.pipeline.producers(stage, name)
             assets[f"in {name}"] = [source.assets_out[key] for source, key in producers]
-        return {name: _unique(_format(asset) for asset in each) for name, each in sorted(assets.items())}
+        formats = {name: _unique(_format(asset) for asset in each) for name, each in sorted(assets.items())}
+        for name, asset in self.config.inputs(stage).items():
+            formats[f"in {name}"] += [asset.told] if asset.told else []
+        return formats
 
     def _param(self, key: str, portion: Portion) -> Any:
         value = self.config.value(key)

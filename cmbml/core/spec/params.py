@@ -264,7 +264,9 @@ class MaskParams(Block):
     )
     latitude_deg: float = Field(ge=0, lt=90, description="half-width of the masked Galactic strip, deg")
     fsky: float = Field(default=0.7, gt=0, le=1, description="share of the sky that is kept")
-    column: Natural = Field(default=0, description="column of the map")
+    column: Natural | str | None = Field(
+        default=None, description="column of the map, by name or number; null: the one that is called a mask"
+    )
     threshold: Positive = Field(default=0.9, description="least value of the map that is kept")
     apodisation: Literal["none", "C1", "C2", "gaussian"] = Field(
         default="none", description="taper towards the border"

@@ -16,6 +16,7 @@ from cmbml.core.spec.roles import CLEANED
 from cmbml.core.spec.yamlio import read_yaml
 
 THE_METHOD = "{method}"
+MAPS = "HealpyMap"
 
 SplitFact = Literal["name", "n_sims", "population", "stream"]
 
@@ -95,6 +96,20 @@ class AssetOut(_Yaml):
     )
 
 
+class MapReads(_Yaml):
+    """What is known of maps of others, where their headers leave it open."""
+
+    hdu: int | str | None = Field(default=None, description="number, from 0, or EXTNAME of the table")
+    column: str | tuple[str, ...] | None = Field(default=None, description="column, or columns, by name")
+    field: int | tuple[int, ...] | None = Field(default=None, description="column, or columns, from 0")
+    unit: str | None = Field(default=None, description="unit of the values")
+    coord: Literal["G", "C", "E"] | None = Field(
+        default=None, description="coordinates; maps in C or E are rotated to G"
+    )
+    polconv: Literal["COSMO", "IAU"] | None = Field(default=None, description="sign of U")
+    missing: Literal["nan"] | None = Field(default=None, description="nan: NaN is a missing pixel")
+
+
 class AssetIn(_Yaml):
     """A class of files that a stage reads: an output of another stage."""
 
@@ -107,6 +122,14 @@ class AssetIn(_Yaml):
     when: dict[str, Any] = Field(
         default_factory=dict, description="values that parameters must have; else the stage does not read it"
     )
+    reads: MapReads | None = Field(
+        default=None, description="of maps of others: what their headers leave open, {unit: mK_CMB}"
+    )
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the handler is told, by name."""
+        return {} if self.reads is None else {**self.reads.model_dump(exclude_none=True), "way": "pipeline"}
 
 
 class Stage(_Yaml):
@@ -310,8 +333,9 @@ def _explain(where: str, error: ValidationError | TypeError) -> list[CmbmlError]
 def _finding(detail: Any) -> str:
     location = [str(part) for part in detail["loc"]]
     if detail["type"] == "extra_forbidden":
-        models: dict[str, type[_Yaml]] = {"assets_out": AssetOut, "assets_in": AssetIn}
-        known = models[location[0]].model_fields if len(location) > 1 else Stage.model_fields
+        models: dict[str, type[_Yaml]] = {"assets_out": AssetOut, "assets_in": AssetIn, "reads": MapReads}
+        within = [models[part] for part in location[:-1] if part in models]
+        known = within[-1].model_fields if within else Stage.model_fields
         return f"unknown key '{'.'.join(location)}': {did_you_mean(location[-1], known)}"
     if detail["type"] == "missing":
         return f"'{'.'.join(location)}' is missing: add it"
@@ -334,12 +358,17 @@ def _join_problems(stages: dict[str, Stage]) -> Iterator[CmbmlError]:
                     yield PipelineError(f"{where}: '{THE_METHOD}' needs 'for_each: methods'")
             elif asset.stage not in stages:
                 yield PipelineError(f"{where}: no stage '{asset.stage}': {did_you_mean(asset.stage, stages)}")
-            elif (asset.orig_name or name) not in stages[asset.stage].assets_out:
-                known = stages[asset.stage].assets_out
-                hint = did_you_mean(asset.orig_name or name, known)
-                yield PipelineError(
-                    f"{where}: stage '{asset.stage}' makes no '{asset.orig_name or name}': {hint}"
-                )
+            else:
+                yield from _source_problems(where, asset, asset.orig_name or name, stages[asset.stage])
+
+
+def _source_problems(where: str, asset: AssetIn, name: str, source: Stage) -> Iterator[CmbmlError]:
+    """An input that its source does not make, or that is told what only maps are told."""
+    if name not in source.assets_out:
+        hint = did_you_mean(name, source.assets_out)
+        yield PipelineError(f"{where}: stage '{source.key}' makes no '{name}': {hint}")
+    elif asset.reads and source.assets_out[name].handler != MAPS:
+        yield PipelineError(f"{where}.reads: is for maps alone: take it out, or read by {MAPS}")
 
 
 def _stand_in_problems(stage: Stage, stages: dict[str, Stage]) -> Iterator[CmbmlError]:

@@ -9,7 +9,7 @@ from cmbml.core.files.asset import Asset, Reach, Writer, write_now
 from cmbml.core.files.outside import find_files, find_program
 from cmbml.core.spec.config import Config
 from cmbml.core.spec.namer import Namer, tags_in
-from cmbml.core.spec.pipeline import THE_METHOD, AssetIn, AssetOut, Stage
+from cmbml.core.spec.pipeline import MAPS, THE_METHOD, AssetIn, AssetOut, Stage
 from cmbml.core.spec.repository import LOCAL
 from cmbml.core.spec.split import Split
 from cmbml.core.stage.sealed import Access, Declared, StageConfig
@@ -202,4 +202,10 @@ class BaseStageExecutor(metaclass=_Sealing):
             n_sims={name: split.n_sims for name, split in self._config.every_split.items()},
             choices=self._config.choices(producer, origin),
             pinned=asset.split,
+            reads=asset.told or _told_of_others(producer, origin),
         )
+
+
+def _told_of_others(producer: Stage, origin: AssetOut) -> dict[str, str]:
+    """What the handler of maps that no stage has made is told: the way in, for advice that fits."""
+    return {"way": "pipeline"} if producer.executor is None and origin.handler == MAPS else {}

@@ -131,7 +131,7 @@ def run_pyilc(
         )
         get_handler("Config").write(folder / "config.yml", config)
         _call(checkout, folder, threads)
-        values = get_handler("HealpyMap").read(folder / OUTPUT_NAME, unit="uK_CMB", field=0).values
+        values = get_handler("HealpyMap").read(folder / OUTPUT_NAME, content="T", unit="uK_CMB").values
     return SkyMap(values, "uK_CMB", fwhm_out, lmax)
 
 

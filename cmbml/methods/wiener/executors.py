@@ -23,6 +23,7 @@ class WienerWindowExecutor(BaseStageExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="wiener_window")
         self.out_window: Asset[Mapping[str, Cl]] = self.assets_out["window"]
+        self.out_settings: Asset[Mapping[str, object]] = self.assets_out["settings"]
         self.in_estimate: Asset[SkyMap] = self.assets_in["estimate"]
         self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.in_theory: Asset[Mapping[str, Cl]] = self.assets_in["theory"]
@@ -41,6 +42,12 @@ class WienerWindowExecutor(BaseStageExecutor):
         residual = mean(self._residual(*sim) for sim in sims)
         windows = [wiener_window(*powers) for powers in zip(signal, residual, strict=True)]
         self.out_window.write(dict(zip(SPECTRA, windows, strict=False)))
+        self.out_settings.write(self._settings(*sims[0]))
+
+    def _settings(self, split: str, sim: int) -> dict[str, object]:
+        """What a map must be for the window to belong to it."""
+        fwhm = self.in_estimate.at(split=split, sim=sim).read().fwhm_arcmin
+        return {"estimate": self.stage.assets_in["estimate"].stage, "fwhm_arcmin": fwhm, "lmax": self.lmax}
 
     def _signal(self, split: str, sim: int) -> Cl:
         theory = self.in_theory.at(split=split, sim=sim).read()

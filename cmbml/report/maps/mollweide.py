@@ -4,7 +4,7 @@ Sizes are in inches; maps are RING and Galactic, longitude grows to the left, l 
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -125,6 +125,35 @@ def map_triple(
             options = {"title": name, "span": limit, "unit": unit, "cmap": cmap, "mask": mask, "width": width}
             _draw_map(figure, ax, sky, options)
     return figure
+
+
+def map_sheet(panels: Sequence[tuple[str, Map, str]], *, width: int = 800) -> Figure:
+    """Maps below one another, each on a scale of its own around its median.
+
+    Parameters
+    ----------
+    panels
+        Title, map ``(npix,)`` and unit of each; pixels that are NaN are drawn in grey.
+    width
+        Width of the projected pictures in pixels.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5, 3.2 * len(panels)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for ax, (title, sky, unit) in zip(axes, panels, strict=True):
+            centred = sky - np.nanmedian(sky)
+            span = map_span(centred[np.isfinite(centred)])
+            options = {"title": title, "span": span, "unit": unit, "cmap": "planck", "width": width}
+            _draw_map(figure, ax, centred, options)
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """PNG of a figure."""
+    out = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(out, facecolor="white", format="png", dpi=100, metadata={"Software": None})
+    return out.getvalue()
 
 
 def map_span(sky: Map, mask: Map | None = None) -> float:

@@ -32,11 +32,13 @@ class MaskExecutor(BaseStageExecutor):
 
     def _mask(self) -> Map:
         if self.in_weights is not None:
-            weights = self.in_weights.read(field=self.params.column, unit="1", allow_unseen=True).values[0]
+            key = "column" if isinstance(self.params.column, str) else "field"
+            asked = {key: self.params.column}
+            weights = self.in_weights.read(content="weights", allow_unseen=True, **asked).values[0]
             try:
                 return threshold_mask(weights, self.nside, self.params.threshold)
             except ValueError as error:
-                raise DataError(str(error)) from None
+                raise DataError(f"{self.in_weights.path}: {error}: mask.column names another") from None
         if self.params.kind == "fsky":
             return galactic_mask_fsky(self.nside, self.params.fsky)
         return galactic_mask(self.nside, self.params.latitude_deg)

@@ -21,6 +21,7 @@ from cmbml.sky.noise.draws import (
 from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
 from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
+from cmbml.sky.units import parse_variance_unit
 
 HITS_NSIDE = 128  # the scan's hits vary smoothly
 MASKED_LATITUDE_DEG, MASK_SMOOTHING_DEG = 5.0, 1.0  # of the strip that noise spectra leave out
@@ -88,13 +89,13 @@ class InstrumentNoise:
 
     def _variance(self, freq: str) -> Map:
         """Depths of T, or of T, Q, U, from a map of the variances II, QQ, UU."""
-        sky = self.assets_in["variance"].at(freq=freq).read(allow_unseen=True)
+        sky = self.assets_in["variance"].at(freq=freq).read(content="variance", allow_unseen=True)
         n_stokes = self.instrument.n_stokes
         if len(sky.values) < n_stokes:
             raise DataError(
                 f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
             )
-        factor = _squared_unit(sky.unit, freq)
+        factor = _squared_unit(sky.unit, freq, self.instrument.bands[freq].freq_ghz)
         variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
         # Pixels that were never observed are as noisy as the noisiest.
         worst = np.nanmax(variance, axis=1, keepdims=True)
@@ -116,15 +117,14 @@ def _from_hits(depths: list[float]) -> Map:
     return np.stack([depth_from_hits(hits, depth) for depth in depths])
 
 
-def _squared_unit(unit: str, freq: str) -> float:
-    """Factor to uK^2 of a unit such as K_CMB^2, however it is spelt."""
-    spelt = unit.lower().replace(" ", "").replace("_", "").replace("**", "").replace("^", "").strip("()")
-    factors = {"ukcmb2": 1.0, "uk2": 1.0, "mkcmb2": 1e6, "kcmb2": 1e12, "k2": 1e12}
-    if spelt not in factors:
+def _squared_unit(unit: str, freq: str, freq_ghz: float) -> float:
+    """Factor to uK_CMB^2 of the square of a unit."""
+    known = parse_variance_unit(unit)
+    if known is None:
         raise DataError(
             f"noise.kind variance: map of band {freq} has the unit '{unit}': it must be K_CMB^2 or uK_CMB^2"
         )
-    return factors[spelt]
+    return known.in_uk(freq_ghz) ** 2
 
 
 class NoiseModelExecutor(BaseStageExecutor):
@@ -135,14 +135,14 @@ class NoiseModelExecutor(BaseStageExecutor):
         self.out_spectra: Asset[Mapping[str, Cl]] = self.assets_out["spectra"]
         self.out_average: Asset[SkyAlm] = self.assets_out["average"]
         self.in_sims: Asset[SkyMap] = self.assets_in["noise_sims"]
-        self.freqs = tuple(cfg.instrument.bands)
+        self.bands = cfg.instrument.bands
         self.lmax = cfg.instrument.lmax
         self.n_components = cfg.noise.n_components
         self.fields = self.in_sims.fields
 
     def execute(self) -> None:
         """Learn all bands, one after the other."""
-        for freq in self.freqs:
+        for freq in self.bands:
             with self.name_tracker.set_context("freq", freq):
                 self._learn(freq)
 
@@ -169,7 +169,8 @@ class NoiseModelExecutor(BaseStageExecutor):
         self.out_average.write(SkyAlm(alm[np.newaxis], "uK_CMB"))
 
     def _map(self, freq: str, field: str) -> Map:
-        return self.in_sims.at(freq=freq, field=field).read(field=0).to("uK_CMB").values[0]
+        sky = self.in_sims.at(freq=freq, field=field).read(content="T")
+        return sky.to("uK_CMB", freq_ghz=self.bands[freq].freq_ghz).values[0]
 
 
 def _strip(nside: int, threads: int) -> Map:

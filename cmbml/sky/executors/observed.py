@@ -33,7 +33,13 @@ class ObservedSkyExecutor(BaseStageExecutor):
         looks = []
         for name, band in self.bands.items():
             ref = self.in_sky.at(freq=name)
-            raw = ref.read(field=0, unit=self.observed.unit, allow_unseen=True)
+            raw = ref.read(
+                content="T",
+                unit=self.observed.unit,
+                pixwin=self.observed.pixwin,
+                fwhm_arcmin=self.observed.fwhm_arcmin[name],
+                allow_unseen=True,
+            )
             try:
                 sky = raw.to("uK_CMB", freq_ghz=band.freq_ghz)
                 looks.append(look_at(name, band.freq_ghz, sky.values, is_unseen(sky.values)))

@@ -1,0 +1,176 @@
+"""FITS files as they come: packed or not, whole or cut short, the table in any extension."""
+
+import bz2
+import gzip
+import io
+import lzma
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmbml.core.errors import DataError
+from cmbml.core.handlers.cards import Told, advise
+
+# What the first bytes of a packed file say of its packing.
+_PACKINGS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ": lzma.decompress,
+}
+_SUFFIX = ".gz"
+# Cards of the primary header that say what the table's own header leaves out.
+_MEANING = (
+    "ORDERING", "NSIDE", "INDXSCHM", "GRAIN", "COORDSYS", "SKYCOORD", "POLCCONV", "POLCONV", "BAD_DATA",
+    "PIXWIN", "BEAMFWHM", "LMAX",
+)  # fmt: skip
+
+
+@contextmanager
+def open_fits(path: Path) -> Iterator[Any]:
+    """Open a FITS file that is all there.
+
+    Raises
+    ------
+    DataError
+        Where it is cut short, or no FITS file.
+    """
+    from astropy.io import fits
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    unpacked = _unpacked(path)
+    source, size = (path, path.stat().st_size) if unpacked is None else (io.BytesIO(unpacked), len(unpacked))
+    try:
+        with _quiet(), fits.open(source, memmap=unpacked is None, lazy_load_hdus=False) as hdus:
+            end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
+            if size < end:
+                raise DataError(f"{path}: truncated: {size} of {end} bytes: make or fetch it again")
+            yield hdus
+    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise DataError(f"{path}: not a readable FITS file: {' '.join(str(error).split())}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what FITS readers merely remark on from looking like trouble."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _unpacked(path: Path) -> bytes | None:
+    """Content of a packed file; None where it is not packed."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for magic, unpack in _PACKINGS.items():
+        if start.startswith(magic):
+            try:
+                return unpack(path.read_bytes())
+            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+                raise DataError(
+                    f"{path}: packed, and cannot be unpacked: {error}: make or fetch it again"
+                ) from None
+    return None
+
+
+def write_fits(path: Path, hdus: Any) -> None:
+    """Write HDUs, packed where the name ends so; the same data give the same bytes."""
+    if path.suffix != _SUFFIX:
+        hdus.writeto(path, overwrite=True)
+        return
+    plain = io.BytesIO()
+    hdus.writeto(plain)
+    path.write_bytes(gzip.compress(plain.getvalue(), mtime=0))
+
+
+def header_of(hdus: Any, table: Any) -> dict[str, Any]:
+    """Header of a table, with what only the primary header says of the map."""
+    primary = {key: hdus[0].header[key] for key in _MEANING if key in hdus[0].header}
+    return primary | dict(table.header)
+
+
+def tables_of(hdus: Any) -> list[tuple[int, Any]]:
+    """Tables that have rows, with their numbers."""
+    return [
+        (number, hdu)
+        for number, hdu in enumerate(hdus)
+        if hdu.header.get("XTENSION", "").strip() in ("BINTABLE", "TABLE")
+        and getattr(hdu, "columns", None) is not None
+        and len(hdu.columns.names)
+    ]
+
+
+def find_table(hdus: Any, told: Told) -> Any:
+    """The table of a map: the one that is named, or the only one.
+
+    Raises
+    ------
+    DataError
+        Where there is none, or several.
+    """
+    tables = tables_of(hdus)
+    wanted = told.get("hdu")
+    if wanted is not None:
+        return _named(hdus, tables, str(wanted), told)
+    if not tables:
+        pictures = _pictures(hdus)
+        if not pictures:
+            raise DataError(
+                "truncated, or no map: it holds neither table nor picture: make or fetch it again"
+            )
+        raise DataError(f"no table of HEALPix pixels, {pictures}: give the map itself")
+    maps = [pair for pair in tables if _is_map(pair[1])] or tables
+    if len(maps) > 1:
+        listed = ", ".join(f"{number} ({hdu.name or 'no name'})" for number, hdu in maps)
+        raise DataError(f"tables in HDU {listed}: say {advise(told, 'hdu', maps[0][0])} or another")
+    return maps[0][1]
+
+
+def _is_map(table: Any) -> bool:
+    header = table.header
+    return str(header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" or "ORDERING" in header
+
+
+def _named(hdus: Any, tables: list[tuple[int, Any]], wanted: str, told: Told) -> Any:
+    for number, table in tables:
+        if wanted.strip().upper() in (str(number), table.name.upper()):
+            return table
+    listed = ", ".join(f"{number} ({table.name or 'no name'})" for number, table in tables) or "none"
+    raise DataError(f"{advise(told, 'hdu', wanted)}: no such table: there is {listed} of {len(hdus)} HDUs")
+
+
+def _pictures(hdus: Any) -> str:
+    shapes = [
+        f"HDU {number} is a picture of {' x '.join(map(str, hdu.shape))}"
+        for number, hdu in enumerate(hdus)
+        if getattr(hdu, "is_image", False) and hdu.shape
+    ]
+    return ", ".join(shapes)
+
+
+def numbers_of(table: Any, place: int, missing: float = np.nan) -> Any:
+    """Values of a column, one after the other; `missing` where the table calls them null.
+
+    Raises
+    ------
+    DataError
+        Where they are no real numbers.
+    """
+    name = table.columns.names[place]
+    column = np.asarray(table.data.field(place))
+    if column.dtype.kind not in "biuf":
+        raise DataError(f"column {name} holds no real numbers: name another")
+    native = np.ascontiguousarray(column.astype(column.dtype.newbyteorder("="))).ravel()
+    if native.dtype.kind == "f":
+        return native
+    null = table.columns[place].null
+    return (
+        np.where(native == null, missing, native.astype(float))
+        if isinstance(null, int)
+        else native.astype(float)
+    )
