@@ -460,7 +460,7 @@ def test_masks_of_all_kinds(root):
 def test_regions_of_impossible_cosmologies_are_refused(root, name, spread, message):
     with pytest.raises(CmbmlError) as caught:
         simulated(root, "cosmology", populations__nominal__cosmology={name: spread})
-    assert f"populations.nominal.cosmology: cosmology: {message}" in str(caught.value)
+    assert f"populations: that of split 'test': cosmology: {message}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "profiles").glob("*.yaml")))
