@@ -89,7 +89,7 @@ class _Skies:
         return _Sky(alms, fwhm, *self.estimates(split, sim))
 
     def residual(self, cmb: Asset[SkyAlm], split: str, sim: int, base: SkyMap) -> Map:
-        """What is wrong with the base, RING, ``(n_stokes, npix)``; its levels, which no band shows, left out."""
+        """What is wrong with the base beyond its levels, which no band shows, RING, ``(n_stokes, npix)``."""
         (fwhm,) = known_beams([base.fwhm_arcmin], 1)
         alms = cmb.at(split=split, sim=sim).read().values
         wrong = base.values - target_map(alms, self.bands.nside, fwhm, self.bands.lmax)
