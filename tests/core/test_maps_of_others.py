@@ -14,7 +14,7 @@ from cmbml.core.errors import DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.handlers.cards import WAYS
 from cmbml.sky.sht import draw_alm
-from cmbml.sky.skymap import UNSEEN, SkyMap, is_unseen
+from cmbml.sky.skymap import UNSEEN, SkyAlm, SkyMap, is_unseen
 
 NSIDE = 8
 NPIX = 12 * NSIDE**2
@@ -398,3 +398,49 @@ def test_advice_fits_every_way_in(write):
     path = write(units=None)
     for way, option in WAYS.items():
         refused(path, option.format("unit", "...").replace("{", r"\{"), way=way)
+
+
+def test_columns_of_one_name_or_none_are_told_by_number(write):
+    path = write(table(dict(zip("ab", sky(2), strict=True))))
+    content = (
+        path.read_bytes().replace(b"TTYPE1  = 'a", b"TTYPE1  = 'I").replace(b"TTYPE2  = 'b", b"TTYPE2  = 'I")
+    )
+    path.write_bytes(content)
+    refused(path, "columns I, I could be meant: say field='0' or another")
+    refused(path, "columns 0, 1 are called 'I': say field='0'", column="I")
+    np.testing.assert_array_equal(read(path, field="1").values, sky(2)[1:])
+    path.write_bytes(content.replace(b"TTYPE2  =", b"TTYPF2  ="))
+    np.testing.assert_array_equal(read(path).values, sky(2)[:1])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"'BINTABLE'", b"0.5       "), (b"TTYPE1  = 'T", b"TTYPE1  = T "), (b"TFORM1  = 'E", b"TFORM1  = '?")],
+)
+def test_headers_that_astropy_stumbles_over_are_told_in_one_line(write, old, new):
+    path = write()
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    refused(path, "not a readable FITS file|truncated, or no map")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda hdu: hdu.data["real"].__setitem__(0, np.nan), "NaN or infinite"),
+        (lambda hdu: hdu.data["index"].sort(), "in healpy's order"),
+        (lambda hdu: hdu.header.set("LMAX", 3), "not all up to LMAX = 3"),
+        (lambda hdu: hdu.header.set("BEAMFWHM", "wide"), "BEAMFWHM is 'wide'"),
+    ],
+)
+def test_coefficients_that_are_not_what_they_say_are_refused(tmp_path, change, message):
+    path = tmp_path / "alm.fits"
+    get_handler("HealpyAlm").write(
+        path, SkyAlm(draw_alm(np.ones(5), np.random.default_rng(1))[None], "uK_CMB", 80.0)
+    )
+    with fits.open(path, mode="update") as hdus:
+        change(hdus[1])
+    with pytest.raises(DataError, match=message) as caught:
+        get_handler("HealpyAlm").read(path)
+    assert str(caught.value).startswith(f"{path}: ")

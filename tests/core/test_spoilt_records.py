@@ -99,19 +99,19 @@ def cells_are_those_of_csv(path):
 
 
 @pytest.mark.parametrize(
-    ("holds", "text", "examples"),
+    ("holds", "texts", "examples"),
     [
-        (spectra_are_those_of_numpy, SPECTRA, 30),
-        (manifest_has_no_other_facts, MANIFEST, 30),
-        (cells_are_those_of_csv, TABLE, 30),
-        pytest.param(cells_are_those_of_csv, TABLE, 1000, marks=pytest.mark.soak),
-        pytest.param(spectra_are_those_of_numpy, SPECTRA, 2000, marks=pytest.mark.soak),
-        pytest.param(manifest_has_no_other_facts, MANIFEST, 2000, marks=pytest.mark.soak),
+        (spectra_are_those_of_numpy, (SPECTRA,), 30),
+        (manifest_has_no_other_facts, (MANIFEST,), 30),
+        (cells_are_those_of_csv, (TABLE,), 30),
+        pytest.param(cells_are_those_of_csv, (TABLE,), 1000, marks=pytest.mark.soak),
+        pytest.param(spectra_are_those_of_numpy, (SPECTRA,), 2000, marks=pytest.mark.soak),
+        pytest.param(manifest_has_no_other_facts, (MANIFEST,), 2000, marks=pytest.mark.soak),
     ],
 )
-def test_spoilt_text_is_read_right_or_refused_in_one_line(folder, holds, text, examples):
+def test_spoilt_text_is_read_right_or_refused_in_one_line(folder, holds, texts, examples):
     @settings(max_examples=examples)
-    @given(spoilt([text]))
+    @given(spoilt(texts))
     def property_(content):
         path = folder / "mine.txt"
         path.write_bytes(content)
