@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from cmbml.clean.bands import MapReader, Seen, common_of, instrument_of
 from cmbml.clean.origins import contents, expect_made_from, file_facts
@@ -19,6 +20,7 @@ from cmbml.core.files.outputs import expect_writable
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.core.spec.instruments import table_path
+from cmbml.core.spec.numbers import refusal
 from cmbml.sky.sht import Map, alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
 
@@ -43,7 +45,7 @@ class NetworkCleaning:
     assumed: Sequence[str] = ()
 
     def __init__(self, order: Order, folder: Path) -> None:
-        from cmbml.methods.nn.checkpoint import Trained, check_checkpoint, expect_form  # imports PyTorch
+        from cmbml.methods.nn.checkpoint import Trained, check_checkpoint  # imports PyTorch
 
         table = instrument_of(order, folder)
         if order.model is None:
@@ -52,7 +54,7 @@ class NetworkCleaning:
         self.checkpoint: Any = get_handler("PyTorchModel").read(folder / order.model)
         with self._blamed_on_checkpoint():
             check_checkpoint(self.checkpoint)
-            expect_form(self.checkpoint, order.method, Trained, cleaning_of(order.method).Checkpoint)
+            _expect_form(self.checkpoint, order.method, Trained, cleaning_of(order.method).Checkpoint)
             self.table = self._same_bands(table)
             self._check_options()
         self.maps = MapReader(order, folder, self.table)
@@ -246,3 +248,21 @@ def clean_sky_of(method: str) -> Callable[..., Map]:
 def cleaning_of(method: str) -> ModuleType:
     """The module in which a network cleans; it names the form of its checkpoint."""
     return import_module(f"cmbml.methods.{method}.cleaning")
+
+
+def _expect_form(checkpoint: object, method: str, *forms: type[Any]) -> None:
+    """Refuse a checkpoint whose parts are not of the types that some forms name.
+
+    Raises
+    ------
+    ValueError
+        Where one is missing or of another type; it names what is missing before what is another.
+    """
+    for form in forms:
+        try:
+            TypeAdapter(form).validate_python(checkpoint, strict=True)
+        except ValidationError as error:
+            gone = [found["loc"][-1] for found in error.errors() if found["type"] == "missing"]
+            part = ".".join(map(str, error.errors()[0]["loc"]))
+            reason = f"no '{gone[0]}' in it" if gone else f"{part}: {refusal(error)}"
+            raise ValueError(f"is no checkpoint of {method}: {reason}") from None
