@@ -73,7 +73,7 @@ def conventions(path: Path, told: Told) -> Cards | None:
     """
     try:
         with fitsfiles.open_fits(path) as hdus:
-            table = fitsfiles.find_table(hdus, told)
+            table = fitsfiles.find_table(hdus, told, "TQU")
             polarised = len(choose(table.columns.names, "TQU", told)[0]) == 3
             return cards.read_cards(fitsfiles.header_of(hdus, table)) if polarised else None
     except DataError as error:
@@ -90,7 +90,7 @@ def _read_table(path: Path, content: Content, told: Told) -> Table:
     from cmbml.sky.skymap import UNSEEN
 
     with fitsfiles.open_fits(path) as hdus:
-        table = fitsfiles.find_table(hdus, told)
+        table = fitsfiles.find_table(hdus, told, content)
         header = fitsfiles.header_of(hdus, table)
         names = list(table.columns.names)
         places, assumed = choose(names, content, told)
