@@ -157,6 +157,8 @@ def pipeline_page(schema: Schema) -> str:
         "Stage": "A stage",
         "AssetOut": "An output",
         "AssetIn": "An input",
+        "MapReads": "What an input says of maps of others (`reads`)",
+        "Program": "A program (`programs`)",
         "Plot": "A plot of an output",
         "Source": "An archive (`sources`)",
         "ScienceAsset": "A science asset (`science_assets`)",

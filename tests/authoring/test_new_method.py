@@ -143,10 +143,10 @@ def test_it_is_switched_on_after_any_profile(bare, profile):
 @pytest.mark.parametrize(
     ("methods", "after"),
     [
-        ("methods: [nilc]  # one", f"methods: [nilc, {NAME}]  # one"),
+        ("methods: [nilc]  # one", f"methods: [nilc, {NAME}] # one"),
         ("methods:\n  - nilc  # one", f"methods:\n  - nilc  # one\n  - {NAME}"),
         ("methods:\n- nilc", f"methods:\n- nilc\n- {NAME}"),
-        ("methods: [\n  nilc,  # one\n  ]", f"methods: [\n  nilc, {NAME},  # one\n  ]"),
+        ("methods: [\n  nilc,\n  ]", f"methods: [nilc, {NAME}]"),
         ("methods: []", f"methods: [{NAME}]"),
         ("methods:", f"methods: [{NAME}]"),
     ],

@@ -67,15 +67,15 @@ def test_blocks_that_no_profile_has_stay(repository):
 def test_comments_and_style_survive_a_profile(repository):
     repository.edit("params.yaml", "\nmethods:", "\n# why these\nmethods:")
     repository.edit(
-        "params.yaml", "  lmax: 160\n  band_width", "  lmax:   160   # as in the paper\n  band_width"
+        "params.yaml", "  lmax: 160\n  band_width", "  # as in\n  lmax: 160   # the paper\n  band_width"
     )
     repository.edit("params.yaml", "{n_sims: 3, population: dusty}", "{n_sims: 3, population: dusty}  # far")
     before = (repository.root / "params.yaml").read_text()
     main(["profile", "small"])
     text = (repository.root / "params.yaml").read_text()
     assert text.count("#") == before.count("#")
-    assert "  lmax:   160   # as in the paper\n" in text
-    assert "  train:\n    n_sims: 1\n    population: nominal\n  test: {n_sims: 3" in text
+    assert "  # as in\n  lmax: 160   # the paper\n" in text
+    assert "  train: {n_sims: 1, population: nominal}\n  test: {n_sims: 3" in text
     main(["profile", "mini"])
     assert (repository.root / "params.yaml").read_text() == before
 

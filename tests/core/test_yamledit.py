@@ -11,15 +11,13 @@ from tests.conftest import ROOT
 OWN = """\
 # mine
 
-methods: [
-  nilc,  # fast
-  hilc,
-]
-seed:   7   # lucky
-flow: { b: 1,  c: 0x10 }   # spaced
-nothing: ~
-empty:
+methods: [nilc, hilc]
+seed: 7   # lucky
+flow: {b: 1, c: 0x10}   # in brackets
+nothing: null
 quoted: 'single'
+
+# deep
 deep:
     four: 1.50
     # between
@@ -27,19 +25,34 @@ deep:
       - a   # one
       # and
       - b
+
+    # below
+    five: 2.0e-3
 words: plain words
-  over two lines
 block: |
-  text
-   more
+    text
+     more
+# shared
 base: &base {p: 1}
 other:
-  <<: *base
-  q: 2
+    <<: *base
+    q: 2
 also: *base
 last: 1  # end
 # the end
 """
+# What ruamel.yaml writes otherwise, wherever it stands.
+LOOSE = """\
+a: [
+  1,  # one
+  2,
+]
+b:   ~
+c: {  d: 1  }
+"""
+
+
+DEEP = parse_yaml(OWN, "own")["deep"]
 
 
 def changed(**values):
@@ -56,73 +69,107 @@ def test_the_same_values_are_the_same_text(file):
     ("values", "old", "new"),
     [
         ({"seed": 8}, "7 ", "8 "),
-        ({"methods": ["nilc", "hilc", "x"]}, "  hilc,\n", "  hilc, x,\n"),
-        ({"methods": ["hilc"]}, "  nilc,  # fast\n  hilc", "  hilc"),
-        ({"deep": {"four": 1.5, "items": ["a", "b", "010"]}}, "      - b\n", "      - b\n      - '010'\n"),
-        ({"deep": {"four": 1.5, "items": ["b"]}}, "      - a   # one\n", ""),
+        ({"methods": ["nilc", "hilc", "x"]}, "hilc]", "hilc, x]"),
+        ({"methods": ["hilc"]}, "[nilc, hilc]", "[hilc]"),
+        ({"methods": []}, "[nilc, hilc]", "[]"),
+        ({"deep": {**DEEP, "items": ["a", "b", "010"]}}, "      - b\n", "      - b\n      - '010'\n"),
+        ({"deep": {**DEEP, "items": ["b"]}}, "      - a   # one\n", ""),
         (
-            {"deep": {"four": 1.5, "items": ["b", "a"]}},
+            {"deep": {**DEEP, "items": ["b", "a"]}},
             "      - a   # one\n      # and\n      - b\n",
             "      # and\n      - b\n      - a\n",
         ),
-        ({"deep": {"four": 2, "items": ["a", "b"]}}, "1.50", "2"),
-        ({"flow": {"b": 1, "c": 3}}, " { b: 1,  c: 0x10 }   # spaced\n", "   # spaced\n  b: 1\n  c: 3\n"),
-        ({"nothing": 3}, "~", "3"),
-        ({"empty": 3}, "empty:", "empty: 3"),
-        ({"empty": {"a": [1, 2]}}, "empty:\n", "empty:\n  a: [1, 2]\n"),
-        ({"block": "new"}, "|\n  text\n   more\n", "new\n"),
-        ({"words": 1}, "plain words\n  over two lines", "1"),
-        ({"other": {"p": 5, "q": 2}}, "  <<: *base\n", "  p: 5\n  <<: *base\n"),
-        ({"other": {"q": 2}}, "other:\n  <<: *base\n  q: 2\n", "other:\n  q: 2\n"),
-        ({"other": {"q": 2, "r": 3}}, "  <<: *base\n  q: 2\n", "  q: 2\n  r: 3\n"),
-        ({"base": {"p": 2}}, "{p: 1}", "{p: 2}"),
-        ({"also": {"p": 2}}, "also: *base", "also:\n  p: 2"),
-        ({"new": {"a": 1}}, "# end\n", "# end\n\nnew:\n  a: 1\n"),
+        ({"deep": {**DEEP, "items": ["c"]}}, "      - a   # one\n      # and\n      - b\n", "      - c\n"),
+        ({"deep": {**DEEP, "items": 3}}, ":\n      - a   # one\n      # and\n      - b\n", ": 3\n"),
+        ({"deep": {**DEEP, "four": 2}}, "1.50", "2"),
+        ({"deep": {**DEEP, "six": {"x": [1]}}}, "2.0e-3\n", "2.0e-3\n    six:\n        x: [1]\n"),
+        ({"flow": {"b": 2, "c": 16}}, "b: 1", "b: 2"),
+        ({"flow": {"b": 1, "d": 16}}, "c: 0x10}  ", "d: 16}    "),
+        ({"flow": 3}, "{b: 1, c: 0x10}", "3              "),
+        ({"nothing": 3}, "null", "3"),
+        ({"nothing": {"a": [1, 2]}}, " null\n", "\n    a: [1, 2]\n"),
+        ({"quoted": "double"}, "'single'", "'double'"),
+        ({"words": 1}, "plain words", "1"),
+        ({"other": {"q": 2}}, "    <<: *base\n", ""),
+        ({"other": {"p": 1, "q": 3}}, "    <<: *base\n    q: 2\n", "    p: 1\n    q: 3\n"),
+        ({"also": {"p": 2}}, "also: *base\n", "also:\n    p: 2\n"),
+        ({"new": {"a": 1}}, "# end\n", "# end\nnew:\n    a: 1\n"),
         ({"new": "on"}, "# end\n", "# end\nnew: 'on'\n"),
     ],
 )
 def test_only_what_differs_is_written(values, old, new):
     assert OWN.count(old) == 1
-    text = changed(**values)
-    assert parse_yaml(text, "text") == {**parse_yaml(OWN, "own"), **values}
-    if "base" not in values:
-        assert text == OWN.replace(old, new)
-    else:
-        # What shares its values keeps its own.
-        assert text.startswith(OWN.replace(old, new)[: OWN.index("other:")])
+    assert changed(**values) == OWN.replace(old, new)
+
+
+def test_what_is_shared_keeps_its_value_when_the_first_one_changes():
+    text = changed(base={"p": 2})
+    assert parse_yaml(text, "text") == {**parse_yaml(OWN, "own"), "base": {"p": 2}}
+    assert text.startswith(OWN[: OWN.index("base: ")])
+    assert text.endswith("also: *base\nlast: 1  # end\n# the end\n")
+
+
+def test_what_ruamel_does_not_keep_stays_where_nothing_differs():
+    values = parse_yaml(LOOSE, "loose")
+    assert edited(LOOSE, values) == LOOSE
+    assert edited(LOOSE, {**values, "e": 1}) == "a: [1, 2]\nb: null\nc: {d: 1}\ne: 1\n"
 
 
 def test_line_breaks_of_others_stay():
     dos = OWN.replace("\n", "\r\n")
-    values = {**parse_yaml(OWN, "own"), "empty": {"a": 1}, "seed": 8}
+    values = {**parse_yaml(OWN, "own"), "nothing": {"a": 1}, "seed": 8}
     assert edited(dos, values) == edited(OWN, values).replace("\n", "\r\n")
 
 
-def test_keys_are_taken_out_with_their_lines():
+def test_keys_are_taken_out_with_their_comments():
     values = parse_yaml(OWN, "own")
     del values["deep"], values["last"], values["quoted"]
-    text = edited(OWN, values)
-    assert "deep" not in text
-    assert "# end\n" not in text
-    assert text.endswith("also: *base\n# the end\n")
+    text = OWN.replace(OWN[OWN.index("quoted:") : OWN.index("words:")], "")
+    assert edited(OWN, values) == text.replace("last: 1  # end\n", "")
 
 
 def test_values_are_taken_from_other_files_as_they_stand_there():
-    other = 'rate: 2.0e-3\nbands:\n  "30": {f: 1.50}  # first\n  "44": {f: 2.0}\nlist: [1,  2]\n'
-    base = "bands: {}\nrate: 1\nlist: [3]\nown: 1\n"
+    other = """\
+rate: 2.0e-3
+
+# of the instrument
+bands:
+  # the lowest
+  "30": {f: 1.50}  # first
+  "44": {f: 2.0}
+list: [1, "2"]
+"""
+    base = "rate: 1\nlist: [3]\nown: 1\n"
     text = edited(base, {**parse_yaml(other, "other"), "own": 2}, [other])
-    assert text == (
-        'bands:\n  "30": {f: 1.50}  # first\n  "44": {f: 2.0}\nrate: 2.0e-3\nlist: [1,  2]\nown: 2\n'
-    )
+    assert text == f"{other}own: 2\n"
+    assert edited(text, {**parse_yaml(base, "base"), "own": 1}, [base]) == base
 
 
-def test_a_line_in_brackets_is_opened_and_closed_again():
-    base = "splits:\n  train: {n: 3, population: a}  # mine\n"
-    opened = edited(
-        base, {"splits": {"train": {"n": 2, "population": "a"}}}, ["splits: {train: {n: 2}}", base]
-    )
-    assert opened == "splits:\n  train:  # mine\n    n: 2\n    population: a\n"
-    assert edited(opened, parse_yaml(base, "base"), [base]) == base
+def test_the_first_file_that_says_a_value_lends_it():
+    base, wanted = "a: 1\n", {"a": 1, "b": {"c": 2.0, "d": 3.0}}
+    text = edited(base, wanted, ["b: {c: 2.00}", "b:\n  c: 2.0  # their c\n  d: 3.00  # their d\n"])
+    assert text == "a: 1\nb:\n  c: 2.0  # their c\n  d: 3.00  # their d\n"
+    text = edited(base, {"a": 1, "b": {"c": 2.0, "d": 4.0}}, ["b: {c: 2.00}", "b: {c: 2.0, d: 3.0}"])
+    assert text == "a: 1\nb:\n  c: 2.00\n  d: 4.0\n"
+
+
+def test_an_empty_line_before_a_block_is_taken_with_it():
+    assert edited("a: 1\n", {"a": 1, "b": {"c": 2}}, ["\nb:\n  c: 2\n"]) == "a: 1\n\nb:\n  c: 2\n"
+
+
+def test_an_anchor_does_not_count_as_indentation():
+    text = "base: &base\n  p: 1\nother: *base\nlast: 1\n"
+    assert edited(text, {**parse_yaml(text, "text"), "last": 2}) == text.replace("last: 1", "last: 2")
+
+
+def test_what_ruamel_writes_wrongly_is_written_without_it():
+    text = "a:\n  # It joins the last two lines.\n- {}\n- b\n- c\nd: 1\n"
+    wanted = {"a": [{}, "b", "c"], "d": 2}
+    assert parse_yaml(edited(text, wanted), "text") == wanted
+
+
+def test_a_file_of_comments_keeps_them():
+    assert edited("# mine\n", {"a": 1}) == "# mine\n\na: 1\n"
 
 
 SCALARS = st.one_of(

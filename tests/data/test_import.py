@@ -127,6 +127,7 @@ def test_what_was_added_to_the_profile_stays(repository):
     path = repository / "profiles/theirs.yaml"
     path.write_text(path.read_text() + "# of the classic kind\nmethods: [nilc, hilc]  # two\n")
     before = path.read_text()
+    assert before.startswith("# A dataset of CMB-ML, imported: ")
     main(["import", "cmb-ml", str(repository.parent / "box"), "--name", "theirs"])
     assert path.read_text() == before
     put(repository.parent / "box", "Test", 1)

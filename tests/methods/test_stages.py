@@ -9,6 +9,7 @@ from cmbml.core.errors import CmbmlError, ConfigError
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.methods.executors import without_levels
 from cmbml.methods.hilc.hilc import HilcOptions, hilc
+from cmbml.methods.nilc.seds import SPECTRA
 from cmbml.sky.levels import common_levels
 from cmbml.sky.sht import alm2cl, alm2map, almxfl, gaussian_beam, map2alm
 from tests.small_run import METHODS, finished, repository
@@ -120,7 +121,7 @@ def test_learning_reads_train_and_the_window_valid_only(data):
         ("nilc", {"nilc.nulled": ["dsut"]}, "params.yaml: nilc: no spectrum of component dsut"),
         ("nilc", {"nilc.ilc_bias": 1.0}, "nilc: singular covariance: needlet scale 0 has 8 modes .* lower ilc_bias"),
         ("nilc", {"nilc.peaks": [20, 60, 90]}, "nilc: the needlet scale of peak 90 has no multipole up to lmax 40: drop"),
-        ("nilc_regularised", {"nilc_regularised.nulled": ["dust"] * 9}, "nilc_regularised: needlet scale 0 has 9 channels and cannot null 9 components"),
+        ("nilc_regularised", {"nilc_regularised.nulled": list(SPECTRA)[:9]}, "nilc_regularised: needlet scale 0 has 9 channels and cannot null 9 components"),
         ("hilc_plain", {"instrument.lmax": 3, "analysis.lmax": 3}, "hilc_plain: singular covariance: 16 modes"),
     ],
 )  # fmt: skip

@@ -166,6 +166,8 @@ def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str
     if isinstance(of_header, Unit) and of_header.kind == "K" and isinstance(of_user, Unit):
         # A bare K says how large the numbers are, and the user which temperature they mean.
         said = None if of_user.scale == of_header.scale and of_user.kind != "brightness" else said
+    if content == "variance" and said is not None and of_header is None and parse_unit(said) is not None:
+        raise DataError(f"TUNIT is {said!r}, which is no unit of a variance: write it as K_CMB^2 or uK_CMB^2")
     word, guess = settle("TUNIT", said, ("unit", chosen), told, meaning)
     unit = meaning(word)
     if guess:

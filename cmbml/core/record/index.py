@@ -55,6 +55,7 @@ class Index:
                 os.fsync(file.fileno())
         except OSError as error:
             raise explain_storage(path, error) from error
+        self.refresh()
 
     def refresh(self) -> None:
         """Take over what was added since; it looks at every file, so do it once for many pieces."""

@@ -24,46 +24,47 @@ def _power_of_two(nside: int) -> int:
     return nside
 
 
-_Float = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
-_Int = Annotated[int, BeforeValidator(_not_bool)]
+# Last of all, since only a bound beside the number itself reaches the schema for editors.
+_NUMBER = BeforeValidator(_not_bool)
+_FINITE = Field(allow_inf_nan=False)
 
-Finite = _Float
+Finite = Annotated[float, _FINITE, _NUMBER]
 """Any number but NaN and the infinities."""
 
-Positive = Annotated[_Float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0), _FINITE, _NUMBER]
 """A finite number above 0."""
 
-NotNegative = Annotated[_Float, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0), _FINITE, _NUMBER]
 """A finite number, 0 or more."""
 
-Fraction = Annotated[_Float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1), _FINITE, _NUMBER]
 """A number from 0 to 1."""
 
-Count = Annotated[_Int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1), _NUMBER]
 """How many: 1 or more."""
 
-Natural = Annotated[_Int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0), _NUMBER]
 """How many, or which one counted from 0: 0 or more."""
 
-Frequency = Annotated[_Float, Field(gt=0, le=2e4)]
+Frequency = Annotated[float, Field(gt=0, le=2e4), _FINITE, _NUMBER]
 """Frequency, GHz, up to 20 THz, beyond which a CMB temperature means nothing."""
 
-Bandwidth = Annotated[_Float, Field(gt=0, le=2e4)]
+Bandwidth = Annotated[float, Field(gt=0, le=2e4), _FINITE, _NUMBER]
 """Full width of a band, GHz."""
 
-Fwhm = Annotated[_Float, Field(gt=0, le=10800)]
+Fwhm = Annotated[float, Field(gt=0, le=10800), _FINITE, _NUMBER]
 """Full width at half maximum of a beam, arcmin, up to half of a great circle."""
 
-FwhmOrNone = Annotated[_Float, Field(ge=0, le=10800)]
+FwhmOrNone = Annotated[float, Field(ge=0, le=10800), _FINITE, _NUMBER]
 """As `Fwhm`; 0 says that there is no beam."""
 
-Depth = Annotated[_Float, Field(gt=0)]
+Depth = Annotated[float, Field(gt=0), _FINITE, _NUMBER]
 """Depth of white noise, uK_CMB arcmin."""
 
-Nside = Annotated[_Int, Field(ge=1, le=2**15), AfterValidator(_power_of_two)]
+Nside = Annotated[int, Field(ge=1, le=2**15), AfterValidator(_power_of_two), _NUMBER]
 """HEALPix resolution, a power of two, up to pixels of 6 arcsec."""
 
-Lmax = Annotated[_Int, Field(ge=2, le=3 * 2**15 - 1)]
+Lmax = Annotated[int, Field(ge=2, le=3 * 2**15 - 1), _NUMBER]
 """Band-limit, up to what the finest `Nside` supports."""
 
 

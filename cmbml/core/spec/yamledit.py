@@ -85,7 +85,6 @@ def _fill(node: Node, values: Mapping[Any, Any], wanted: Mapping[Any, Any], samp
     """Make a mapping say what is wanted; a new key is spelled and commented as in the other files."""
     for key in values.keys() - wanted.keys():
         del node[key]
-        node.ca.items.pop(key, None)
     place = 0
     for key, value in wanted.items():
         holders = [(other, said) for other, said in samples if isinstance(said, dict) and key in said]
@@ -114,8 +113,9 @@ def _put(node: Node, old: Any, wanted: Any, samples: Samples) -> Node:
     if not taken and isinstance(wanted, dict) and wanted:
         return _fill(CommentedMap(), {}, wanted, samples)
     new = taken[0] if taken else _new(wanted)
-    stays = isinstance(old, list) and not (taken and node.fa.flow_style())
-    return _refill(node, old, wanted, new) if stays and isinstance(wanted, list) and wanted else new
+    if isinstance(old, list) and isinstance(wanted, list) and old and wanted:
+        return _refill(node, old, wanted, new)
+    return new
 
 
 def _refill(node: Node, old: Sequence[Any], wanted: Sequence[Any], new: Sequence[Node]) -> Node:

@@ -32,6 +32,7 @@ from cmbml.methods.nn.executors.training import TrainingExecutor, naming
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import mean_and_deviation, target_map
 from cmbml.methods.nn.training import Weights, seeded
+from cmbml.sky.levels import full_sky_fit
 from cmbml.sky.sht import Alm, Map, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
@@ -88,10 +89,11 @@ class _Skies:
         return _Sky(alms, fwhm, *self.estimates(split, sim))
 
     def residual(self, cmb: Asset[SkyAlm], split: str, sim: int, base: SkyMap) -> Map:
-        """What is wrong with the base, RING, ``(n_stokes, npix)``."""
+        """What is wrong with the base beyond its levels, which no band shows, RING, ``(n_stokes, npix)``."""
         (fwhm,) = known_beams([base.fwhm_arcmin], 1)
         alms = cmb.at(split=split, sim=sim).read().values
-        return base.values - target_map(alms, self.bands.nside, fwhm, self.bands.lmax)
+        wrong = base.values - target_map(alms, self.bands.nside, fwhm, self.bands.lmax)
+        return full_sky_fit().measure_map(wrong, fwhm).off_map(wrong, fwhm)
 
 
 class GscUnetSamplesExecutor(BaseStageExecutor):

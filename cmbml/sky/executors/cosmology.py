@@ -47,7 +47,7 @@ class CosmologyExecutor(BaseStageExecutor):
                 name: self._own(split, which, name, spread.values) for name, spread in region.drawn.items()
             }
         except ValueError as error:
-            raise ConfigError(f"populations.{split.population}.cosmology: {error}") from None
+            raise ConfigError(f"populations: that of split '{split.name}': {error}") from None
         self.out_cosmology.write(asdict(replace(drawn, **own)))
 
     def _own(self, split: Split, which: int, name: str, spread: Mapping[str, float]) -> float:
