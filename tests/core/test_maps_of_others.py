@@ -336,6 +336,9 @@ class TestColumns:
         wmap = write(table({"TEMPERATURE": 0 * mask, "N_OBS": mask}))
         assert not read(wmap, content="weights").values.any()
         np.testing.assert_array_equal(read(wmap, content="weights", column="N_OBS").values[0], mask)
+        refused(write(rows=100 * sky()), "goes down to -[0-9.]+, as no mask does", content="weights")
+        ringing = (mask - 0.1).astype(np.float32)
+        np.testing.assert_array_equal(read(write(rows=ringing[None]), content="weights").values[0], ringing)
         several = write(table({"GAL020": mask, "GAL040": mask}))
         refused(several, "GAL020, GAL040 could be meant: say --mask-column", content="weights", way="mask")
 
