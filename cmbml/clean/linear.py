@@ -140,6 +140,11 @@ class Cleaning:
             settings = settings_of(self.method, lmax=lmax, learned=self.learned_with, chosen=chosen)
         except ValidationError as error:
             name = ".".join(map(str, error.errors()[0]["loc"]))
+            if name not in chosen and self.learned_with:
+                raise ConfigError(
+                    f"--model {self.order.model}: the settings.yaml beside it is not of {self.order.method}: "
+                    f"{name}: {refusal(error)}"
+                ) from None
             raise ConfigError(f"--set {name}: {refusal(error)}") from None
         here = settings.model_dump(mode="json") | {
             "fwhm_out": fwhm,

@@ -1,6 +1,7 @@
 """Scores maps that were made elsewhere, and keeps the scores for the report."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -245,19 +246,23 @@ def read_submission(submission: Submission, folder: Path, sim: int) -> SkyMap:
         Where they contradict each other, or the map cannot be read.
     """
     path = _path(submission, folder, sim)
+    if not path.is_file():
+        raise DataError(f"--maps {submission.pattern}: no file for simulation {sim} of {submission.split}")
     sky: SkyMap = get_handler("HealpyMap").read(path, **submission.told)
     try:
         known = sky.to("uK_CMB")
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     fwhm = _agreed(path, "--fwhm", sky.fwhm_arcmin, submission.fwhm_arcmin)
+    if fwhm is None:
+        raise DataError(f"{path}: does not say its beam: say --fwhm (0 for none)")
     lmax = _agreed(path, "--lmax", sky.lmax, submission.lmax)
     return replace(known, fwhm_arcmin=fwhm, lmax=None if lmax is None else int(lmax))
 
 
 def _agreed(path: Path, option: str, header: float | None, given: float | None) -> float | None:
     """What header and option say together."""
-    if header is not None and given is not None and header != given:
+    if header is not None and given is not None and not math.isclose(header, given, rel_tol=1e-5):
         raise DataError(f"{path}: the header says {header:g}, {option} says {given:g}: mend one of them")
     return header if given is None else given
 

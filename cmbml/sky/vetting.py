@@ -40,8 +40,12 @@ LEVEL_REMARKS = {
 # Foregrounds that are brighter by this factor than those of a lower and of a higher frequency.
 PEAK = 1.25
 SWAPPED = "look whether two bands are swapped, and at their units"
+# A value that so many pixels hold, and so many times more than hold a usual one, marks them.
+MARKED, MARKED_FACTOR, LEAST_MARKED = 0.001, 10, 10
 # What of a band is unlike the highest one, and how much more it may be than at a lower frequency.
 UNLIKE, UNLIKE_FACTOR = 0.03, 2.5
+# It means nothing where foregrounds are not brighter than so many times the CMB, as far from the Galaxy.
+ABOVE_CMB = 2.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def look_at(name: str, freq_ghz: float, sky: Map, missing: NDArray[np.bool_]) ->
     Raises
     ------
     ValueError
-        Where a field has no pixels, or holds one number in most of them.
+        Where a field has no pixels, holds one number in most of them, or a mark of what is missing.
     """
     for field, row, gone in zip(STOKES, sky, missing, strict=False):
         seen = row[~gone]
@@ -90,7 +94,20 @@ def look_at(name: str, freq_ghz: float, sky: Map, missing: NDArray[np.bool_]) ->
                 f"{field} is {usual:g} in most pixels, as where a detector is dead: leave band {name} out, "
                 "or mark what is missing as UNSEEN, or mask it"
             )
+        if (mark := _mark(seen)) is not None:
+            raise ValueError(
+                f"{field} is exactly {mark:g} in {np.sum(seen == mark)} pixels, as where nothing was seen: "
+                "mark them as UNSEEN, name the value in a BAD_DATA card, or mask them"
+            )
     return Look(name, freq_ghz, _blocks(sky, missing))
+
+
+def _mark(seen: FloatArray) -> float | None:
+    """The value that stands for nothing: zero or an end of the range, far more often than others."""
+    usual = min(np.sum(seen == value) for value in np.quantile(seen, (0.25, 0.75), method="nearest"))
+    least = max(MARKED * seen.size, MARKED_FACTOR * usual, LEAST_MARKED)
+    ends = (0.0, float(seen.min()), float(seen.max()))
+    return next((value for value in ends if np.sum(seen == value) > least), None)
 
 
 def refuse_repeats(looks: Sequence[Look]) -> None:
@@ -122,8 +139,11 @@ def doubts(looks: Sequence[Look]) -> Iterator[str]:
     yield from _power_doubts(looks, beyond.std(axis=1))
     order = np.argsort([look.freq_ghz for look in looks])
     names = [looks[place].name for place in order]
-    yield from _peak_doubts(names, _foregrounds(blocks[order]))
-    yield from _likeness_doubts(names, 1 - np.atleast_2d(np.corrcoef(blocks[order]))[-1])
+    cmb, bright = _parts(blocks[order])
+    yield from _peak_doubts(names, bright)
+    unlike = 1 - np.atleast_2d(np.corrcoef(blocks[order]))[-1]
+    heeded = np.flatnonzero(bright > ABOVE_CMB * cmb)
+    yield from _likeness_doubts([names[place] for place in heeded], unlike[heeded])
 
 
 def level_doubts(looks: Sequence[Look], levels: Sequence[Levels]) -> Iterator[str]:
@@ -176,14 +196,14 @@ def _is_same(pair: Map) -> bool:
     return bool(min(np.abs(one - other).max(), np.abs(one + other).max()) < SAME_BAND)
 
 
-def _foregrounds(blocks: Map) -> FloatArray:
-    """Rms of what is not CMB, ``(n_bands,)``: CMB is the least that the bands add up to, with sum one."""
+def _parts(blocks: Map) -> tuple[float, FloatArray]:
+    """Rms of the CMB, and of the rest by band: CMB is the least that the bands add up to, with sum one."""
     covariance = np.atleast_2d(np.cov(blocks))
     size = np.sqrt(np.diag(covariance))
     # single precision leaves more than this ridge
     correlation = covariance / np.outer(size, size) + 1e-11 * np.eye(len(size))
     cmb = 1 / (np.linalg.solve(correlation, 1 / size) / size).sum()
-    return np.sqrt(np.maximum(size**2 - cmb, 0.01 * cmb))
+    return float(np.sqrt(cmb)), np.sqrt(np.maximum(size**2 - cmb, 0.01 * cmb))
 
 
 def _blocks(sky: Map, missing: NDArray[np.bool_]) -> Map:

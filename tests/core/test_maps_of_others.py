@@ -215,15 +215,16 @@ class TestMissing:
         found = read(path, missing="nan", allow_unseen=True).values[0]
         assert np.flatnonzero(is_unseen(found)).tolist() == [7]
 
-    def test_whole_numbers_with_a_null(self, tmp_path):
+    @pytest.mark.parametrize("scaled", [{}, {"TSCAL1": 0.1, "TZERO1": 30.0}])
+    def test_whole_numbers_with_a_null(self, write, scaled):
         rows = np.arange(NPIX)
         rows[7] = -1
         column = fits.Column("TEMPERATURE", "J", unit="uK_CMB", null=-1, array=rows)
         hdu = fits.BinTableHDU.from_columns([column])
-        hdu.header.update({"ORDERING": "RING", "COORDSYS": "G", "PIXWIN": False})
-        hdu.writeto(tmp_path / "m.fits")
-        found = read(tmp_path / "m.fits", allow_unseen=True).values[0]
+        hdu.header.update({"ORDERING": "RING", "COORDSYS": "G", "PIXWIN": False} | scaled)
+        found = read(write(hdu), allow_unseen=True).values[0]
         assert np.flatnonzero(is_unseen(found)).tolist() == [7]
+        assert found[100] == pytest.approx(40.0 if scaled else 100.0)
 
 
 class TestTypes:
@@ -304,6 +305,10 @@ class TestColumns:
     def test_one_of_an_unknown_name_is_taken_and_said(self, write):
         found = read(write(table({"HITS": sky()[0], "C1": sky()[0]})))
         assert found.assumed == ("column C1, the only one that can be it",)
+        rows = sky(3)
+        np.testing.assert_array_equal(
+            read(write(table({"C1": rows[0], "Q": rows[1], "U": rows[2]}))).values, rows
+        )
 
     @pytest.mark.parametrize("names", [["HITS"], ["A", "B"], ["T", "TEMPERATURE"], ["Q", "U"]])
     def test_what_could_be_several_or_none_is_refused_with_the_option(self, write, names):
@@ -314,6 +319,10 @@ class TestColumns:
         for told in ({"column": "b"}, {"field": "1"}, {"field": 1}, {"column": ["B"]}):
             np.testing.assert_array_equal(read(path, **told).values, sky(seed=2))
         refused(path, "no column 'C': ", column="C")
+        path = write(table({"MAP 1": sky()[0], "map_1": sky(seed=2)[0]}))
+        np.testing.assert_array_equal(read(path, column="MAP 1").values, sky())
+        refused(path, "columns 0, 1 are called 'MAP_1'", column="MAP_1")
+        path = write(table({"A": sky()[0], "B": sky(seed=2)[0]}))
         refused(path, "numbered from 0 to 1", field=2)
         refused(path, "say one of them", column="A", field=1)
 
@@ -327,6 +336,9 @@ class TestColumns:
         wmap = write(table({"TEMPERATURE": 0 * mask, "N_OBS": mask}))
         assert not read(wmap, content="weights").values.any()
         np.testing.assert_array_equal(read(wmap, content="weights", column="N_OBS").values[0], mask)
+        refused(write(rows=100 * sky()), "goes down to -[0-9.]+, as no mask does", content="weights")
+        ringing = (mask - 0.1).astype(np.float32)
+        np.testing.assert_array_equal(read(write(rows=ringing[None]), content="weights").values[0], ringing)
         several = write(table({"GAL020": mask, "GAL040": mask}))
         refused(several, "GAL020, GAL040 could be meant: say --mask-column", content="weights", way="mask")
 
@@ -383,6 +395,19 @@ class TestTables:
             np.testing.assert_array_equal(read(path, hdu=hdu).values, sky(seed=2))
         refused(path, "hdu='3': no such table", hdu="3")
 
+    def test_weights_beside_the_sky_are_not_the_sky(self, write):
+        weights = table(dict.fromkeys(["N_OBS", "QQ", "QU", "UU"], sky(seed=2)[0]), name="INVERSE WEIGHTS")
+        path = write(weights, table({"TEMPERATURE": sky()[0], "N_OBS": sky(seed=3)[0]}, name="STOKES MAPS"))
+        np.testing.assert_array_equal(read(path).values, sky())
+        refused(path, "tables in HDU", content="weights")
+
+    def test_pixels_of_another_kind(self, write):
+        refused(write(cards={"PIXTYPE": "CAR"}), "PIXTYPE is CAR: expected HEALPIX")
+
+    def test_advice_for_programmers_is_not_passed_on(self, tmp_path):
+        (tmp_path / "m.fits").write_text("<html>")
+        refused(tmp_path / "m.fits", "not a readable FITS file: No SIMPLE card found[^.]*$")
+
     def test_pictures_are_told(self, write, tmp_path):
         refused(write(fits.ImageHDU(np.zeros((4, 5)))), "HDU 1 is a picture of 4 x 5: give the map itself")
         fits.PrimaryHDU(np.zeros(NPIX)).writeto(tmp_path / "p.fits")
@@ -398,6 +423,9 @@ def test_advice_fits_every_way_in(write):
     path = write(units=None)
     for way, option in WAYS.items():
         refused(path, option.format("unit", "...").replace("{", r"\{"), way=way)
+    refused(
+        write(rows=np.full((1, NPIX), np.nan)), "--missing nan counts them", way="mask", content="weights"
+    )
 
 
 def test_columns_of_one_name_are_told_by_number_and_all_need_one(write):

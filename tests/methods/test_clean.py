@@ -334,6 +334,15 @@ def test_a_learned_covariance_needs_the_bands_that_it_was_learned_with(folder, s
         clean("--model", "model/covariance.npy", method="nilc_regularised")
 
 
+def test_a_model_of_another_method_is_told(folder, sky, capsys):
+    write_plain(folder, observed(sky))
+    np.save(folder / "covariance.npy", np.zeros(3))
+    (folder / "settings.yaml").write_text("shrinkage: 1.0\n")
+    with pytest.raises(SystemExit):
+        clean("--model", "covariance.npy", method="hilc")
+    assert "--model covariance.npy: the settings.yaml beside it is not of hilc: " in capsys.readouterr().err
+
+
 def write_cleaned(path, sky, method="nilc_regularised"):
     """A map as `cmbml clean` leaves it: with its record beside it."""
     get_handler("HealpyMap").write(path, sky)
@@ -639,6 +648,7 @@ def repeat(source, target):
         (spoil("obs_143.fits", lambda v: np.where(np.arange(v.size) == 7, np.nan, v)), [], "holds NaN"),
         (spoil("obs_143.fits", lambda v: v * 0 - 1.6375e30), [], "obs_143.fits: T: all pixels are missing"),
         (spoil("obs_143.fits", lambda v: v * 0 + 3), [], "obs_143.fits: T is 3 in most pixels"),
+        (lambda f: ((f / "obs_143.fits").unlink(), (f / "obs_143.fits").mkdir()), [], "band 143 is missing: no file"),
         (lambda f: repeat(f / "obs_100.fits", f / "obs_143.fits"), [], "T of band 143 is T of band 100 times"),
     ],
 )  # fmt: skip

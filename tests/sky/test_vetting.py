@@ -1,5 +1,7 @@
 """Bands before they are cleaned: dead and repeated ones are refused, absurd ones told, real skies are let pass."""
 
+import re
+
 import healpy as hp
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from cmbml.sky.foregrounds import FOREGROUND_KEYS, draw_foregrounds
 from cmbml.sky.galaxy.family import FAMILIES
 from cmbml.sky.galaxy.model import galaxy_alm
 from cmbml.sky.levels import full_sky_fit
+from cmbml.sky.mask import galactic_mask
 from cmbml.sky.vetting import doubts, level_doubts, look_at, refuse_repeats
 from tests.conftest import ROOT
 from tests.sky.maps import pysm_maps
@@ -84,6 +87,22 @@ def test_a_dead_band_is_refused(skies):
     polarised = np.vstack([skies["143"], np.full((2, SUN.size), -1.0)])
     with pytest.raises(ValueError, match=r"Q is -1 in most pixels"):
         look_at("143", 143.0, polarised, np.zeros(polarised.shape, dtype=bool))
+
+
+@pytest.mark.parametrize("mark", [0.0, -999.0, 1e20])
+def test_marks_of_missing_pixels_that_nobody_named_are_refused(skies, mark):
+    sky = skies["143"].copy()
+    sky[0, 3000:3100] = mark
+    with pytest.raises(ValueError, match=rf"T is exactly {re.escape(f'{mark:g}')} in 100 pixels"):
+        said(skies | {"143": sky})
+    # whole numbers, of which many are zero, are a sky
+    assert said(skies | {"143": np.rint(skies["143"])}) == []
+
+
+@pytest.mark.parametrize("latitude", [10, 20, 40])
+def test_a_sky_without_the_galactic_plane_is_let_pass(skies, latitude):
+    plane = galactic_mask(NSIDE, latitude) == 0
+    assert said({name: np.where(plane, np.nan, sky) for name, sky in skies.items()}) == []
 
 
 @pytest.mark.parametrize(

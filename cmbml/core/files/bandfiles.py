@@ -71,7 +71,11 @@ def _place(tag: str) -> str:
 def _find(pattern: str, name: str, folder: Path) -> Path:
     text = fill_place(pattern, "freq", name)
     path = folder / text
-    found = [path] if path.is_file() else sorted(_matching(Path(path.anchor), path.parts[1:]))
+    found = (
+        [path]
+        if path.is_file()
+        else sorted(filter(Path.is_file, _matching(Path(path.anchor), path.parts[1:])))
+    )
     if len(found) > 1:
         raise DataError(f"band {name} is there more than once: {found[0]}, {found[1]}: narrow {pattern}")
     if not found:

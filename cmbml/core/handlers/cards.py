@@ -106,7 +106,9 @@ def read_cards(header: Mapping[str, Any]) -> Cards:
     DataError
         Where a card has a value that it cannot have.
     """
-    preserving = flag(header, "SIGPRES")
+    preserving, pixels = flag(header, "SIGPRES"), _text(header, "PIXTYPE")
+    if pixels is not None and pixels.upper() != "HEALPIX":
+        raise DataError(f"PIXTYPE is {pixels}: expected HEALPIX: bring the map to that")
     return Cards(
         ordering=_ordering(header),
         nside=whole(header, "NSIDE", least=1),
@@ -178,7 +180,8 @@ def settle(
 
 def advise(told: Told, name: str, value: object) -> str:
     """An option as the user writes it on the way in that was taken."""
-    return WAYS[told.get("way", "python")].format(name, value)
+    way = told.get("way", "python")
+    return WAYS["command" if (way, name) == ("mask", "missing") else way].format(name, value)
 
 
 def system_of(word: str) -> str | None:

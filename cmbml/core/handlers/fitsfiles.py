@@ -15,6 +15,7 @@ import numpy as np
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.cards import Told, advise
+from cmbml.core.handlers.mapcolumns import Content, choose
 
 # What the first bytes of a packed file say of its packing.
 _PACKINGS: dict[bytes, Callable[[bytes], bytes]] = {
@@ -53,7 +54,8 @@ def open_fits(path: Path) -> Iterator[Any]:
     except DataError as error:
         raise placed(path, error) from None
     except (OSError, ValueError, TypeError, KeyError, IndexError, AssertionError, VerifyError) as error:
-        raise DataError(f"{path}: not a readable FITS file: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split()).partition(". ")[0]  # what follows is advice for Python
+        raise DataError(f"{path}: not a readable FITS file: {reason}") from None
 
 
 def placed(path: Path, error: DataError) -> DataError:
@@ -131,8 +133,8 @@ def names_of(table: Any) -> list[str]:
     return [name or "" for name in table.columns.names]
 
 
-def find_table(hdus: Any, told: Told) -> Any:
-    """The table of a map: the one that is named, or the only one.
+def find_table(hdus: Any, told: Told, content: Content) -> Any:
+    """The table of a map: the one that is named, the only one, or the only one with columns of a sky.
 
     Raises
     ------
@@ -151,6 +153,8 @@ def find_table(hdus: Any, told: Told) -> Any:
             )
         raise DataError(f"no table of HEALPix pixels, {pictures}: give the map itself")
     maps = [pair for pair in tables if _is_map(pair[1])] or tables
+    if len(maps) > 1 and content in ("T", "TQU"):
+        maps = skies if len(skies := [pair for pair in maps if _has_sky(pair[1], told)]) == 1 else maps
     if len(maps) > 1:
         listed = ", ".join(f"{number} ({hdu.name or 'no name'})" for number, hdu in maps)
         raise DataError(f"tables in HDU {listed}: say {advise(told, 'hdu', maps[0][0])} or another")
@@ -160,6 +164,14 @@ def find_table(hdus: Any, told: Told) -> Any:
 def _is_map(table: Any) -> bool:
     header = table.header
     return str(header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" or "ORDERING" in header
+
+
+def _has_sky(table: Any, told: Told) -> bool:
+    """Whether names of columns say that they are a sky."""
+    try:
+        return choose(names_of(table), "TQU", told)[1] is None
+    except DataError:
+        return False
 
 
 def _named(hdus: Any, tables: list[tuple[int, Any]], wanted: str, told: Told) -> Any:
@@ -192,11 +204,9 @@ def numbers_of(table: Any, place: int, missing: float = np.nan) -> Any:
     if column.dtype.kind not in "biuf":
         raise DataError(f"column {name} holds no real numbers: name another")
     native = np.ascontiguousarray(column.astype(column.dtype.newbyteorder("="))).ravel()
-    if native.dtype.kind == "f":
-        return native
-    null = table.columns[place].null
-    return (
-        np.where(native == null, missing, native.astype(float))
-        if isinstance(null, int)
-        else native.astype(float)
-    )
+    described = table.columns[place]
+    if isinstance(described.null, int):
+        # TNULL is a stored number, which TSCAL and TZERO have turned into another.
+        null = described.null * (described.bscale or 1) + (described.bzero or 0)
+        return np.where(np.isclose(native, null, rtol=1e-12, atol=0), missing, native.astype(float))
+    return native if native.dtype.kind == "f" else native.astype(float)

@@ -10,9 +10,9 @@ from cmbml.core.handlers.cards import Told, advise
 Content = Literal["T", "TQU", "weights", "variance"]
 
 _STOKES: dict[str, tuple[str, ...]] = {
-    "T": ("I", "T", "I_STOKES", "STOKES_I", "TEMPERATURE", "SIGNAL", "INTENSITY"),
-    "Q": ("Q", "Q_STOKES", "STOKES_Q", "Q_POLARISATION", "Q_POLARIZATION"),
-    "U": ("U", "U_STOKES", "STOKES_U", "U_POLARISATION", "U_POLARIZATION"),
+    "T": ("I", "T", "I_STOKES", "STOKES_I", "TEMPERATURE", "TEMP", "SIGNAL", "INTENSITY"),
+    "Q": ("Q", "Q_STOKES", "STOKES_Q", "Q_POLARISATION", "Q_POLARIZATION", "Q_POL"),
+    "U": ("U", "U_STOKES", "STOKES_U", "U_POLARISATION", "U_POLARIZATION", "U_POL"),
 }
 _VARIANCES: dict[str, tuple[str, ...]] = {
     name: (name, f"{name}_COV", f"COV_{name}", f"{name}_VAR") for name in ("II", "QQ", "UU")
@@ -73,21 +73,26 @@ def _plain(name: str) -> str:
 def _told_columns(names: Sequence[str], told: Told) -> list[int]:
     """Places that the user names, by name or number."""
     by_name, by_number = (_listed(told.get(key)) for key in ("column", "field"))
-    known = {_plain(name): place for place, name in enumerate(names)}
-    for name in by_name:
-        if _plain(name) not in known:
-            raise DataError(f"no column '{name}': {did_you_mean(_plain(name), known)}")
-        if len(twins := _called(names, (_plain(name),))) > 1:
-            listed = ", ".join(map(str, twins))
-            raise DataError(f"columns {listed} are called '{name}': say {advise(told, 'field', twins[0])}")
+    named = [_place(names, name, told) for name in by_name]
     for number in by_number:
         if not number.isdecimal() or int(number) >= len(names):
             last = len(names) - 1
             raise DataError(f"{advise(told, 'field', number)}: columns are numbered from 0 to {last}")
-    named, numbered = [known[_plain(name)] for name in by_name], [int(number) for number in by_number]
+    numbered = [int(number) for number in by_number]
     if named and numbered and named != numbered:
         raise DataError(f"column {by_name} is not field {by_number}: say one of them")
     return named or numbered
+
+
+def _place(names: Sequence[str], wanted: str, told: Told) -> int:
+    """Place of a column: the name as it stands, else in any spelling."""
+    found = [i for i, name in enumerate(names) if name.strip() == wanted] or _called(names, [_plain(wanted)])
+    if not found:
+        raise DataError(f"no column '{wanted}': {did_you_mean(_plain(wanted), map(_plain, names))}")
+    if len(found) > 1:
+        listed = ", ".join(map(str, found))
+        raise DataError(f"columns {listed} are called '{wanted}': say {advise(told, 'field', found[0])}")
+    return found[0]
 
 
 def _listed(value: object) -> list[str]:
@@ -119,13 +124,14 @@ def _family(
         if len(several) > 1:
             raise DataError(_several(names, several, told))
     first, *others = found
+    assumed = None
     if not found[first]:
-        return _only(names, told, sky=family is _STOKES)
+        found[first], assumed = _only(names, told, sky=family is _STOKES)
     have = [key for key in others if found[key]]
     if len(have) == 1:
         missing = next(key for key in others if key not in have)
         raise DataError(f"has a column {have[0]} and no {missing}: {_say(names, told)}")
-    return [found[key][0] for key in found if found[key]], None
+    return [found[key][0] for key in found if found[key]], assumed
 
 
 def _called(names: Sequence[str], words: Sequence[str]) -> list[int]:

@@ -72,7 +72,7 @@ def conventions(path: Path, told: Told) -> Cards | None:
         As `read_sky`.
     """
     with fitsfiles.open_fits(path) as hdus:
-        table = fitsfiles.find_table(hdus, told)
+        table = fitsfiles.find_table(hdus, told, "TQU")
         polarised = len(choose(fitsfiles.names_of(table), "TQU", told)[0]) == 3
         return cards.read_cards(fitsfiles.header_of(hdus, table)) if polarised else None
 
@@ -81,7 +81,7 @@ def _read_table(path: Path, content: Content, told: Told) -> Table:
     from cmbml.sky.skymap import UNSEEN
 
     with fitsfiles.open_fits(path) as hdus:
-        table = fitsfiles.find_table(hdus, told)
+        table = fitsfiles.find_table(hdus, told, content)
         header = fitsfiles.header_of(hdus, table)
         names = fitsfiles.names_of(table)
         places, assumed = choose(names, content, told)
@@ -133,6 +133,8 @@ def _sky(table: Table, content: Content, told: Told) -> "SkyMap":
     values = _without_nan(_in_ring(table), table.names, told)
     if content == "TQU" and len(values) == 3 and _polconv(found, told, assumed) == "IAU":
         values = np.stack([*values[:2], _opposite(values[2])])
+    if content == "weights":
+        _expect_weights(values, table.names)
     values = _galactic(values, _system(found, content, told, assumed), content, found.lmax)
     pixwin = content in ("T", "TQU") and _pixwin(found, told, assumed)
     return SkyMap(
@@ -237,6 +239,15 @@ def _without_nan(rows: Rows, names: list[str], told: Told) -> Rows:
             )
     bad = np.isnan(rows)
     return np.where(bad, rows.dtype.type(UNSEEN), rows) if bad.any() else rows
+
+
+def _expect_weights(values: Rows, names: list[str]) -> None:
+    """Refuse what is a sky; a mask that was smoothed may ring a little below zero."""
+    from cmbml.sky.skymap import is_unseen
+
+    least = float(np.min(values, initial=0.0, where=~is_unseen(values)))
+    if least < -1:
+        raise DataError(f"column {names[0]} goes down to {least:g}, as no mask does: name another")
 
 
 def _polconv(found: Cards, told: Told, assumed: list[str]) -> str:
