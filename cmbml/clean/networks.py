@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class NetworkCleaning:
     assumed: Sequence[str] = ()
 
     def __init__(self, order: Order, folder: Path) -> None:
-        from cmbml.methods.nn.checkpoint import check_checkpoint  # imports PyTorch
+        from cmbml.methods.nn.checkpoint import Trained, check_checkpoint, expect_form  # imports PyTorch
 
         table = instrument_of(order, folder)
         if order.model is None:
@@ -51,6 +52,7 @@ class NetworkCleaning:
         self.checkpoint: Any = get_handler("PyTorchModel").read(folder / order.model)
         with self._blamed_on_checkpoint():
             check_checkpoint(self.checkpoint)
+            expect_form(self.checkpoint, order.method, Trained, cleaning_of(order.method).Checkpoint)
             self.table = self._same_bands(table)
             self._check_options()
         self.maps = MapReader(order, folder, self.table)
@@ -73,10 +75,9 @@ class NetworkCleaning:
             yield
         except ValueError as error:
             raise DataError(f"{self.model}: {error}") from None
-        except KeyError as error:
-            raise DataError(
-                f"{self.model}: is no checkpoint of {self.order.method}: no {error} in it"
-            ) from None
+        except RuntimeError as error:  # PyTorch's word for sizes that do not go together
+            reason = f"its sizes do not fit: {error}"
+            raise DataError(f"{self.model}: is no checkpoint of {self.order.method}: {reason}") from None
 
     def _same_bands(self, table: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
         """The rows of its bands, in its order."""
@@ -238,5 +239,10 @@ NETWORKS = {"gsc_unet": GscUnetCleaning, "cmbnncs": NetworkCleaning, "patch_nn":
 
 def clean_sky_of(method: str) -> Callable[..., Map]:
     """The function of a network that takes a checkpoint, maps and a device."""
-    clean_sky: Callable[..., Map] = import_module(f"cmbml.methods.{method}.cleaning").clean_sky
+    clean_sky: Callable[..., Map] = cleaning_of(method).clean_sky
     return clean_sky
+
+
+def cleaning_of(method: str) -> ModuleType:
+    """The module in which a network cleans; it names the form of its checkpoint."""
+    return import_module(f"cmbml.methods.{method}.cleaning")

@@ -5,7 +5,10 @@ from difflib import get_close_matches
 
 
 class CmbmlError(Exception):
-    """A user's mistake or a refusal; shown as one line, without a traceback."""
+    """A user's mistake or a refusal; shown as one line, whatever files put into it, without a traceback."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 class ConfigError(CmbmlError):
@@ -53,7 +56,9 @@ class ProblemsError(CmbmlError):
 
     def __init__(self, problems: Iterable[CmbmlError]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cmbml.core.errors import DataError
+from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.spec.profile import overlay
@@ -107,7 +107,16 @@ def register(root: Path, folder: Path, name: str) -> Path:
         Where the archives lie.
     name
         Name of the dataset and profile.
+
+    Raises
+    ------
+    ConfigError
+        Where the name cannot be that of a file.
+    DataError
+        As `index_archives`.
     """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ConfigError(f"--name {name}: use letters, digits, ., - and _ only")
     archives = index_archives(folder)
     nside = _nside_of(folder / archives[0].file)
     index = root / INDEX

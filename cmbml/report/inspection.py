@@ -12,7 +12,7 @@ from cmbml.analysis.postprocess import dipole_basis
 from cmbml.core.errors import DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.handlers.cards import Told
-from cmbml.core.handlers.fitsfiles import header_of, open_fits, tables_of
+from cmbml.core.handlers.fitsfiles import header_of, names_of, open_fits, tables_of
 from cmbml.core.handlers.mapcolumns import Content
 from cmbml.sky.sht import Map, nside_of
 from cmbml.sky.skymap import SkyMap, is_unseen
@@ -65,7 +65,7 @@ def _contents(path: Path) -> Iterator[str]:
         tables = dict(tables_of(hdus))
         for number, hdu in enumerate(hdus):
             if number in tables:
-                columns = zip(hdu.columns.names, hdu.columns.units, strict=True)
+                columns = zip(names_of(hdu), hdu.columns.units, strict=True)
                 named = ", ".join(f"{name} [{unit or 'no unit'}]" for name, unit in columns)
                 yield f"HDU {number} {hdu.name or '(no name)'}: {len(hdu.data)} rows of {named}"
                 yield f"  {_cards(header_of(hdus, hdu))}"
@@ -93,7 +93,7 @@ def _read(path: Path, told: Told) -> SkyMap:
 def _is_mask(path: Path) -> bool:
     """Whether the columns have names of masks alone, or hold nothing but 0 and 1."""
     with open_fits(path) as hdus:
-        return any("MASK" in name.upper() for _, table in tables_of(hdus) for name in table.columns.names)
+        return any("MASK" in name.upper() for _, table in tables_of(hdus) for name in names_of(table))
 
 
 def _meaning(sky: SkyMap) -> Iterator[str]:

@@ -193,8 +193,12 @@ def submissions(plan: Plan) -> tuple[list[Kept], list[str]]:
     kept: list[Kept] = []
     notes: list[str] = []
     for path in sorted(submission_folder(plan).glob("*.json")):
-        found = json.loads(get_handler("Text").read(path))
-        one = Kept(**found | {"scores": [Score(**row) for row in found["scores"]]})
+        try:
+            found = json.loads(get_handler("Text").read(path))
+            one = Kept(**found | {"scores": [Score(**row) for row in found["scores"]]})
+        except (ValueError, TypeError, KeyError, DataError):
+            notes.append(f"{path.stem}: the file of its scores is damaged; left out: score it again.")
+            continue
         if one.name in plan.config.estimates:
             notes.append(f"{one.name}: maps from elsewhere have the name of a method; left out: rename them.")
         elif one.split not in plan.config.splits or one.ground != ground_mark(plan, one.split):

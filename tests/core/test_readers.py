@@ -15,7 +15,6 @@ from astropy.utils.masked import Masked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbml.core.errors import CmbmlError
 from cmbml.core.handlers import get_handler
 from cmbml.core.spec import numbers
 from cmbml.core.spec.instruments import read_bands
@@ -23,41 +22,8 @@ from cmbml.core.spec.numbers import parsed
 from cmbml.sky.chains import wmap_cosmology
 from cmbml.sky.passbands import tabulated
 from cmbml.sky.units import rj_to_cmb
+from tests.spoiling import NASTY, expect_one_line, soak, spoilt, taken
 
-NASTY = [
-    *("nan", "inf", "-inf", "1e999", "-80", "0", "1e-320", "1_0", "true", "null", "None", "--", "1d3", "٣"),
-    *(
-        '""',
-        '"',
-        "'",
-        "#",
-        "\t",
-        "\r",
-        "\n",
-        "\n\n",
-        ",",
-        ";",
-        ":",
-        " ",
-        "\0",
-        "\xb5",
-        "\ufeff",
-        "\u2028",
-        "\x1c",
-    ),
-    *(
-        "!",
-        "&a",
-        "*a",
-        "{",
-        "[",
-        "- ",
-        "~",
-        "!!python/name:os.system",
-        "!astropy.units.Unit {unit: kg}",
-        "\\",
-    ),
-]
 TABLE = """\
 # %ECSV 1.0
 # ---
@@ -83,34 +49,6 @@ COLUMNS = {
 TRANSMISSION = "# GHz response\n" + "".join(f"{90 + 2 * i} {i * (10 - i) / 25}\n" for i in range(11))
 CHAIN = "".join(f"{i + 1:10d} {70 + i:16.8e}\n" for i in range(5))
 MEANS = {"H0": 70.0, "omegabh2": 0.0226, "omegach2": 0.114, "tau": 0.089, "ns002": 0.972, "a002": 2.41}
-
-
-@st.composite
-def spoilt(draw, texts):
-    """Bytes of a text of which a few pieces were replaced by others, in some encoding, maybe cut short."""
-    text = draw(st.sampled_from(texts))
-    for _ in range(draw(st.integers(0, 3))):
-        start = draw(st.integers(0, len(text)))
-        end = min(len(text), start + draw(st.integers(0, 6)))
-        text = text[:start] + draw(st.sampled_from(NASTY) | st.text(max_size=3)) + text[end:]
-    encoding = draw(
-        st.sampled_from(["utf-8"] * 4 + ["utf-8-sig", "utf-16", "latin-1", "utf-16-le", "utf-32"])
-    )
-    content = text.encode(encoding, "replace")
-    return content[: draw(st.integers(0, len(content)))] if draw(st.integers(0, 9)) == 0 else content
-
-
-def expect_one_line(error):
-    assert len(str(error).splitlines()) == 1, error
-
-
-def taken(read, path):
-    """What a reader makes of a file; None where it refuses it in one line."""
-    try:
-        return read(path)
-    except CmbmlError as error:
-        expect_one_line(error)
-        return None
 
 
 def by_astropy(path):
@@ -179,10 +117,6 @@ def chains_are_of_universes(path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("spoilt")
-
-
-def soak(quick, big):
-    return pytest.mark.parametrize("examples", [quick, pytest.param(big, marks=pytest.mark.soak)])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Plain numpy arrays."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ class NumpyMap(AssetHandler[NDArray[Any]]):
             Where the file is damaged, or holds objects.
         """
         try:
-            return np.asarray(np.load(path, allow_pickle=False))
-        except (ValueError, EOFError) as error:
-            raise DataError(f"{path}: not a whole .npy file of numbers: {error}") from None
+            with path.open("rb") as file:
+                return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        except (ValueError, EOFError, TokenError, MemoryError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{path}: not a whole .npy file of numbers: {reason}") from None
 
     def write(self, path: Path, data: NDArray[Any]) -> None:
         """Write the array with its own dtype."""

@@ -125,5 +125,7 @@ def _existing(read: Callable[..., Data]) -> Callable[..., Data]:
             raise DataError(f"{path}: no such file: run the stage that makes it, or fetch it") from None
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: is no text in UTF-8 ({error.reason}): make or fetch it again") from None
 
     return wrapper

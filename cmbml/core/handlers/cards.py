@@ -111,14 +111,14 @@ def read_cards(header: Mapping[str, Any]) -> Cards:
         raise DataError(f"PIXTYPE is {pixels}: expected HEALPIX: bring the map to that")
     return Cards(
         ordering=_ordering(header),
-        nside=_whole(header, "NSIDE", least=1),
+        nside=whole(header, "NSIDE", least=1),
         explicit=_explicit(header),
         coordsys=_system(header),
         polconv=_text(header, "POLCCONV") or _text(header, "POLCONV"),
         bad_data=_number(header, "BAD_DATA"),
         pixwin=flag(header, "PIXWIN"),
-        fwhm_arcmin=_beam(header),
-        lmax=_whole(header, "LMAX", least=0),
+        fwhm_arcmin=beam(header),
+        lmax=whole(header, "LMAX", least=0),
         signal_preserving=True if preserving is None else preserving,
     )
 
@@ -206,6 +206,27 @@ def flag(header: Mapping[str, Any], key: str) -> bool | None:
     raise DataError(f"{key} is {value!r}: expected T or F: mend the header")
 
 
+def whole(header: Mapping[str, Any], key: str, *, least: int) -> int | None:
+    """A card with a whole number that is at least `least`, however it is written."""
+    number = _number(header, key)
+    if number is not None and not (number >= least and number.is_integer()):
+        raise DataError(f"{key} is {number:g}: expected a whole number from {least}: mend the header")
+    return None if number is None else int(number)
+
+
+def beam(header: Mapping[str, Any]) -> float | None:
+    """FWHM of the Gaussian beam, arcmin; 0 where there is none, None where nothing is said."""
+    text = _text(header, "BEAMFWHM")
+    if text is None:
+        return None
+    found = _QUANTITY.fullmatch(text)
+    factor = _ARCMIN.get(found[2].lower()) if found else None
+    try:
+        return float(parsed(FwhmOrNone, float(found[1]) * factor if found and factor else text))
+    except ValueError:
+        raise DataError(f"BEAMFWHM is {text!r}: expected arcmin, 0 or more: mend the header") from None
+
+
 def _text(header: Mapping[str, Any], key: str) -> str | None:
     text = str(header.get(key, "")).strip()
     return None if text.upper() in _NOT_SAID else text
@@ -217,13 +238,6 @@ def _number(header: Mapping[str, Any], key: str) -> float | None:
         return None if text is None else float(text.upper().replace("D", "E"))
     except ValueError:
         raise DataError(f"{key} is {text!r}: expected a number: mend the header") from None
-
-
-def _whole(header: Mapping[str, Any], key: str, *, least: int) -> int | None:
-    number = _number(header, key)
-    if number is not None and not (number >= least and number.is_integer()):
-        raise DataError(f"{key} is {number:g}: expected a whole number from {least}: mend the header")
-    return None if number is None else int(number)
 
 
 def _ordering(header: Mapping[str, Any]) -> Literal["RING", "NESTED"]:
@@ -255,15 +269,3 @@ def _system(header: Mapping[str, Any]) -> str | None:
     if len({system_of(text) or text for text in found}) > 1:
         raise DataError(f"COORDSYS is {found[0]}, SKYCOORD is {found[1]}: mend one of them")
     return found[0] if found else None
-
-
-def _beam(header: Mapping[str, Any]) -> float | None:
-    text = _text(header, "BEAMFWHM")
-    if text is None:
-        return None
-    found = _QUANTITY.fullmatch(text)
-    factor = _ARCMIN.get(found[2].lower()) if found else None
-    try:
-        return float(parsed(FwhmOrNone, float(found[1]) * factor if found and factor else text))
-    except ValueError:
-        raise DataError(f"BEAMFWHM is {text!r}: expected arcmin, 0 or more: mend the header") from None

@@ -33,7 +33,7 @@ _MEANING = (
 
 @contextmanager
 def open_fits(path: Path) -> Iterator[Any]:
-    """Open a FITS file that is all there.
+    """Open a FITS file that is all there; what is raised while it is open gets its path in front.
 
     Raises
     ------
@@ -41,6 +41,7 @@ def open_fits(path: Path) -> Iterator[Any]:
         Where it is cut short, or no FITS file.
     """
     from astropy.io import fits
+    from astropy.io.fits.verify import VerifyError
 
     if not path.is_file():
         raise FileNotFoundError(path)
@@ -48,13 +49,33 @@ def open_fits(path: Path) -> Iterator[Any]:
     source, size = (path, path.stat().st_size) if unpacked is None else (io.BytesIO(unpacked), len(unpacked))
     try:
         with _quiet(), fits.open(source, memmap=unpacked is None, lazy_load_hdus=False) as hdus:
-            end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
-            if size < end:
-                raise DataError(f"{path}: truncated: {size} of {end} bytes: make or fetch it again")
+            _expect_whole(hdus, size)
             yield hdus
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+    except DataError as error:
+        raise placed(path, error) from None
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AssertionError, VerifyError) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]  # what follows is advice for Python
         raise DataError(f"{path}: not a readable FITS file: {reason}") from None
+
+
+def placed(path: Path, error: DataError) -> DataError:
+    """The same error, with the file in front."""
+    text = str(error)
+    return DataError(text if text.startswith(f"{path}: ") else f"{path}: {text}")
+
+
+def _expect_whole(hdus: Any, size: int) -> None:
+    end = max(_end(hdu) for hdu in hdus)
+    if size < end:
+        raise DataError(f"truncated: {size} of {end} bytes: make or fetch it again")
+
+
+def _end(hdu: Any) -> int:
+    """Place of the first byte behind an HDU."""
+    if not hasattr(hdu, "fileinfo"):
+        raise ValueError("a header in it is damaged")
+    place = hdu.fileinfo()
+    return int(place["datLoc"] + place["datSpan"])
 
 
 @contextmanager
@@ -101,10 +122,15 @@ def tables_of(hdus: Any) -> list[tuple[int, Any]]:
     return [
         (number, hdu)
         for number, hdu in enumerate(hdus)
-        if hdu.header.get("XTENSION", "").strip() in ("BINTABLE", "TABLE")
+        if str(hdu.header.get("XTENSION", "")).strip() in ("BINTABLE", "TABLE")
         and getattr(hdu, "columns", None) is not None
         and len(hdu.columns.names)
     ]
+
+
+def names_of(table: Any) -> list[str]:
+    """Names of the columns of a table; empty for one that has none."""
+    return [name or "" for name in table.columns.names]
 
 
 def find_table(hdus: Any, told: Told, content: Content) -> Any:
@@ -143,7 +169,7 @@ def _is_map(table: Any) -> bool:
 def _has_sky(table: Any, told: Told) -> bool:
     """Whether names of columns say that they are a sky."""
     try:
-        return choose(table.columns.names, "TQU", told)[1] is None
+        return choose(names_of(table), "TQU", told)[1] is None
     except DataError:
         return False
 
@@ -173,7 +199,7 @@ def numbers_of(table: Any, place: int, missing: float = np.nan) -> Any:
     DataError
         Where they are no real numbers.
     """
-    name = table.columns.names[place]
+    name = names_of(table)[place]
     column = np.asarray(table.data.field(place))
     if column.dtype.kind not in "biuf":
         raise DataError(f"column {name} holds no real numbers: name another")

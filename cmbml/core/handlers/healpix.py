@@ -12,6 +12,7 @@ import numpy as np
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
+from cmbml.core.handlers.cards import beam, whole
 from cmbml.core.handlers.fitsfiles import open_fits, write_fits
 from cmbml.core.handlers.mapreading import read_sky
 
@@ -111,22 +112,27 @@ class HealpyAlm(AssetHandler["SkyAlm"]):
         Raises
         ------
         DataError
-            Where the file is truncated, or lacks its unit or band-limit.
+            Where the file is truncated, lacks its unit or band-limit, or holds other a_lm than they say.
         """
         from astropy.io import fits
 
-        from cmbml.sky.sht import alm_size
         from cmbml.sky.skymap import SkyAlm
 
         with open_fits(path) as hdus:
             header = hdus[1].header
-            if "LMAX" not in header or not header.get("TUNIT2"):
-                raise DataError(f"{path}: no a_lm with LMAX and a unit in the header: not made by HealpyAlm")
-            tables = [hdu.data for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
+            lmax, unit = whole(header, "LMAX", least=0), header.get("TUNIT2")
+            if lmax is None or not isinstance(unit, str) or not unit.strip():
+                raise DataError("no a_lm with LMAX and a unit in the header: not made by HealpyAlm")
+            tables = [hdu.data for hdu in hdus[1:] if isinstance(hdu, fits.BinTableHDU)]
+            if len(tables) < len(hdus) - 1 or len(tables) not in _HARMONIC:
+                raise DataError("expected a table for T, or one for each of T, E and B")
+            for table in tables:
+                if not np.array_equal(table["index"], _index(lmax)):
+                    raise DataError(f"{len(table)} a_lm are not all up to LMAX = {lmax}, in healpy's order")
             values = np.stack([table["real"] + 1j * table["imag"] for table in tables]).astype(complex)
-            if values.shape[1] != alm_size(header["LMAX"]):
-                raise DataError(f"{path}: {values.shape[1]} a_lm do not make LMAX = {header['LMAX']}")
-            return SkyAlm(values, str(header["TUNIT2"]), header.get("BEAMFWHM"))
+            if not np.isfinite(values).all():
+                raise DataError("holds NaN or infinite a_lm: make it anew")
+            return SkyAlm(values, unit.strip(), beam(header))
 
     def write(self, path: Path, data: SkyAlm) -> None:
         """Write a_lm with their unit, beam and band-limit.

@@ -73,7 +73,7 @@ def _plain(name: str) -> str:
 def _told_columns(names: Sequence[str], told: Told) -> list[int]:
     """Places that the user names, by name or number."""
     by_name, by_number = (_listed(told.get(key)) for key in ("column", "field"))
-    named = [_place(names, name) for name in by_name]
+    named = [_place(names, name, told) for name in by_name]
     for number in by_number:
         if not number.isdecimal() or int(number) >= len(names):
             last = len(names) - 1
@@ -84,12 +84,14 @@ def _told_columns(names: Sequence[str], told: Told) -> list[int]:
     return named or numbered
 
 
-def _place(names: Sequence[str], wanted: str) -> int:
+def _place(names: Sequence[str], wanted: str, told: Told) -> int:
     """Place of a column: the name as it stands, else in any spelling."""
     found = [i for i, name in enumerate(names) if name.strip() == wanted] or _called(names, [_plain(wanted)])
-    if len(found) != 1:
-        hint = f"{len(found)} are called so" if found else did_you_mean(_plain(wanted), map(_plain, names))
-        raise DataError(f"no column '{wanted}': {hint}")
+    if not found:
+        raise DataError(f"no column '{wanted}': {did_you_mean(_plain(wanted), map(_plain, names))}")
+    if len(found) > 1:
+        listed = ", ".join(map(str, found))
+        raise DataError(f"columns {listed} are called '{wanted}': say {advise(told, 'field', found[0])}")
     return found[0]
 
 
@@ -163,7 +165,9 @@ def _weights(names: Sequence[str], told: Told) -> tuple[list[int], str | None]:
 
 def _several(names: Sequence[str], places: Sequence[int], told: Told) -> str:
     listed = ", ".join(names[place] for place in places)
-    return f"columns {listed} could be meant: say {advise(told, 'column', names[places[0]])} or another"
+    twins = len(_called(names, (_plain(names[places[0]]),))) > 1
+    remedy = advise(told, "field", places[0]) if twins else advise(told, "column", names[places[0]])
+    return f"columns {listed} could be meant: say {remedy} or another"
 
 
 def _say(names: Sequence[str], told: Told) -> str:

@@ -60,7 +60,7 @@ def read_sky(path: Path, content: Content, told: Told) -> "SkyMap":
     try:
         return _sky(_read_table(path, content, told), content, told)
     except DataError as error:
-        raise placed(path, error) from None
+        raise fitsfiles.placed(path, error) from None
 
 
 def conventions(path: Path, told: Told) -> Cards | None:
@@ -71,19 +71,10 @@ def conventions(path: Path, told: Told) -> Cards | None:
     DataError
         As `read_sky`.
     """
-    try:
-        with fitsfiles.open_fits(path) as hdus:
-            table = fitsfiles.find_table(hdus, told, "TQU")
-            polarised = len(choose(table.columns.names, "TQU", told)[0]) == 3
-            return cards.read_cards(fitsfiles.header_of(hdus, table)) if polarised else None
-    except DataError as error:
-        raise placed(path, error) from None
-
-
-def placed(path: Path, error: DataError) -> DataError:
-    """The same error, with the file in front."""
-    text = str(error)
-    return DataError(text if text.startswith(f"{path}: ") else f"{path}: {text}")
+    with fitsfiles.open_fits(path) as hdus:
+        table = fitsfiles.find_table(hdus, told, "TQU")
+        polarised = len(choose(fitsfiles.names_of(table), "TQU", told)[0]) == 3
+        return cards.read_cards(fitsfiles.header_of(hdus, table)) if polarised else None
 
 
 def _read_table(path: Path, content: Content, told: Told) -> Table:
@@ -92,7 +83,7 @@ def _read_table(path: Path, content: Content, told: Told) -> Table:
     with fitsfiles.open_fits(path) as hdus:
         table = fitsfiles.find_table(hdus, told, content)
         header = fitsfiles.header_of(hdus, table)
-        names = list(table.columns.names)
+        names = fitsfiles.names_of(table)
         places, assumed = choose(names, content, told)
         found = cards.read_cards(header)
         numbered = pixel_column(names)

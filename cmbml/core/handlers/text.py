@@ -40,9 +40,21 @@ class Csv(AssetHandler[Sequence[Mapping[str, Any]]]):
     """A table as rows of named values: a list of mappings with the same keys."""
 
     def read(self, path: Path) -> list[dict[str, Any]]:
-        """Read the rows; numbers come back as numbers, empty cells as None."""
+        """Read the rows; numbers come back as numbers, empty cells as None.
+
+        Raises
+        ------
+        DataError
+            Where a row has more or fewer cells than there are columns, or the file is no table.
+        """
         with path.open(encoding="utf-8", newline="") as file:
-            return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
+            try:
+                columns, *rows = list(csv.reader(file, strict=True)) or [[]]
+            except csv.Error as error:
+                raise DataError(f"{path}: no table: {error}: make or fetch it again") from None
+        if not columns or any(len(row) != len(columns) for row in rows):
+            raise DataError(f"{path}: no table, or not {len(columns)} cells in a row: make or fetch it again")
+        return [dict(zip(columns, map(_value, row), strict=True)) for row in rows]
 
     def write(self, path: Path, data: Sequence[Mapping[str, Any]]) -> None:
         """Write the rows; floats keep all their digits.

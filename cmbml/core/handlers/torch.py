@@ -1,5 +1,6 @@
 """PyTorch states."""
 
+import struct
 import warnings
 from collections.abc import Mapping
 from io import BytesIO
@@ -9,6 +10,12 @@ from typing import Any
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
+
+# What torch raises, wherever in a damaged file it stumbles.
+_DAMAGED = (
+    UnpicklingError, RuntimeError, EOFError, LookupError, OSError, ValueError, TypeError, AttributeError,
+    AssertionError, struct.error,
+)  # fmt: skip
 
 
 class PyTorchModel(AssetHandler[dict[str, Any]]):
@@ -30,7 +37,7 @@ class PyTorchModel(AssetHandler[dict[str, Any]]):
             # What torch warns of here ends in an error below.
             with warnings.catch_warnings(action="ignore"):
                 return torch.load(content, map_location=map_location, weights_only=True)
-        except (UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError):
+        except _DAMAGED:
             # What torch says is advice to load the file in a way that may execute it.
             raise DataError(f"{path}: not a whole file of tensors and plain values: get it again") from None
 

@@ -126,8 +126,9 @@ def read_manifest(path: Path, folder: str) -> Manifest:
 
 
 def _is_header(record: Mapping[str, Any]) -> bool:
-    parts = (record.get(part.name) for part in fields(Recipe))
-    return "sim" not in record and _HEADER in record and all(isinstance(part, dict) for part in parts)
+    parts = [record.get(name) for name in ("reads", *(part.name for part in fields(Recipe)))]
+    named = _HEADER in record and isinstance(record.get("stage"), str)
+    return "sim" not in record and named and all(isinstance(part, dict) for part in parts)
 
 
 class Facts:

@@ -1,6 +1,8 @@
 """What a checkpoint of cmbnncs holds."""
 
-from typing import Literal, TypedDict
+from typing import Literal
+
+from typing_extensions import TypedDict
 
 from cmbml.methods.nn.checkpoint import Result
 from cmbml.methods.nn.linear_fit import LinearFit

@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
 import numpy as np
 import torch
+from typing_extensions import TypedDict
 
 from cmbml.methods.gsc_unet.covariance import (
     combine,

@@ -1,9 +1,13 @@
 """What a trained network is: weights with everything that must agree where they are used."""
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
+from typing_extensions import TypedDict
+
+from cmbml.core.spec.numbers import refusal
 
 FORMAT = 1
 
@@ -15,6 +19,23 @@ class Result(TypedDict):
     nside: int
     lmax: int
     fwhm_arcmin: float
+
+
+class Bands(TypedDict):
+    """Bands that a network takes, in its order."""
+
+    names: list[str]
+    freq_ghz: list[float]
+    fwhm_arcmin: list[float]
+
+
+class Trained(TypedDict):
+    """What every network that cleans says of itself."""
+
+    bands: Bands
+    result: Result
+    epoch: int
+    weights: dict[str, Any]
 
 
 def make_checkpoint(
@@ -69,6 +90,24 @@ def check_checkpoint(checkpoint: object, **expected: object) -> None:
             raise ValueError(
                 f"the network was trained with another {part}: {difference}: train it again, or use its own"
             )
+
+
+def expect_form(checkpoint: object, method: str, *forms: type[Any]) -> None:
+    """Refuse a checkpoint whose parts are not of the types that some forms name.
+
+    Raises
+    ------
+    ValueError
+        Where one is missing or of another type; it names what is missing before what is another.
+    """
+    for form in forms:
+        try:
+            TypeAdapter(form).validate_python(checkpoint, strict=True)
+        except ValidationError as error:
+            gone = [found["loc"][-1] for found in error.errors() if found["type"] == "missing"]
+            part = ".".join(map(str, error.errors()[0]["loc"]))
+            reason = f"no '{gone[0]}' in it" if gone else f"{part}: {refusal(error)}"
+            raise ValueError(f"is no checkpoint of {method}: {reason}") from None
 
 
 def _difference(found: object, wanted: object) -> str:

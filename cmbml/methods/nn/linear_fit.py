@@ -5,10 +5,9 @@ maps that are independent and of unit variance, and what the network says is add
 by the bands, pixel by pixel.  A network that has to find that fit by itself spends all of its steps on it.
 """
 
-from typing import TypedDict
-
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 Array = NDArray[np.floating]
 

@@ -1,6 +1,6 @@
 """What a checkpoint of patch_nn holds."""
 
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 from cmbml.methods.nn.checkpoint import Result
 from cmbml.methods.nn.linear_fit import LinearFit
