@@ -321,7 +321,7 @@ class TestColumns:
         refused(path, "no column 'C': ", column="C")
         path = write(table({"MAP 1": sky()[0], "map_1": sky(seed=2)[0]}))
         np.testing.assert_array_equal(read(path, column="MAP 1").values, sky())
-        refused(path, "no column 'MAP_1': 2 are called so", column="MAP_1")
+        refused(path, "columns 0, 1 are called 'MAP_1'", column="MAP_1")
         path = write(table({"A": sky()[0], "B": sky(seed=2)[0]}))
         refused(path, "numbered from 0 to 1", field=2)
         refused(path, "say one of them", column="A", field=1)
