@@ -40,6 +40,14 @@ class _ImportExecutor(BaseStageExecutor):
         with TemporaryDirectory() as scratch:
             yield {path.name: path for path in unpack_tar(archive, Path(scratch) / "sky")}
 
+    @contextmanager
+    def _blamed_on(self, split: Split, sim: int) -> Iterator[None]:
+        """Name the simulation that cannot be taken over."""
+        try:
+            yield
+        except ValueError as error:
+            raise DataError(f"{split.name} simulation {sim}: {error}") from None
+
 
 class ImportedObservationsExecutor(_ImportExecutor):
     """Takes the observed bands over as they are, in single precision."""
@@ -66,14 +74,6 @@ class ImportedObservationsExecutor(_ImportExecutor):
                     self.out_obs.write(SkyMap(sky.values, "uK_CMB", beam))
             refuse_repeats(looks)
 
-    @contextmanager
-    def _blamed_on(self, split: Split, sim: int) -> Iterator[None]:
-        """Name the simulation whose bands are dead or repeated."""
-        try:
-            yield
-        except ValueError as error:
-            raise DataError(f"{split.name} simulation {sim}: {error}") from None
-
 
 class ImportedCmbExecutor(_ImportExecutor):
     """Takes the truth over as a_lm up to the band-limit."""
@@ -86,7 +86,7 @@ class ImportedCmbExecutor(_ImportExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Take over one simulation."""
-        with self.unpacked(split, sim) as files:
+        with self.unpacked(split, sim) as files, self._blamed_on(split, sim):
             sky = get_handler("HealpyMap").read(files[TRUTH], content="T", nside=self.nside).to("uK_CMB")
         alm = map2alm(np.asarray(sky.values), self.lmax, threads=self.threads)
         self.out_alm.write(SkyAlm(alm, "uK_CMB", fwhm_arcmin=0.0))

@@ -28,9 +28,9 @@ BANDS = ("30", "44", "70", "100", "143", "217", "353", "545", "857")
 NSIDE = 16
 
 
-def fits_of(sky: np.ndarray) -> bytes:
-    """A map as CMB-ML writes it: uK_CMB, RING, double precision."""
-    table = fits.BinTableHDU.from_columns([fits.Column("I_STOKES", "D", unit="uK_CMB", array=sky)])
+def fits_of(sky: np.ndarray, unit: str = "uK_CMB") -> bytes:
+    """A map as CMB-ML writes it: RING, double precision."""
+    table = fits.BinTableHDU.from_columns([fits.Column("I_STOKES", "D", unit=unit, array=sky)])
     for key, value in {
         "PIXTYPE": "HEALPIX",
         "ORDERING": "RING",
@@ -59,8 +59,9 @@ def put(
     bands: tuple[str, ...] = BANDS,
     name: str = "",
     twice: bool = False,
+    unit: str = "uK_CMB",
 ) -> Path:
-    """An archive of one simulation: the truth, and bands of it with noise, the last one twice if wanted."""
+    """An archive of one simulation: the truth in any unit, and bands with noise, the last one twice if wanted."""
     rng = np.random.default_rng(sim)
     path = folder / (name or f"{split}_sim{sim:04d}.tar.gz")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,7 @@ def put(
         contents[f"obs_{bands[-1]}_map.fits"] = contents[f"obs_{bands[-2]}_map.fits"]
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for file, sky in contents.items():
-            data = fits_of(sky)
+            data = fits_of(sky, unit if file == "cmb_map_fid.fits" else "uK_CMB")
             info = tarfile.TarInfo(place + file)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
@@ -149,6 +150,11 @@ def test_an_archive_that_changed_is_told(repository):
     engine = Engine(Plan(load_config(repository)))
     with pytest.raises(DataError, match="train simulation 1: T of band 857 is T of band 545 times a number"):
         run_stage(engine, engine.plan.stages["imported_observations"])
+    strange = put(repository.parent / "box", "Train", 1, unit="uK_RJ")
+    main(["import", "cmb-ml", str(strange.parent), "--name", "theirs"])
+    engine = Engine(Plan(load_config(repository)))
+    with pytest.raises(DataError, match="train simulation 1: the unit uK_RJ needs the frequency of a band"):
+        run_stage(engine, engine.plan.stages["imported_cmb"])
     path.unlink()
     with pytest.raises(DataError, match="not there: mount its disk"):
         run_stage(engine, engine.plan.stages["imported_observations"])
