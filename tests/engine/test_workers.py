@@ -105,6 +105,7 @@ def test_a_killed_worker_leaves_no_lock_that_others_wait_for(counted):
         '        if "TOY_DIES" in os.environ and sim == 0:\n            die_with_locks()\n'
         "        self.out_number.write",
     )
+    counted.toy.edit("pipeline/toy.yaml", "  number:\n", "  number:\n    environment: [TOY_DIES]\n")
     process = counted.start(*RUN_ALL, "--workers", "2", pause=0.05, TOY_DIES="1")
     assert process.wait(timeout=60) == 30
     assert counted.start(*RUN_ALL, "--workers", "2").wait(timeout=60) == 0

@@ -277,12 +277,17 @@ class _Finder(ast.NodeVisitor):
             self._add(kind, "" if kind == "environment" else name, node, literal=literal)
         return bool(name)
 
-    def _text(self, node: ast.AST) -> str:
-        """Value of a text that is written out, here or as a constant of the module; else empty."""
+    def _value(self, node: ast.AST) -> ast.AST:
+        """What a constant of the module stands for; anything else as it is."""
         if isinstance(node, ast.Name):
             defined = self.source.definitions.get(node.id, [])
             values = [each.value for each in defined if isinstance(each, ast.Assign | ast.AnnAssign)]
-            node = values[0] if len(values) == len(defined) == 1 and values[0] is not None else node
+            return values[0] if len(values) == len(defined) == 1 and values[0] is not None else node
+        return node
+
+    def _text(self, node: ast.AST) -> str:
+        """Value of a text that is written out, here or as a constant of the module; else empty."""
+        node = self._value(node)
         return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
     def _is_literal(self, node: ast.AST) -> bool:
@@ -290,10 +295,12 @@ class _Finder(ast.NodeVisitor):
         parts = list(ast.walk(node))
         if any(isinstance(part, ast.Attribute) and part.attr in _DECLARED for part in parts):
             return False
+        # A name below a folder that is handed over is as unknown as the folder.
+        while isinstance(node, ast.BinOp):
+            node = node.left
         return any(
-            (isinstance(part, ast.Name) and part.id == "__file__")
-            or (isinstance(part, ast.Name | ast.Constant) and bool(self._text(part)))
-            for part in parts
+            (isinstance(part, ast.Name) and part.id == "__file__") or bool(self._text(part))
+            for part in ast.walk(self._value(node))
         )
 
 
