@@ -1,7 +1,6 @@
 """What a trained network is: weights with everything that must agree where they are used."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 from typing_extensions import TypedDict
@@ -32,7 +31,7 @@ class Trained(TypedDict):
     bands: Bands
     result: Result
     epoch: int
-    weights: dict[str, Any]
+    weights: dict[str, object]
 
 
 def make_checkpoint(
