@@ -56,7 +56,7 @@ def test_failure_ends_with_what_the_program_said():
 
 def test_parameters_need_two_peaks():
     good = {"ilc_bias": 0.01, "peaks": [50, 161]}
-    assert PyilcParams(**good).checkout == ""
+    assert PyilcParams(**good).peaks == (50, 161)
     for bad in ({"peaks": [50]}, {"peaks": [60, 50]}, {"ilc_bias": np.nan}):
         with pytest.raises(ValidationError):
             PyilcParams(**good | bad)
