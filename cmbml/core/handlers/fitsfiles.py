@@ -43,6 +43,8 @@ def open_fits(path: Path) -> Iterator[Any]:
     from astropy.io import fits
     from astropy.io.fits.verify import VerifyError
 
+    # What astropy stumbles over itself where a card is damaged, such as a TZERO that is no number.
+    damage = (AssertionError, UnboundLocalError, VerifyError)
     if not path.is_file():
         raise FileNotFoundError(path)
     unpacked = _unpacked(path)
@@ -53,7 +55,7 @@ def open_fits(path: Path) -> Iterator[Any]:
             yield hdus
     except DataError as error:
         raise placed(path, error) from None
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AssertionError, VerifyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError, *damage) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]  # what follows is advice for Python
         raise DataError(f"{path}: not a readable FITS file: {reason}") from None
 
