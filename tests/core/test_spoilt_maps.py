@@ -269,6 +269,8 @@ def by_healpy(path, content, told):
                 for n in tables
                 if "ORDERING" in hdus[n].header or hdus[n].header.get("PIXTYPE") == "HEALPIX"
             ]
+        if len(tables) != 1:
+            return None
         (number,) = tables
         table, header = hdus[number], hdus[number].header
         names = list(table.columns.names)
