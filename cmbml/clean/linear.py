@@ -110,9 +110,11 @@ class Cleaning:
         """Files that are read, which must be there and belong together."""
         order, folder = self.order, self.folder
         maps = [band.path for band in self.maps.find(order.maps)]
-        parts = [band.path for pattern in order.components.values() for band in self.maps.find(pattern)]
+        parts = []
         for name, pattern in order.components.items():
-            expect_one_simulation(f"--component {name}", self.maps.find(pattern)[0].path, maps[0])
+            found = [band.path for band in self.maps.find(pattern)]
+            expect_one_simulation(f"--component {name}", found[0], maps[0])
+            parts += found
         files = [folder / path for path in (order.model, order.mask) if path is not None]
         beside_model = [file.with_name("settings.yaml") for file in files[: order.model is not None]]
         return [*maps, *parts, *files, *beside_model, table_path(folder, order.instrument)]

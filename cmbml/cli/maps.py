@@ -83,6 +83,11 @@ def _told(options: argparse.Namespace, names: Sequence[str] = _READING, prefix: 
     return cast("Told", told)
 
 
+def _told_of_files(options: argparse.Namespace) -> Told:
+    """What the options say to a reader of files."""
+    return {**_told(options), "pixwin": options.pixwin or None, "way": "command"}
+
+
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="+", type=Path, help="files of maps")
     parser.add_argument("--out", type=Path, metavar="PNG", help="draw them")
@@ -157,7 +162,7 @@ def _inspect(options: argparse.Namespace) -> None:
 
     if options.out is not None:
         expect_writable([options.out], options.file)
-    told: Told = {**_told(options), "pixwin": options.pixwin or None, "way": "command"}
+    told = _told_of_files(options)
     seen = []
     for path in options.file:
         seen.append(inspect(path, told))
@@ -172,7 +177,7 @@ def _score(options: argparse.Namespace, plan: Plan) -> None:
     from cmbml.report.build import leaderboard
     from cmbml.report.submissions import Submission, score_submission
 
-    told: Told = {**_told(options), "pixwin": options.pixwin or None, "way": "command"}
+    told = _told_of_files(options)
     submission = Submission(options.name, options.maps, options.split, options.fwhm, options.lmax, told)
     _say(score_submission(plan, submission, Path.cwd()))
     print(leaderboard(plan, submission.split))
