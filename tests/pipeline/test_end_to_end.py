@@ -186,7 +186,7 @@ def test_maps_made_elsewhere_get_the_score_they_deserve(demo, data, tmp_path):
         (["--name", "x", "--split", "tset"], "did you mean 'test'"),
         (["--name", "x", "--fwhm", "200"], "blunter"),
         (["--name", "x", "--maps", "pred.fits"], "lacks {sim}"),
-        (["--name", "x", "--maps", "gone_{sim}.fits"], "no such file"),
+        (["--name", "x", "--maps", "gone_{sim}.fits"], "no file for simulation 0 of test"),
         (["--name", "x", "--lmax", "70"], "ends at lmax 70, below the common 80"),
     ):
         done = command(demo, *ask, *change, ok=False)
