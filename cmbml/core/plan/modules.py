@@ -53,7 +53,7 @@ def forget_modules() -> None:
     """Look everything up anew the next time."""
     for known in (EVIDENCE.places, EVIDENCE.standings, EVIDENCE.signatures):
         known.clear()
-    for cached in (text_of, version_of, _by_module, _names_in):
+    for cached in (text_of, version_of, release_of, _by_module, _names_in):
         cached.cache_clear()
 
 
@@ -172,8 +172,13 @@ def versions_of(modules: Iterable[str]) -> dict[str, str]:
 @cache
 def version_of(package: str) -> str:
     """major.minor of a package, of all that have a part in it; empty where none has a version."""
-    found = [each.version for each in _distributions(package, guess=True)]
-    return " ".join(".".join(version.split(".")[:2]) for version in found)
+    return " ".join(".".join(version.split(".")[:2]) for version in release_of(package).split())
+
+
+@cache
+def release_of(package: str) -> str:
+    """Version of a package in full, of all that have a part in it; empty where none has a version."""
+    return " ".join(each.version for each in _distributions(package, guess=True))
 
 
 @cache

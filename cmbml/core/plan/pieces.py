@@ -162,23 +162,27 @@ class Pieces:
 
     def files(self, piece: Piece) -> list[str]:
         """Paths of all files that a piece makes, relative to the repository."""
-        templates = self._file_templates(piece.portion)
+        return sorted(self.outputs(piece))
+
+    def outputs(self, piece: Piece) -> dict[str, AssetOut]:
+        """The output that each file of a piece belongs to, by path relative to the repository."""
+        templates = self._file_templates(piece.portion).items()
         if piece.sim is not None:
-            return sorted([template.replace(_SIM, sim_tag(piece.sim)) for template in templates])
+            return {template.replace(_SIM, sim_tag(piece.sim)): asset for template, asset in templates}
         split = self.config.every_split[piece.portion.split] if piece.portion.split else None
         tags = [sim_tag(sim) for sim in split.iter_sims()] if split else [_SIM]
-        return sorted({template.replace(_SIM, tag) for template in templates for tag in tags})
+        return {template.replace(_SIM, tag): asset for template, asset in templates for tag in tags}
 
     @remembered
-    def _file_templates(self, portion: Portion) -> list[str]:
-        """Paths of the files of a portion, in which only the simulation is left open."""
+    def _file_templates(self, portion: Portion) -> dict[str, AssetOut]:
+        """The outputs of a portion by the paths of their files, in which only the simulation is left open."""
         stage = self.stages[portion.stage]
         fixed = {**_tags(portion), **({"sim": _SIM} if portion.split else {})}
-        return [
-            str(path.relative_to(self.config.root))
+        return {
+            str(path.relative_to(self.config.root)): asset
             for asset in stage.assets_out.values()
             for path in self.expand(stage, asset, fixed)
-        ]
+        }
 
     def expand(self, stage: Stage, asset: AssetOut, fixed: dict[str, Any]) -> list[Path]:
         """Paths of an output for all values of the tags that `fixed` leaves open."""

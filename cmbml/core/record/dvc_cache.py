@@ -3,8 +3,10 @@
 import configparser
 import json
 import os
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 from cmbml.core.errors import CmbmlError
 from cmbml.core.spec.repository import DVC_LOCK, LOCAL, MANIFEST
@@ -59,14 +61,21 @@ def index_folder(root: Path) -> Path:
 
 def locked_manifest(root: Path, folder: str) -> Path | None:
     """Manifest of an out directory in DVC's cache, as dvc.lock names the directory."""
-    listing = cached_file(root, _locked(root / DVC_LOCK).get(folder, ""))
+    found = cached_listing(root, _locked(root / DVC_LOCK).get(folder, ""))
+    return None if found is None else cached_file(root, found.get(MANIFEST, ""))
+
+
+def cached_listing(root: Path, md5: str) -> dict[str, str] | None:
+    """MD5 of every file of a directory, by its path in it; None where DVC's cache does not say it."""
+    listing = cached_file(root, md5)
     if listing is None:
         return None
     try:
-        found = {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))}
+        return {
+            entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))
+        }
     except (ValueError, KeyError, TypeError):
         return None
-    return cached_file(root, found.get(MANIFEST, ""))
 
 
 def _locked(lock: Path) -> dict[str, str]:
@@ -77,11 +86,15 @@ def _locked(lock: Path) -> dict[str, str]:
 @lru_cache(maxsize=1)
 def _read_lock(lock: Path, _: Signature | None) -> dict[str, str]:
     try:
-        stages = (read_yaml(lock) or {}).get("stages") or {}
-        outs = [out for stage in stages.values() for out in stage.get("outs") or ()]
-        return {out["path"]: out["md5"] for out in outs if "md5" in out}
+        return locked_outs((read_yaml(lock) or {}).get("stages") or {})
     except (CmbmlError, AttributeError, KeyError, TypeError):  # another's business: DVC will say it
         return {}
+
+
+def locked_outs(stages: Mapping[str, Any]) -> dict[str, str]:
+    """MD5 of every out of the stages in a dvc.lock, by its path."""
+    outs = [out for stage in stages.values() for out in stage.get("outs") or ()]
+    return {out["path"]: out["md5"] for out in outs if "md5" in out}
 
 
 def cached_file(root: Path, md5: str) -> Path | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cmbml.baseline import hold
@@ -21,6 +22,7 @@ from cmbml.core.files.jsonlines import read_lines, write_lines
 from cmbml.core.files.memo import Memo
 from cmbml.core.handlers.base import TEMPORARY
 from cmbml.core.plan.fingerprints import Plan, Recipe, differences
+from cmbml.core.plan.modules import release_of
 from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.record.dvc_cache import index_folder, locked_manifest
 from cmbml.core.record.index import Index
@@ -49,6 +51,8 @@ class Fact(NamedTuple):
         Bytes and MD5 of every file, by path relative to the repository.
     baseline
         What kind of processor the libraries computed for, as `cmbml.baseline` names it.
+    versions
+        Full versions of the packages that the code imports.
     """
 
     sim: int | None
@@ -58,6 +62,7 @@ class Fact(NamedTuple):
     inputs: dict[str, str]
     files: dict[str, tuple[int, str]]
     baseline: str = ""
+    versions: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def read(cls, record: Any, folder: str) -> "Fact | None":
@@ -72,8 +77,9 @@ class Fact(NamedTuple):
                 "files": dict(files),
             } if len(identity) == _IDENTITY and all(map(_is_content, files.values())):
                 placed = {_placed(name, folder): (size, md5) for name, (size, md5) in files.items()}
-                baseline = str(record.get("baseline", ""))
-                return cls(sim, fingerprint, recipe, identity, inputs, placed, baseline)
+                baseline, versions = str(record.get("baseline", "")), record.get("versions")
+                versions = versions if isinstance(versions, dict) else {}
+                return cls(sim, fingerprint, recipe, identity, inputs, placed, baseline, versions)
         return None
 
     def line(self, folder: str) -> dict[str, Any]:
@@ -282,6 +288,7 @@ class Facts:
             inputs=self.plan.input_digests(piece),
             files=dict(files),
             baseline=hold().name,
+            versions={name: release_of(name) for name in self.plan.recipe(self.portion).packages},
         )
 
     def add(self, facts: Iterable[Fact]) -> None:

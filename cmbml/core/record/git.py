@@ -17,11 +17,18 @@ def commit(root: Path) -> str:
     return f"{head} (with changes)" if _git(root, "status", "--porcelain") else head
 
 
-def committed(root: Path, file: str) -> str | None:
-    """Content of a file in the last commit; None outside of git, empty where git has none."""
+def is_commit(root: Path, revision: str) -> bool:
+    """Whether git knows a commit by that name."""
+    return bool(
+        _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    )
+
+
+def committed(root: Path, file: str, revision: str = "HEAD") -> str | None:
+    """Content of a file in a commit; None outside of git, empty where git has none."""
     if not _git(root, "rev-parse", "--git-dir"):
         return None
-    return _git(root, "show", f"HEAD:./{file}")
+    return _git(root, "show", "--end-of-options", f"{revision}:./{file}")
 
 
 def introduced(root: Path, text: str, file: str) -> str:

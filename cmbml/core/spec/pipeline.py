@@ -94,6 +94,13 @@ class AssetOut(_Yaml):
     plot: Plot | None = Field(
         default=None, description="{x: COLUMN, y: [COLUMN, ...]}: what `dvc plots` draws of a csv file"
     )
+    tolerance: float = Field(
+        default=0,
+        ge=0,
+        allow_inf_nan=False,
+        description="largest difference at which `cmbml compare` takes two of them for the same, relative to "
+        "the largest number of the same map, column or array",
+    )
 
 
 class MapReads(_Yaml):
