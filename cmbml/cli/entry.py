@@ -10,6 +10,7 @@ from pathlib import Path
 from cmbml.cli.authoring import add_commands as add_authoring
 from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
+from cmbml.cli.origins import add_origins
 from cmbml.cli.options import Parser, number
 from cmbml.cli.submit import add_submit
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
@@ -26,9 +27,9 @@ from cmbml.core.spec.config import load_config
 from cmbml.core.spec.numbers import Natural
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_YAML, PIPELINE, expect_own_code, find_root
+from cmbml.core.views.compare import compare_to_head
 from cmbml.core.views.leftovers import leftovers, remove_leftover
 from cmbml.core.views.status import cost_lines, status_lines
-from cmbml.core.views.trace import diff_lines, trace_lines
 from cmbml.exchange.card import write_card
 from cmbml.report.freshness import REPORT, report_is_fresh, report_lacks
 
@@ -75,9 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     state.add_argument(
         "--cost", action="store_true", help="say what it took here, and what the rest will take"
     )
-    tracing = _add(commands, "trace", trace, "say where a file comes from, or why two files differ")
-    tracing.add_argument("file", type=Path, help="a file of the dataset, or of metrics/ or plots/")
-    tracing.add_argument("--diff", type=Path, metavar="OTHER", help="say why it differs from this file")
+    add_origins(lambda *described: _add(commands, *described), _plan)
     dvc = _add(commands, "dvc", write_dvc, f"write {DVC_YAML} from {PIPELINE}/ and the parameters")
     dvc.add_argument("--check", action="store_true", help="only say whether it is up to date")
     _add_run(_add(commands, "run", run, "run all stages, or some, or repeat one simulation, in this process"))
@@ -203,12 +202,6 @@ def _named(plan: Plan, keys: list[str]) -> list[Stage]:
     return [stage for key, stage in plan.stages.items() if key in keys or not keys]
 
 
-def trace(options: argparse.Namespace) -> None:
-    """Print where a file comes from, or why two files differ."""
-    for line in diff_lines(options.file, options.diff) if options.diff else trace_lines(options.file):
-        print(line)
-
-
 def write_dvc(options: argparse.Namespace) -> None:
     """Write dvc.yaml, or check it."""
     plan = _plan()
@@ -294,7 +287,7 @@ def profile(options: argparse.Namespace) -> None:
 
 
 def repro(_: argparse.Namespace) -> None:
-    """Check and make what is unfinished, let DVC record it, write the card, and build the report."""
+    """Make and record what is unfinished; write card and report; compare with the last commit."""
     plan = _plan()
     expect_dvc(plan.config.root)
     unfinished = Engine(plan).unfinished()
@@ -303,8 +296,10 @@ def repro(_: argparse.Namespace) -> None:
     write_card(plan)
     if lacking := report_lacks(plan):
         print(f"no report: the pipeline has no stage {', '.join(lacking)}")
-        return
-    _report(plan)
+    else:
+        _report(plan)
+    if line := compare_to_head(plan):
+        print(line)
 
 
 def _make_and_record(plan: Plan, unfinished: list[Stage]) -> None:

@@ -1,6 +1,7 @@
 """DVC's cache, read only: what was once made may still lie there."""
 
 import configparser
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -71,11 +72,15 @@ def cached_listing(root: Path, md5: str) -> dict[str, str] | None:
     if listing is None:
         return None
     try:
-        return {
-            entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))
-        }
+        return {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))}
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def directory_md5(files: Mapping[str, str]) -> str:
+    """Hash by which DVC knows a directory that holds files of these MD5, by their paths in it."""
+    listing = [{"md5": md5, "relpath": path} for path, md5 in sorted(files.items())]
+    return hashlib.md5(json.dumps(listing).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def _locked(lock: Path) -> dict[str, str]:

@@ -19,9 +19,7 @@ def commit(root: Path) -> str:
 
 def is_commit(root: Path, revision: str) -> bool:
     """Whether git knows a commit by that name."""
-    return bool(
-        _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    )
+    return bool(_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"))
 
 
 def committed(root: Path, file: str, revision: str = "HEAD") -> str | None:

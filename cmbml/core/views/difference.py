@@ -69,6 +69,7 @@ def _of_row(one: NDArray[Any], two: NDArray[Any]) -> float:
         return 0.0
     if not (np.isfinite(one[differs]).all() and np.isfinite(two[differs]).all()):
         return inf
-    one, two = (np.asarray(values, dtype=complex if values.dtype.kind == "c" else float) for values in (one, two))
+    # Counts without a sign would wrap around.
+    one, two = (values + 0.0 for values in (one, two))
     scale = max(np.abs(values[np.isfinite(values)]).max() for values in (one, two))
     return float(np.abs(one[differs] - two[differs]).max() / scale)

@@ -1,4 +1,4 @@
-"""Where makings of a dataset lie that are compared: here, in a dvc.lock with DVC's cache, in another folder."""
+"""Where makings of a dataset lie that are compared: here, in DVC's cache by a dvc.lock, in another folder."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers.base import TEMPORARY
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Portion
-from cmbml.core.record.dvc_cache import cached_file, cached_listing, locked_outs
+from cmbml.core.record.dvc_cache import cached_file, cached_listing, directory_md5, locked_outs
 from cmbml.core.record.facts import Facts, Manifest, read_manifest
 from cmbml.core.record.git import committed, is_commit
 from cmbml.core.spec.repository import DATA, DVC_LOCK, MANIFEST
@@ -46,7 +46,7 @@ class Made(NamedTuple):
     files
         MD5 of every file but the manifest, by path; None where only that of the directory is known.
     md5
-        MD5 of the directory, as DVC has it; empty where the files are known.
+        MD5 of the directory, as DVC has it; empty where nobody will ask for it.
     manifest
         How it was made; empty where that is not known.
     """
@@ -57,7 +57,7 @@ class Made(NamedTuple):
 
 
 class Side(Protocol):
-    """One making of a dataset."""
+    """The making of a dataset that the one here is compared with."""
 
     @property
     def name(self) -> str:
@@ -68,6 +68,9 @@ class Side(Protocol):
 
     def find(self, path: str, md5: str) -> Path | None:
         """A file of a portion, to be read; None where it is not at hand."""
+
+    def folders(self, dataset: str) -> set[str]:
+        """Out directories of a dataset that it has."""
 
     def changed(self, stage: str) -> list[str]:
         """What is known of how a stage was made, beside manifests, and is not so here."""
@@ -86,7 +89,6 @@ class Here:
     """The files in the repository as they are now, whatever their manifests say of them."""
 
     plan: Plan
-    name: str = "here"
 
     def made(self, place: Place) -> Made | None:
         """Hash what the manifest names; what the memo knows is not read again."""
@@ -99,20 +101,20 @@ class Here:
         facts.memo.refresh(there)
         files = {path: facts.memo.md5(path) for path in there}
         facts.memo.save()
-        return Made(files, "", facts.manifest)
+        inside = {path: md5 for path, md5 in files.items() if path.startswith(f"{place.folder}/")}
+        listing = {path.removeprefix(f"{place.folder}/"): md5 for path, md5 in inside.items()}
+        listing[MANIFEST] = md5_of(root / place.folder / MANIFEST)
+        return Made(files, directory_md5(listing), facts.manifest)
 
     @cached_property
     def _portions(self) -> dict[str, Portion]:
         portions = [each for stage in self.plan.stages.values() for each in self.plan.portions(stage)]
         return {place_of(self.plan, portion).folder: portion for portion in portions}
 
-    def find(self, path: str, md5: str) -> Path | None:  # noqa: ARG002 (it was hashed a moment ago)
+    def find(self, path: str) -> Path | None:
         """The file itself."""
-        return self.plan.config.root / path
-
-    def changed(self, stage: str) -> list[str]:  # noqa: ARG002 (here all is as it is here)
-        """Nothing: its manifests say all."""
-        return []
+        file = self.plan.config.root / path
+        return file if file.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,11 @@ class Locked:
     def find(self, path: str, md5: str) -> Path | None:  # noqa: ARG002 (the cache knows content alone)
         """The file of that content in DVC's cache."""
         return cached_file(self.plan.config.root, md5)
+
+    def folders(self, dataset: str) -> set[str]:
+        """Directories that the dvc.lock names."""
+        below = f"{DATA}/{dataset}/"
+        return {path for path, md5 in self._outs.items() if path.startswith(below) and md5.endswith(".dir")}
 
     def changed(self, stage: str) -> list[str]:
         """Files of code, and parameters, that are not those that dvc.lock names."""
@@ -212,7 +219,14 @@ class Elsewhere:
 
     def find(self, path: str, md5: str) -> Path | None:  # noqa: ARG002 (it was hashed a moment ago)
         """The file itself."""
-        return self._path(path)
+        file = self._path(path)
+        return file if file.is_file() else None
+
+    def folders(self, dataset: str) -> set[str]:
+        """Folders that hold a manifest."""
+        below = self._path(f"{DATA}/{dataset}")
+        found = (manifest.parent.relative_to(below) for manifest in below.rglob(MANIFEST))
+        return {Path(DATA, dataset, folder).as_posix() for folder in found}
 
     def changed(self, stage: str) -> list[str]:  # noqa: ARG002 (its manifests say all)
         """Nothing: its manifests say all."""
@@ -249,13 +263,25 @@ def find_side(plan: Plan, against: str) -> Side:
         return Elsewhere(path)
     if path.is_file():
         return Locked(plan, against, _stages(path.read_text(encoding="utf-8", errors="replace"), against))
-    root = plan.config.root
-    if not is_commit(root, against):
-        raise ConfigError(f"{against}: no commit, no {DVC_LOCK} and no folder: name one, as in `cmbml compare HEAD`")
-    text = committed(root, DVC_LOCK, against)
+    if not is_commit(plan.config.root, against):
+        raise ConfigError(
+            f"{against}: no commit, no {DVC_LOCK} and no folder: name one, as in `cmbml compare HEAD`"
+        )
+    return of_commit(plan, against)
+
+
+def of_commit(plan: Plan, revision: str) -> Locked:
+    """What a commit records.
+
+    Raises
+    ------
+    DataError
+        Where it has no dvc.lock, or it is damaged.
+    """
+    text = committed(plan.config.root, DVC_LOCK, revision)
     if not text:
-        raise DataError(f"{against}: has no {DVC_LOCK}: name a commit that records data")
-    return Locked(plan, against, _stages(text, f"{DVC_LOCK} of {against}"))
+        raise DataError(f"{revision}: has no {DVC_LOCK}: name a commit that records data")
+    return Locked(plan, revision, _stages(text, f"{DVC_LOCK} of {revision}"))
 
 
 def _stages(text: str, name: str) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """Where a file comes from, read from the manifests that travel with the data; and why two files differ."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from cmbml.core.errors import DataError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.plan.fingerprints import differences
+from cmbml.core.record.dvc_cache import directory_md5
 from cmbml.core.record.facts import Fact, Manifest, read_manifest
 from cmbml.core.record.git import commit, introduced
 from cmbml.core.spec.repository import DATA, LOCAL, MANIFEST, find_root
@@ -58,8 +58,7 @@ class Folder:
             if path.startswith(f"{self.name}/")
         }
         inside[MANIFEST] = md5_of(self.root / self.name / MANIFEST)
-        listing = [{"md5": md5, "relpath": path} for path, md5 in sorted(inside.items())]
-        return hashlib.md5(json.dumps(listing).encode(), usedforsecurity=False).hexdigest() + ".dir"
+        return directory_md5(inside)
 
 
 @dataclass(frozen=True)
