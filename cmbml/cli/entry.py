@@ -10,8 +10,8 @@ from pathlib import Path
 from cmbml.cli.authoring import add_commands as add_authoring
 from cmbml.cli.data import add_commands
 from cmbml.cli.maps import add_map_commands
-from cmbml.cli.origins import add_origins
 from cmbml.cli.options import Parser, number
+from cmbml.cli.origins import add_origins
 from cmbml.cli.submit import add_submit
 from cmbml.core.engine.check import check_dvc, check_executors, check_plan, check_roles
 from cmbml.core.engine.console import Progress, one_line_errors, open_log
