@@ -24,6 +24,7 @@ def add_origins(add: Add, plan: Callable[[], Plan]) -> None:
     tracing = add("trace", _trace, "say where a file comes from, or why two files differ")
     tracing.add_argument("file", type=Path, help="a file of the dataset, or of metrics/ or plots/")
     tracing.add_argument("--diff", type=Path, metavar="OTHER", help="say why it differs from this file")
+    tracing.add_argument("--cite", action="store_true", help="print the bibliography of what is behind it")
     comparing = add(
         "compare",
         lambda options: _compare(options, plan()),
@@ -38,6 +39,11 @@ def add_origins(add: Add, plan: Callable[[], Plan]) -> None:
 
 
 def _trace(options: argparse.Namespace) -> None:
+    if options.cite:
+        from cmbml.exchange.citations import bibliography
+
+        print(bibliography(options.file), end="")
+        return
     for line in diff_lines(options.file, options.diff) if options.diff else trace_lines(options.file):
         print(line)
 

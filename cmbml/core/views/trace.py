@@ -133,7 +133,7 @@ def trace_lines(file: Path) -> Iterator[str]:
     yield from _last_run(folder)
     for kind in _KINDS:
         yield f"{kind}:"
-        yield from (f"  {key}: {value}" for key, value in _flat(folder.header[kind]))
+        yield from (f"  {key}: {value}" for key, value in flat(folder.header[kind]))
     yield "made from:"
     yield from _tree(origin, "  ", set())
 
@@ -187,6 +187,25 @@ def _tree(origin: Origin, indent: str, seen: set[str]) -> Iterator[str]:
             yield from _tree(source, f"{indent}  ", seen)
 
 
+def ancestry(origin: Origin) -> tuple[list[Origin], list[str]]:
+    """All that a piece was made from: itself and the pieces behind it, and places of science assets."""
+    found: dict[str, Origin] = {}
+    assets: dict[str, None] = {}
+
+    def visit(one: Origin) -> None:
+        if str(one) in found:
+            return
+        found[str(one)] = one
+        for _, place, source in one.sources():
+            if source is None:
+                assets.setdefault(place)
+            else:
+                visit(source)
+
+    visit(origin)
+    return list(found.values()), list(assets)
+
+
 def _raw_state(origin: Origin, name: str, place: str) -> str:
     path = origin.folder.root / place
     if path.is_file():
@@ -217,7 +236,7 @@ def _differences(one: Origin, two: Origin, indent: str, seen: set[str]) -> Itera
     labels = ("method", "split", "random stream", "simulation")
     pairs = [("stage", one.header["stage"], two.header["stage"])]
     pairs += zip(labels, one.fact.identity, two.fact.identity, strict=True)
-    flat = [{kind: dict(_flat(each.header[kind])) for kind in _KINDS} for each in (one, two)]
+    flat = [{kind: dict(flat(each.header[kind])) for kind in _KINDS} for each in (one, two)]
     pairs += [
         (f"{kind} {key}", flat[0][kind].get(key), flat[1][kind].get(key)) for kind, key in differences(*flat)
     ]
@@ -231,9 +250,10 @@ def _differences(one: Origin, two: Origin, indent: str, seen: set[str]) -> Itera
                 yield from _differences(source, other, f"{indent}  ", seen)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of nested mappings by their dotted keys."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
