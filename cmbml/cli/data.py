@@ -90,8 +90,10 @@ def _exchange(options: argparse.Namespace, plan: Plan, verb: str) -> None:
 
 def _card(plan: Plan) -> None:
     from cmbml.exchange.card import write_card
+    from cmbml.exchange.croissant import write_croissant
 
-    print(f"wrote {write_card(plan)}")
+    for write in (write_card, write_croissant):
+        print(f"wrote {write(plan)}")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ from cmbml.core.views.compare import compare_to_head
 from cmbml.core.views.leftovers import leftovers, remove_leftover
 from cmbml.core.views.status import cost_lines, status_lines
 from cmbml.exchange.card import write_card
+from cmbml.exchange.croissant import write_croissant
 from cmbml.report.freshness import REPORT, report_is_fresh, report_lacks
 
 _USER_MISTAKE = 2
@@ -294,6 +295,7 @@ def repro(_: argparse.Namespace) -> None:
     _check(plan, unfinished)
     _make_and_record(plan, unfinished)
     write_card(plan)
+    write_croissant(plan)
     if lacking := report_lacks(plan):
         print(f"no report: the pipeline has no stage {', '.join(lacking)}")
     else:

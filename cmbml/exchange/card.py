@@ -18,6 +18,10 @@ from cmbml.core.views.trace import Folder
 from cmbml.sky.foreground_facts import foreground_facts, foreground_limits
 
 CARDS = "cards"
+ABOUT = (
+    "Simulated skies of the cosmic microwave background as a telescope sees them, the truth behind them, "
+    "and what methods of foreground cleaning make of them."
+)
 _SHOWN = ("cosmology", "cmb", "foregrounds", "noise", "mask", "populations")
 
 
@@ -29,10 +33,19 @@ def write_card(plan: Plan) -> Path:
     DataError
         Where a part of it was never made.
     """
-    path = plan.config.root / CARDS / f"{plan.config.dataset}.md"
+    return write_text(card_path(plan, ".md"), "\n".join([*card_lines(plan), ""]))
+
+
+def card_path(plan: Plan, suffix: str) -> Path:
+    """Where a card of the dataset at hand lies."""
+    return plan.config.root / CARDS / f"{plan.config.dataset}{suffix}"
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a card, whole or not at all."""
     path.parent.mkdir(exist_ok=True)
     unfinished = temporary_path(path)
-    unfinished.write_text("\n".join([*card_lines(plan), ""]), encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
     return path
 
@@ -40,17 +53,10 @@ def write_card(plan: Plan) -> Path:
 def card_lines(plan: Plan) -> Iterator[str]:
     """Lines of the card, in Markdown."""
     params = plan.config.params
-    parts = [
-        (portion, _folder(plan, portion))
-        for stage in plan.stages.values()
-        for portion in plan.portions(stage)
-    ]
+    parts = folders_of(plan)
     yield f"# Dataset {plan.config.dataset}"
     yield ""
-    yield (
-        "Simulated skies of the cosmic microwave background as a telescope sees them, the truth behind them, "
-        "and what methods of foreground cleaning make of them."
-    )
+    yield ABOUT
     yield from _section("What", _what(plan))
     yield from _section("How it was made", _how(plan, parts))
     yield from _section("Licence and citation", _terms(plan))
@@ -60,6 +66,18 @@ def card_lines(plan: Plan) -> Iterator[str]:
 
 def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
     yield from ("", f"## {title}", "", *lines)
+
+
+def folders_of(plan: Plan) -> list[tuple[Portion, Folder]]:
+    """All out directories of the dataset.
+
+    Raises
+    ------
+    DataError
+        Where one was never made.
+    """
+    portions = [portion for stage in plan.stages.values() for portion in plan.portions(stage)]
+    return [(portion, _folder(plan, portion)) for portion in portions]
 
 
 def _folder(plan: Plan, portion: Portion) -> Folder:
@@ -103,11 +121,11 @@ def _how(plan: Plan, parts: list[tuple[Portion, Folder]]) -> Iterator[str]:
 
 def _terms(plan: Plan) -> Iterator[str]:
     yield "Code and simulated data: MIT licence, see LICENSE; cite as CITATION.cff says."
-    for name, source in sorted(_sources(plan).items()):
+    for name, source in sorted(sources_of(plan).items()):
         yield f"Derives from {source.title} ({name}). Licence: {source.licence}. Cite: {source.citation}."
 
 
-def _sources(plan: Plan) -> dict[str, Source]:
+def sources_of(plan: Plan) -> dict[str, Source]:
     """Sources of the science assets that the dataset was made from."""
     from cmbml.exchange.fetch import needed
 

@@ -15,7 +15,7 @@ from cmbml.core.plan.code import Code, code_of
 from cmbml.core.plan.code_memo import prepare_codes
 from cmbml.core.spec.config import Config
 from cmbml.core.spec.formats import BUILT_IN
-from cmbml.core.spec.namer import Namer, sim_tag
+from cmbml.core.spec.namer import Namer, sim_tag, tags_in
 from cmbml.core.spec.pipeline import AssetOut, Stage
 from cmbml.core.spec.roles import CLEANED
 
@@ -192,6 +192,12 @@ class Pieces:
             namer.path(asset.path_template, **fixed, **dict(zip(choices, values, strict=True)))
             for values in product(*choices.values())
         ]
+
+    def pattern(self, stage: Stage, asset: AssetOut) -> str:
+        """Path of an output's files, with * for split, method, simulation and whatever else is several."""
+        several = {tag: "*" for tag in tags_in(asset.path_template) if tag not in self._namer(stage).context}
+        path = self._namer(stage).path(asset.path_template, **several)
+        return path.relative_to(self.config.root).as_posix()
 
     def _namer(self, stage: Stage) -> Namer:
         context = {"dataset": self.config.dataset, "stage": stage.dir_name}
