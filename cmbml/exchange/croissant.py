@@ -29,8 +29,8 @@ _TYPES = {str: "sc:Text", int: "sc:Integer", float: "sc:Float"}
 # The names that Croissant 1.0 prescribes, each with what it stands for.
 _CROISSANT = (
     "citeAs", "column", "equivalentProperty", "extract", "field", "fileObject", "fileProperty", "fileSet",
-    "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references",
-    "regex", "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform",
+    "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet",
+    "references", "regex", "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform",
 )  # fmt: skip
 _CONTEXT: dict[str, Any] = {
     "@language": "en",

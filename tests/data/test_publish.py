@@ -2,6 +2,7 @@
 
 import getpass
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -19,6 +20,7 @@ from cmbml.core.errors import ConfigError, DataError, PipelineError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.spec.yamlio import read_yaml
 from cmbml.exchange.card import card_lines, write_card
+from cmbml.exchange.croissant import write_croissant
 from cmbml.exchange.publish import GATHERED, gathered, targets
 from cmbml.exchange.records import write_record
 from tests.commands import call
@@ -319,6 +321,23 @@ def test_the_card_is_of_the_data(counted, monkeypatch):
     changed = [line for line in card_lines(counted.plan()) if line not in text]
     assert all("double" in line or "total" in line or "bytes in all" in line for line in changed), changed
     assert len(changed) > 4
+
+
+def test_the_card_for_machines_is_valid_croissant(made):
+    """By MLCommons' own validator, where it is installed: `pip install mlcroissant`."""
+    path = write_croissant(made.plan())
+    assert path.name == "toy.croissant.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    assert str(made.root) not in path.read_text(encoding="utf-8")
+    files = {each["@id"]: each for each in card["distribution"]}
+    manifest = "data/toy/double/test/_manifest.jsonl"
+    assert files[manifest]["md5"] == md5_of(made.root / manifest)
+    assert len(list(made.root.glob(files["double/double"]["includes"]))) == 4 * PER_SPLIT
+    assert {"splits/name": "test", "splits/simulations": PER_SPLIT, "splits/population": "nominal"} in card[
+        "recordSet"
+    ][0]["data"]
+    mlcroissant = pytest.importorskip("mlcroissant")
+    assert not mlcroissant.Dataset(jsonld=card).metadata.issues.errors
 
 
 def test_the_checksums_of_the_card_are_those_of_dvc(made):
