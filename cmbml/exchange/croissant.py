@@ -30,7 +30,8 @@ _TYPES = {str: "sc:Text", int: "sc:Integer", float: "sc:Float"}
 _CROISSANT = (
     "citeAs", "column", "equivalentProperty", "extract", "field", "fileObject", "fileProperty", "fileSet",
     "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet",
-    "references", "regex", "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform",
+    "references", "regex", "repeated", "replace", "samplingRate", "separator", "source", "subField",
+    "transform",
 )  # fmt: skip
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
