@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -201,11 +202,14 @@ def _verdict(pair: Pair, here: Here, other: Side, equal: Collection[str]) -> Ver
         return Verdict(place, "equal")
     sizes = _sizes(pair, files, here, other)
     is_within = all(path in sizes and sizes[path] <= pair.outputs[path].tolerance for path in files)
-    largest = f", by up to {max(sizes.values()):.1e} of its largest number" if sizes else ""
-    detail = f"{len(files)} of {len(pair.here.files)} files, first {files[0]}{largest}"
+    largest = max(sizes.values(), default=inf)
+    detail = f"{len(files)} of {len(pair.here.files)} files, first {files[0]}"
+    detail += f", by up to {largest:.1e} of its largest number" if isfinite(largest) else ""
     if is_within:
         return Verdict(place, "within", detail)
-    return Verdict(place, "different", detail, reasons_for(pair.here, pair.other, files[0], equal))
+    if pair.other.manifest.facts:
+        return Verdict(place, "different", detail, reasons_for(pair.here, pair.other, files[0], equal))
+    return Verdict(place, "different", detail, other.changed(place.stage) or [UNKNOWN])
 
 
 def differing(one: Mapping[str, str], two: Mapping[str, str]) -> list[str]:
