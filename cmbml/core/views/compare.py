@@ -192,24 +192,28 @@ def _verdict(pair: Pair, here: Here, other: Side, equal: Collection[str]) -> Ver
     if pair.here is None or pair.other is None:
         lacking = other.name if pair.here else "the repository"
         return Verdict(place, "different", f"{place.folder} is not in {lacking}", [f"not in {lacking}"])
-    if pair.other.files is None or pair.here.files is None:
-        if pair.here.md5 == pair.other.md5:
-            return Verdict(place, "equal")
-        reasons = other.changed(place.stage) or [UNKNOWN]
-        return Verdict(place, "different", f"{place.folder}, of which DVC's cache has no listing", reasons)
-    files = differing(pair.here.files, pair.other.files)
-    if not files:
+    if pair.here.md5 == pair.other.md5 or pair.here.files == pair.other.files:
         return Verdict(place, "equal")
+    state, detail, files = _difference(pair, here, other)
+    if state == "within":
+        return Verdict(place, state, detail)
+    if files and pair.other.manifest.facts:
+        return Verdict(place, state, detail, reasons_for(pair.here, pair.other, files[0], equal))
+    return Verdict(place, state, detail, other.changed(place.stage) or [UNKNOWN])
+
+
+def _difference(pair: Pair, here: Here, other: Side) -> tuple[State, str, list[str]]:
+    """Whether what differs is within tolerance, in a few words how much it is, and which files."""
+    mine, theirs = (made.files if made else None for made in (pair.here, pair.other))
+    if mine is None or theirs is None:
+        return "different", f"{pair.place.folder}, of which DVC's cache has no listing", []
+    files = differing(mine, theirs)
     sizes = _sizes(pair, files, here, other)
     is_within = all(path in sizes and sizes[path] <= pair.outputs[path].tolerance for path in files)
     largest = max(sizes.values(), default=inf)
-    detail = f"{len(files)} of {len(pair.here.files)} files, first {files[0]}"
+    detail = f"{len(files)} of {len(mine)} files, first {files[0]}"
     detail += f", by up to {largest:.1e} of its largest number" if isfinite(largest) else ""
-    if is_within:
-        return Verdict(place, "within", detail)
-    if pair.other.manifest.facts:
-        return Verdict(place, "different", detail, reasons_for(pair.here, pair.other, files[0], equal))
-    return Verdict(place, "different", detail, other.changed(place.stage) or [UNKNOWN])
+    return ("within" if is_within else "different"), detail, files
 
 
 def differing(one: Mapping[str, str], two: Mapping[str, str]) -> list[str]:
