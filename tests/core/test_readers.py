@@ -61,7 +61,7 @@ def by_astropy(path):
             for column, (key, wanted) in COLUMNS.items():
                 unit = u.Unit(str(table[column].unit).replace("_CMB", ""))
                 for row, value in zip(rows.values(), table[column].tolist(), strict=True):
-                    row[key] = value * unit.to(wanted)
+                    row[key] = float(value) * unit.to(wanted)  # a column without a type is text
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
     return rows
