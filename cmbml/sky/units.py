@@ -158,6 +158,20 @@ def parse_variance_unit(text: str) -> Unit | None:
     return parse_unit(squared["unit"].rstrip("_ ")) if squared else None
 
 
+def variance_in_uk(text: str, freq_ghz: float) -> float:
+    """uK_CMB^2 per unit of a variance at the centre of a band, GHz.
+
+    Raises
+    ------
+    ValueError
+        Where it is no unit of a variance, or does not say which temperature.
+    """
+    unit = parse_variance_unit(text)
+    if unit is None:
+        raise ValueError(f"{text} is no unit of a variance: known are K_CMB^2, uK_CMB^2 and the like")
+    return unit.in_uk(freq_ghz) ** 2
+
+
 def power_law(freq_ghz: float, reference_ghz: float, index: float | Array) -> Factor:
     """Power law in Rayleigh-Jeans temperature, 1 at the reference."""
     return np.exp(np.log(freq_ghz / reference_ghz) * np.asarray(index))

@@ -145,6 +145,19 @@ class TestCoordinates:
     def test_what_is_not_known_is_refused(self, write, word):
         refused(write(cards={"COORDSYS": word}), f"COORDSYS is '{word}', which is not known")
 
+    @pytest.mark.parametrize("card", ["RADESYS", "RADECSYS", "COORDREF"])
+    @pytest.mark.parametrize("word", ["ICRS", "FK5"])
+    def test_a_frame_alone_is_equatorial(self, write, card, word):
+        path = write(cards={"COORDSYS": None, card: word})
+        refused(path, rf"{card} is {word} \(equatorial\): --coord C has it rotated", way="command")
+        assert "rotated from" in read(path, coord="C").assumed[0]
+        assert read(write(cards={"COORDSYS": "G", card: word})).assumed == ()
+
+    def test_a_frame_that_is_not_that_of_the_rotation_is_told(self, write):
+        path = write(cards={"COORDSYS": None, "RADESYS": "FK4"})
+        refused(path, "RADESYS is 'FK4', which is not known: say --coord", way="command")
+        refused(write(cards={"COORDSYS": "G", "SKYCOORD": "C"}), "COORDSYS is G, SKYCOORD is C: mend one")
+
     def test_absent_is_galactic_and_said(self, write):
         for word in (None, "", "unknown"):
             assert read(write(cards={"COORDSYS": word})).assumed == ("coord G (no COORDSYS)",)
@@ -301,6 +314,11 @@ class TestColumns:
         np.testing.assert_array_equal(read(path).values, rows)
         np.testing.assert_array_equal(read(path, content="T").values, rows[:1])
         refused(write(table({"T": rows[0], "Q": rows[1]})), "has a column Q and no U")
+
+    def test_short_names_of_all_three(self, write):
+        rows = sky(3)
+        path = write(table({"COUNTS": rows[0], "U_POL": rows[2], "TEMP": rows[0], "Q_POL": rows[1]}))
+        np.testing.assert_array_equal(read(path).values, rows)
 
     def test_one_of_an_unknown_name_is_taken_and_said(self, write):
         found = read(write(table({"HITS": sky()[0], "C1": sky()[0]})))

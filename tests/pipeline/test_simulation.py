@@ -431,7 +431,7 @@ def test_a_variance_map_without_a_squared_unit_is_refused(root):
     for freq in BANDS:
         raw(root, f"noise/variance_{freq}.fits", SkyMap(np.ones((1, 3072)), "K_CMB"))
     with pytest.raises(
-        DataError, match=r"variance_100.fits: TUNIT is 'K_CMB', which is no unit of a variance"
+        DataError, match=r"variance_100.fits: TUNIT of a variance is 'K_CMB', which is not known"
     ):
         simulated(root, noise__kind="variance")
 

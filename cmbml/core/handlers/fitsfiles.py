@@ -26,8 +26,8 @@ _PACKINGS: dict[bytes, Callable[[bytes], bytes]] = {
 _SUFFIX = ".gz"
 # Cards of the primary header that say what the table's own header leaves out.
 _MEANING = (
-    "ORDERING", "NSIDE", "INDXSCHM", "GRAIN", "COORDSYS", "SKYCOORD", "POLCCONV", "POLCONV", "BAD_DATA",
-    "PIXWIN", "BEAMFWHM", "LMAX",
+    "ORDERING", "NSIDE", "INDXSCHM", "GRAIN", "COORDSYS", "SKYCOORD", "RADESYS", "RADECSYS", "COORDREF",
+    "POLCCONV", "POLCONV", "BAD_DATA", "PIXWIN", "BEAMFWHM", "LMAX",
 )  # fmt: skip
 
 

@@ -20,7 +20,6 @@ Rows = NDArray[Any]
 # Beams of header and instrument that differ by more, relatively, are not the same beam.
 BEAM_TOLERANCE = 0.01
 _DIMENSIONLESS = ("1", "unitless", "dimensionless")
-_NOT_SAID = ("", "none", "n/a", "na", "unknown", "undefined", "null", "???")
 
 
 @dataclass(frozen=True)
@@ -148,10 +147,12 @@ def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str
 
     if content == "weights":
         return "1"
-    parse, power = (parse_variance_unit, "^2") if content == "variance" else (parse_unit, "")
+    card, parse, power = "TUNIT", parse_unit, ""
+    if content == "variance":
+        card, parse, power = "TUNIT of a variance", parse_variance_unit, "^2"
 
     def meaning(word: str) -> Unit | str | None:
-        return "1" if word.strip().lower() in _DIMENSIONLESS else parse(word)
+        return "1" if word.strip().lower() in _DIMENSIONLESS and not power else parse(word)
 
     said, chosen = _one_word(table.units, meaning), told.get("unit")
     of_header = None if said is None else meaning(said)
@@ -159,9 +160,7 @@ def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str
     if isinstance(of_header, Unit) and of_header.kind == "K" and isinstance(of_user, Unit):
         # A bare K says how large the numbers are, and the user which temperature they mean.
         said = None if of_user.scale == of_header.scale and of_user.kind != "brightness" else said
-    if content == "variance" and said is not None and of_header is None and parse_unit(said) is not None:
-        raise DataError(f"TUNIT is {said!r}, which is no unit of a variance: write it as K_CMB^2 or uK_CMB^2")
-    word, guess = settle("TUNIT", said, ("unit", chosen), told, meaning)
+    word, guess = settle(card, said, ("unit", chosen), told, meaning)
     unit = meaning(word)
     if guess:
         assumed.append(guess)
@@ -173,7 +172,7 @@ def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str
 
 def _one_word(words: list[str], meaning: Callable[[str], Any]) -> str | None:
     """What all columns say, those apart that say nothing."""
-    said = [word for word in words if word.lower() not in _NOT_SAID]
+    said = [word for word in words if not cards.says_nothing(word)]
     if len({meaning(word) or word for word in said}) > 1:
         raise DataError(f"columns have several units: {', '.join(sorted(set(said)))}: read them one by one")
     return said[0] if said else None
@@ -267,13 +266,14 @@ def _opposite(row: Rows) -> Rows:
 def _system(found: Cards, content: Content, told: Told, assumed: list[str]) -> str:
     """Coordinate system of the file: what is not Galactic must be asked for."""
     chosen, meaning = told.get("coord"), cards.system_of
-    if content == "weights" and found.coordsys and meaning(found.coordsys) == "G":
+    card, said = found.coordsys or ("COORDSYS", None)
+    if content == "weights" and said and meaning(said) == "G":
         return "G"  # A mask may be Galactic where the maps are not.
-    word, guess = settle("COORDSYS", found.coordsys, ("coord", chosen), told, meaning, "G")
+    word, guess = settle(card, said, ("coord", chosen), told, meaning, "G")
     system = str(meaning(word))
     if system != "G" and chosen is None:
         remedy = f"{advise(told, 'coord', system)} has it rotated to Galactic coordinates"
-        raise DataError(f"COORDSYS is {word} ({cards.SYSTEMS[system]}): {remedy}")
+        raise DataError(f"{card} is {word} ({cards.SYSTEMS[system]}): {remedy}")
     if system != "G":
         guess = f"rotated from {cards.SYSTEMS[system]} to Galactic coordinates"
     assumed += [guess] if guess else []
