@@ -86,7 +86,9 @@ def test_times_of_slurm_are_handed_on(clone, given):
     assert directives(clone.cmbml("submit", "slurm", "--time", given, "--print").stdout)["--time"] == given
 
 
-@pytest.mark.parametrize("given", ["12h", "1:2:3:4", "2-", "1.5", "", "10:75", "noon", "1:00 --exclusive", "٣"])
+@pytest.mark.parametrize(
+    "given", ["12h", "1:2:3:4", "2-", "1.5", "", "10:75", "noon", "1:00 --exclusive", "٣"]
+)
 def test_other_times_are_refused_before_anything_is_written(clone, sbatch, given):
     said = refusal(clone, "--time", given)
     assert said.startswith(f"cmbml: --time: '{given}' is no time of Slurm: say minutes, ")
