@@ -220,6 +220,14 @@ class TestMissing:
         assert np.flatnonzero(is_unseen(read(path, allow_unseen=True).values[0])).tolist() == [7]
         refused(path, "has 1 missing pixels")
 
+    @pytest.mark.parametrize(
+        ("value", "size"), [(3e38, r"3e\+38"), (-1.6375e24, r"1.6375e\+24"), (-np.inf, "inf")]
+    )
+    def test_numbers_that_no_sky_has(self, write, value, size):
+        rows = sky()
+        rows[0, 3] = value
+        refused(write(rows=rows), f"holds numbers as large as {size}, which no sky has", missing="nan")
+
     def test_not_a_number_counts_on_request(self, write):
         rows = sky()
         rows[0, 7] = np.nan

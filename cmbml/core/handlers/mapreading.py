@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Rows = NDArray[Any]
 # Beams of header and instrument that differ by more, relatively, are not the same beam.
 BEAM_TOLERANCE = 0.01
+# The square of a larger number is beyond single precision.
+_LARGEST = 1e18
 _DIMENSIONLESS = ("1", "unitless", "dimensionless")
 
 
@@ -224,17 +226,20 @@ def _numbers(pixels: Rows, rows: int, npix: int) -> NDArray[np.int64]:
 
 def _without_nan(rows: Rows, names: list[str], told: Told) -> Rows:
     """Rows whose missing pixels are UNSEEN alone."""
-    from cmbml.sky.skymap import UNSEEN
+    from cmbml.sky.skymap import UNSEEN, is_unseen
 
     if str(told.get("missing") or "nan").lower() != "nan":
         raise DataError(f"{advise(told, 'missing', told['missing'])}: only nan can be named")
     for name, row in zip(names, rows, strict=True):
-        if np.isinf(row).any():
-            raise DataError(f"column {name} holds NaN or infinite pixels: mend the map first")
-        if np.isnan(row).any() and told.get("missing") is None:
+        bad = np.isnan(row)
+        if bad.any() and told.get("missing") is None:
             remedy = f"{advise(told, 'missing', 'nan')} counts them as missing"
+            raise DataError(f"column {name} holds NaN in {bad.sum()} pixels: {remedy}, or mend the map")
+        sizes = np.abs(row[~bad & ~is_unseen(row)])
+        if sizes.size and sizes.max() > _LARGEST:
             raise DataError(
-                f"column {name} holds NaN in {np.isnan(row).sum()} pixels: {remedy}, or mend the map"
+                f"column {name} holds numbers as large as {sizes.max():g}, which no sky has: mend the map, or "
+                "name the value in a BAD_DATA card if it marks missing pixels"
             )
     bad = np.isnan(rows)
     return np.where(bad, rows.dtype.type(UNSEEN), rows) if bad.any() else rows
