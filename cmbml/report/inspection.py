@@ -12,7 +12,7 @@ from cmbml.analysis.postprocess import dipole_basis
 from cmbml.core.errors import DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.handlers.cards import Told
-from cmbml.core.handlers.fitsfiles import find_table, header_of, names_of, open_fits, tables_of
+from cmbml.core.handlers.fitsfiles import find_table, names_of, open_fits, tables_of
 from cmbml.core.handlers.mapcolumns import choose, is_mask
 from cmbml.sky.sht import Map, nside_of
 from cmbml.sky.skymap import SkyMap, is_unseen
@@ -73,7 +73,7 @@ def _contents(path: Path) -> Iterator[str]:
                 columns = zip(names_of(hdu), hdu.columns.units, strict=True)
                 named = ", ".join(f"{name} [{unit or 'no unit'}]" for name, unit in columns)
                 yield f"HDU {number} {hdu.name or '(no name)'}: {len(hdu.data)} rows of {named}"
-                yield f"  {_cards(header_of(hdus, hdu))}"
+                yield f"  {_cards(dict(hdus[0].header) | dict(hdu.header))}"
             elif hdu.shape:
                 yield f"HDU {number} {hdu.name or '(no name)'}: a picture, {' x '.join(map(str, hdu.shape))}"
 

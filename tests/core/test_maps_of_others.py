@@ -74,6 +74,11 @@ def test_what_is_written_is_read_without_an_assumption(tmp_path):
     assert (tmp_path / "m.fits.gz").read_bytes() == gzip.compress((tmp_path / "m.fits").read_bytes(), mtime=0)
 
 
+def test_what_python_cannot_unpack_is_told(tmp_path):
+    (tmp_path / "map.fits.Z").write_bytes(b"\x1f\x9d\x90" + bytes(3000))
+    refused(tmp_path / "map.fits.Z", "packed by compress, as .Z: unpack it with gunzip first")
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
 def test_packed_files_are_read_and_told_when_cut(write, tmp_path, pack):
     packed = tmp_path / "m.fits.gz"
@@ -125,6 +130,17 @@ class TestPolarisation:
         path = write(n_stokes=3, cards={"POLCCONV": None})
         fits.setval(path, "POLCCONV", value="IAU", ext=0)
         np.testing.assert_array_equal(read(path).values[2], -sky(3)[2])
+
+    @pytest.mark.parametrize(("card", "here", "there", "same"), [
+        ("COORDSYS", "G", "C", "GALACTIC"), ("ORDERING", "RING", "NESTED", "ring"), ("NSIDE", NSIDE, 64, f"{NSIDE}.0"),
+        ("POLCCONV", "COSMO", "IAU", ""), ("PIXWIN", False, True, ".false."), ("BAD_DATA", -32768.0, 0, "-3.2768D4"),
+    ])  # fmt: skip
+    def test_it_may_not_contradict_the_table(self, write, card, here, there, same):
+        path = write(n_stokes=3, cards={card: here})
+        fits.setval(path, card, value=there, ext=0)
+        refused(path, f"{card} is {there} in the primary header, {here} in the table's: mend one of them")
+        fits.setval(path, card, value=same, ext=0)
+        np.testing.assert_array_equal(read(path).values, sky(3))
 
 
 def band_limited(n_stokes):
@@ -281,9 +297,9 @@ class TestPixels:
             **more,
         )
 
+    @pytest.mark.parametrize("pixels", [np.array([9, 3, 700]), np.arange(192)])
     @pytest.mark.parametrize("cards", [{}, {"INDXSCHM": "EXPLICIT"}, {"GRAIN": 1}])
-    def test_the_rest_of_a_partial_map_is_missing(self, write, cards):
-        pixels = np.array([9, 3, 700])
+    def test_the_rest_of_a_partial_map_is_missing(self, write, cards, pixels):
         found = read(write(self.partial(pixels, cards)), allow_unseen=True).values[0]
         np.testing.assert_array_equal(found[pixels], sky()[0, pixels])
         assert is_unseen(np.delete(found, pixels)).all()

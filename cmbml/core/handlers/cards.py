@@ -199,16 +199,31 @@ def polarisation_of(word: str) -> str | None:
     return found if (found := word.strip().upper()) in ("COSMO", "IAU") else None
 
 
-def says_nothing(text: str) -> bool:
-    """Whether the text of a card stands for none."""
-    return text.strip().upper() in _NOT_SAID
+def says_nothing(value: object) -> bool:
+    """Whether the value of a card stands for none."""
+    return value is None or str(value).strip().upper() in _NOT_SAID
+
+
+def agree(one: object, other: object) -> bool:
+    """Whether two values of a card mean the same, or one of them says nothing."""
+    return says_nothing(one) or says_nothing(other) or _plain(one) == _plain(other)
+
+
+def _plain(value: object) -> str:
+    """A value of a card in the one spelling of its meaning."""
+    text = str(value).strip().upper()
+    try:
+        return str(float(text.replace("D", "E")))
+    except ValueError:
+        spelt = next((str(truth) for truth, words in _FLAGS.items() if text in words), text)
+        return system_of(text) or {"NEST": "NESTED"}.get(text, spelt)
 
 
 def flag(header: Mapping[str, Any], key: str) -> bool | None:
     """A logical card, also where it was written as text or number."""
     value = header.get(key)
     text = str(value).strip().upper()
-    if value is None or says_nothing(text):
+    if says_nothing(value):
         return None
     for truth, words in _FLAGS.items():
         if text in words:

@@ -96,7 +96,9 @@ def _read_table(path: Path, content: Content, told: Told) -> Table:
             [names[place] for place in places],
             [str(header.get(f"TUNIT{place + 1}") or "").strip() for place in places],
             _stacked([_marked(fitsfiles.numbers_of(table, place, UNSEEN), found) for place in places]),
-            None if numbered is None else _pixels(fitsfiles.numbers_of(table, numbered), explicit=explicit),
+            None
+            if numbered is None
+            else _pixels(fitsfiles.numbers_of(table, numbered), found, explicit=explicit),
             [assumed] if assumed else [],
         )
 
@@ -117,9 +119,10 @@ def _marked(row: Rows, found: Cards) -> Rows:
     return np.where(missing, row.dtype.type(UNSEEN), row) if missing.any() else row
 
 
-def _pixels(numbers: Rows, *, explicit: bool) -> Rows | None:
-    """Numbers of the pixels; None where they only count."""
-    if np.array_equal(numbers, np.arange(len(numbers))):
+def _pixels(numbers: Rows, found: Cards, *, explicit: bool) -> Rows | None:
+    """Numbers of the pixels; None where they only count those of a whole map."""
+    partial = explicit and found.nside is not None and len(numbers) < 12 * found.nside**2
+    if not partial and np.array_equal(numbers, np.arange(len(numbers))):
         return None
     if not explicit:
         raise DataError("INDXSCHM is IMPLICIT, and a column numbers the pixels otherwise: mend one of them")
@@ -238,7 +241,7 @@ def _without_nan(rows: Rows, names: list[str], told: Told) -> Rows:
         sizes = np.abs(row[~bad & ~is_unseen(row)])
         if sizes.size and sizes.max() > _LARGEST:
             raise DataError(
-                f"column {name} holds numbers as large as {sizes.max():g}, which no sky has: mend the map, or "
+                f"column {name} holds numbers as large as {sizes.max():g}, which no sky has: mend it, or "
                 "name the value in a BAD_DATA card if it marks missing pixels"
             )
     bad = np.isnan(rows)
