@@ -13,7 +13,7 @@ from cmbml.core.errors import DataError
 from cmbml.core.handlers import get_handler
 from cmbml.core.handlers.cards import Told
 from cmbml.core.handlers.fitsfiles import find_table, names_of, open_fits, tables_of
-from cmbml.core.handlers.mapcolumns import choose, is_mask
+from cmbml.core.handlers.mapcolumns import is_mask
 from cmbml.sky.sht import Map, nside_of
 from cmbml.sky.skymap import SkyMap, is_unseen
 
@@ -97,12 +97,13 @@ def _read(path: Path, told: Told) -> tuple[SkyMap, tuple[str, ...]]:
 
 def _mask(path: Path, told: Told) -> SkyMap | None:
     """The file as a mask; None where it is none."""
+    with open_fits(path) as hdus:
+        called_so = all(map(is_mask, names_of(find_table(hdus, told, "weights"))))
     try:
         mask: SkyMap = get_handler("HealpyMap").read(path, content="weights", allow_unseen=True, **told)
-        with open_fits(path) as hdus:
-            names = names_of(find_table(hdus, told, "weights"))
-            called_so = is_mask(names[choose(names, "weights", told)[0][0]])
     except DataError:
+        if called_so:
+            raise
         return None
     return mask if called_so or _is_binary(mask) else None
 
@@ -135,7 +136,7 @@ def _power(sky: SkyMap, fields: tuple[str, ...]) -> Iterator[str]:
             continue
         ends = f"from {row[seen].min():.6g} to {row[seen].max():.6g}"
         if fields == _MASK:
-            yield f"{field}: {100 * np.sum(row[seen]) / row.size:.4g} % of the sky, {ends}"
+            yield f"{field}: mean {np.mean(row[seen]):.4g}, {ends}"
             continue
         monopole, dipole = _lowest(row, seen)
         yield (

@@ -24,7 +24,7 @@ from cmbml.report.freshness import submission_folder
 from cmbml.report.page import median_sim
 from cmbml.sky.sht import Cl, Map
 from cmbml.sky.skymap import SkyMap, is_unseen
-from cmbml.sky.vetting import expect_alive
+from cmbml.sky.vetting import expect_sky
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def read_submission(submission: Submission, folder: Path, sim: int) -> SkyMap:
     sky: SkyMap = get_handler("HealpyMap").read(path, **submission.told)
     try:
         known = sky.to("uK_CMB")
-        expect_alive(known.values, is_unseen(known.values), "name another --column, or give another map")
+        expect_sky(known.values, is_unseen(known.values), "name another --column, or give another map")
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     fwhm = _agreed(path, "--fwhm", sky.fwhm_arcmin, submission.fwhm_arcmin)

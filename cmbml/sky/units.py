@@ -75,7 +75,7 @@ class Unit:
         if self.kind == "K":
             raise ValueError(f"the unit {self.name} does not say which temperature: {self.name}_CMB or _RJ")
         if freq_ghz is None:
-            raise ValueError(f"the unit {self.name} needs the frequency of a band")
+            raise ValueError(f"the unit {self.name} needs the frequency of a band: bring the map to K_CMB")
         if self.kind == "RJ":
             return self.scale * float(rj_to_cmb(freq_ghz))
         return self.scale * 1e6 / mjysr_per_kelvin(freq_ghz)

@@ -61,7 +61,7 @@ def test_a_mask_is_called_a_mask(folder, capsys, name, unit, values):
     hp.write_map(folder / "mine.fits", mask, overwrite=True, **column)
     text = said(capsys, "mine.fits", "--out", "mask.png")
     assert "read as: mask, nside 8, 0 missing pixels" in text
-    assert f"mask: {75 * values[1]:g} % of the sky, from 0 to {values[1]:g}" in text
+    assert f"mask: mean {0.75 * values[1]:g}, from 0 to {values[1]:g}" in text
     assert " T" not in text.partition("read as")[2]
 
 
@@ -73,6 +73,10 @@ def test_a_mask_beside_a_sky_leaves_it_a_sky(folder, capsys):
     # where no row is a sky, the file would be refused as before
     hp.write_map(folder / "hits.fits", 3 * (sky > 7), column_names=["HITS"], overwrite=True, coord="G")
     assert "would be refused: no column of the sky" in said(capsys, "hits.fits")
+    names = {"column_names": ["GAL020", "GAL040"], "coord": "G"}
+    hp.write_map(folder / "planes.fits", [sky > 7, sky > 8], overwrite=True, dtype=np.uint8, **names)
+    text = said(capsys, "planes.fits")
+    assert "would be refused: columns GAL020, GAL040 could be meant: say --column GAL020 or another" in text
 
 
 def test_a_picture_is_drawn_and_never_over_a_map(folder, capsys):

@@ -47,3 +47,12 @@ def test_a_map_of_one_number_is_refused(folder, value):
     get_handler("HealpyMap").write(folder / "pred_0.fits", dead)
     with pytest.raises(DataError, match=f"pred_0.fits: T is {value:g} in most pixels, as no sky is: name"):
         read_submission(asked(), folder, 0)
+
+
+def test_a_map_with_zeros_in_its_mask_is_refused(folder):
+    sky = np.where(np.arange(768) < 90, 0.0, np.random.default_rng(1).standard_normal(768))
+    get_handler("HealpyMap").write(folder / "pred_0.fits", SkyMap(sky[None], "uK_CMB", 160.0))
+    with pytest.raises(
+        DataError, match=r"pred_0.fits: T is exactly 0 in 90 pixels, as where nothing was seen"
+    ):
+        read_submission(asked(), folder, 0)
