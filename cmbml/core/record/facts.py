@@ -178,9 +178,14 @@ class Facts:
     def flaws(self, pieces: Iterable[Piece]) -> dict[Piece, str]:
         """Say in a few words of those of some pieces that must be made, why."""
         self.index.refresh()
+        pieces = list(pieces)
+        self._refresh(pieces)
         with no_garbage():
             found = {piece: self._stale(piece) for piece in pieces}
         return {piece: flaw for piece, flaw in found.items() if flaw is not None}
+
+    def _refresh(self, pieces: Iterable[Piece]) -> None:
+        self.memo.refresh(path for piece in pieces for path in self.plan.files(piece))
 
     def _stale(self, piece: Piece) -> str | None:
         return self._flaw(self._in_manifest(piece), piece) and self._flaw(self._in_index(piece), piece)
@@ -246,6 +251,7 @@ class Facts:
             return False
         if self._complete_at != self._seen:
             pieces = self.plan.pieces(self.portion)
+            self._refresh(pieces)
             with no_garbage():
                 complete = not any(self._flaw(self._in_manifest(piece), piece) for piece in pieces)
             self.memo.save()
