@@ -54,6 +54,7 @@ HERE = [
 # A test that runs it, or why none does.
 ELSEWHERE = {
     "cmbml inspect FILE": "tests/analysis/test_inspection.py",
+    "cmbml compare": "tests/engine/test_compare.py::test_one_unit_in_the_last_place_is_found_and_named",
     "cmbml clean nilc": "tests/methods/test_clean.py::test_the_command_imports_no_more_than_it_needs",
     "cmbml score": "tests/pipeline/test_end_to_end.py::test_maps_made_elsewhere_get_the_score_they_deserve",
     "cmbml import cmb-ml FOLDER": "tests/data/test_import.py",
