@@ -12,8 +12,7 @@ from cmbml.core.views.compare import compare, compare_to_head
 from cmbml.core.views.difference import relative_difference
 from tests.conftest import git
 from tests.engine.conftest import CountedRepository, recorded_in
-
-ALL = {"number", "double", "total"}
+from tests.engine.test_trace import add_table
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +63,29 @@ def test_one_unit_in_the_last_place_is_found_and_named(made, monkeypatch):
 def test_a_parameter_a_seed_and_more_simulations_are_reasons(made, monkeypatch):
     made.toy.edit("params.yaml", "n_bootstrap: 2000", "n_bootstrap: 2001")
     made.finish(monkeypatch)
-    assert compare_to_head_without_lock(made) == (
+    assert compare(made.plan(), "HEAD").line() == (
         "data: 2 stages differ from HEAD, first double: parameter analysis.n_bootstrap"
     )
     seed = made.plan().config.params.seed
     made.toy.edit("params.yaml", f"seed: {seed}", "seed: 5")
     made.finish(monkeypatch)
-    assert compare_to_head_without_lock(made).endswith("first number: parameter seed")
+    assert compare(made.plan(), "HEAD").line().endswith("first number: parameter seed")
 
 
-def compare_to_head_without_lock(made):
-    return compare(made.plan(), "HEAD").line()
+def test_what_was_read_from_equal_folders_is_no_reason_and_a_science_asset_is(made, tmp_path, monkeypatch):
+    """A stage that was made by other code with the same bytes does not explain what differs behind it."""
+    add_table(made)
+    made.finish(monkeypatch)
+    shutil.copytree(made.root, tmp_path / "before")
+    made.toy.edit("toy.py", "rng.standard_normal()", "1.0 * rng.standard_normal()")
+    made.toy.edit("toy_math.py", "2 * x", "3 * x")
+    made.finish(monkeypatch)
+    found = compare(made.plan(), str(tmp_path / "before"))
+    assert states(found)["number"] == "equal"
+    assert found.first.reasons == ["code toy_math"]
+    made.toy.write("data/raw/table.txt", "4 5 6")
+    made.finish(monkeypatch)
+    assert compare(made.plan(), str(tmp_path / "before")).first.reasons == ["code toy_math", "input table"]
 
 
 def test_a_file_that_was_edited_is_named(made):
