@@ -8,6 +8,7 @@ between frequencies; synchrotron whose spectrum curves; shallower and stronger s
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from cmbml.sky.galaxy.polarisation import OwnFields
 from cmbml.sky.galaxy.structure import Disc
 
 DISCS = {
@@ -106,6 +107,8 @@ class Family:
         changes by 2 c per e-fold of frequency.
     ame_peak
         Peak frequency of spinning dust in the plane, GHz.
+    magnetic
+        Magnetic fields of each component; None where all see the same one.
     """
 
     discs: Mapping[str, Disc] = field(default_factory=lambda: DISCS)
@@ -120,6 +123,7 @@ class Family:
     with_dust: Mapping[str, float] = field(default_factory=lambda: {"freefree": 0.6, "ame": 0.9})
     sync_curvature: float = 0.0
     ame_peak: float = 31.0
+    magnetic: OwnFields | None = None
 
 
 GALAXY = Family()
@@ -132,4 +136,9 @@ LAYERED = Family(
     sync_curvature=-0.06,
     ame_peak=27.0,
 )
-FAMILIES = {"galaxy": GALAXY, "layered": LAYERED}
+POLARISED = Family(
+    layers=(Layer(share=0.6, beta=1.49, temperature=19.6), Layer(share=0.4, beta=1.62, temperature=17.5)),
+    sigma={"dust": 0.8, "sync": 0.22, "freefree": 1.3, "ame": 0.6},
+    magnetic=OwnFields(),
+)
+FAMILIES = {"galaxy": GALAXY, "layered": LAYERED, "polarised": POLARISED}
