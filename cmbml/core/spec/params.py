@@ -162,7 +162,7 @@ class ForegroundParams(Block):
     """The model of the Galaxy."""
 
     model: ForegroundModel = Field(
-        description="galaxy or layered: embedded procedural galaxies; pysm3: its presets; or such as d10+s5"
+        description="galaxy, layered or polarised: procedural; pysm3: its presets; or such as d10+s5"
     )
     presets: Annotated[tuple[str, ...], Apart] = Field(
         min_length=1, description="PySM 3 presets, used by model pysm3"

@@ -17,7 +17,7 @@ from cmbml.sky.galaxy.polarisation import one_field, own_fields
 from cmbml.sky.galaxy.structure import brightness
 from cmbml.sky.grid import Array, GaussGrid, Grid
 from cmbml.sky.passbands import Band
-from cmbml.sky.sht import Alm, Map, unit_alm
+from cmbml.sky.sht import Alm, Map, lmax_of, unit_alm
 from cmbml.sky.units import free_free, power_law, spinning_dust
 
 REFERENCE_GHZ = {"dust": 545.0, "sync": 0.408, "freefree": 30.0, "ame": 22.8}  # as PySM's templates
@@ -95,23 +95,29 @@ def _laws(
     }
 
 
+def _fractions(
+    family: Family, generators: _Generators, deviates: Mapping[str, Alm], grid: Grid
+) -> dict[str, Map]:
+    """Q / I and U / I of what is polarised, by field."""
+    longitude, latitude = grid.directions()
+    if family.magnetic is None:
+        lmax = lmax_of(deviates["dust"])
+        return one_field(generators["magnetic"], grid, lmax, longitude, latitude)
+    rngs = {name: generators[child] for name, child in _MAGNETIC.items()}
+    return own_fields(family.magnetic, rngs, deviates, grid, longitude, latitude)
+
+
 def galaxy_components(
     family: Family, draw: ForegroundDraw, rng: np.random.Generator, grid: Grid, lmax: int, n_stokes: int
 ) -> dict[str, list[Component]]:
     """All parts of every component of one simulation on a grid, with fields up to `lmax`."""
     generators = _generators(rng)
-    longitude, latitude = grid.directions()
-    sine = np.abs(np.sin(latitude))
+    sine = np.abs(np.sin(grid.directions()[1]))
     names = COMPONENTS if len(family.layers) == 1 else (*COMPONENTS, "far_dust")
     deviates = {name: unit_alm(lmax, generators[name]) for name in names}
     fields = _log_fields(family, deviates, grid)
     laws = _laws(family, draw, generators, grid, sine)
-    fractions: dict[str, Map] = {}
-    if n_stokes == 3 and family.magnetic is None:
-        fractions = one_field(generators["magnetic"], grid, lmax, longitude, latitude)
-    elif n_stokes == 3:
-        rngs = {name: generators[child] for name, child in _MAGNETIC.items()}
-        fractions = own_fields(family.magnetic, rngs, deviates, grid, longitude, latitude)
+    fractions = _fractions(family, generators, deviates, grid) if n_stokes == 3 else {}
 
     def part(name: str, field: str, law: Law, share: float = 1.0) -> Component:
         sky = lognormal(fields[field], family.sigma[name] * draw.small_scale)
@@ -123,8 +129,8 @@ def galaxy_components(
         return Component(rows, (law, law))
 
     parts = {name: [part(name, name, law)] for name, law in laws.items()}
-    for layer, (field, *names) in zip(family.layers, _LAYERS, strict=False):
-        law = _dust_law(layer, (names[0], names[1]), draw, generators, grid, sine)
+    for layer, (field, *smooth) in zip(family.layers, _LAYERS, strict=False):
+        law = _dust_law(layer, (smooth[0], smooth[1]), draw, generators, grid, sine)
         parts.setdefault("dust", []).append(part("dust", field, law, layer.share))
     return {name: parts[name] for name in COMPONENTS}
 

@@ -9,7 +9,7 @@ XXXVIII, arXiv:1505.02779): that is added where a family has `OwnFields`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,60 +19,55 @@ from cmbml.sky.sht import Alm, Map, almxfl, lmax_of, unit_alm
 
 FIELD_LONGITUDE = np.radians(75.0)  # the local regular field runs along the local arm
 TURBULENCE, TURBULENCE_SLOPE, TURBULENCE_TURNOVER = 0.7, -2.5, 4.0  # relative to the regular field
-FRACTION = {"dust": 0.07, "far_dust": 0.07, "sync": 0.30}  # where the field lies across the line of sight
+FRACTION = {"dust": 0.07, "sync": 0.30}  # where the field lies across the line of sight
 PLANE_DEPOLARISATION, PLANE_DEGREES = 0.6, 8.0  # many turns of the field along lines of sight in the plane
 PLANE_ORDER = 0.6  # share of the field of the distant disc in the plane: along it
+OWN_SLOPE = -2.9  # of the turbulent fields that components have of their own
+FILAMENT_SLOPE, FILAMENT_TURNOVER = -2.4, 4.0
 
 
 @dataclass(frozen=True)
-class OwnFields:
-    """Magnetic fields of their own for two layers of dust and for synchrotron, and E modes of filaments.
+class OwnField:
+    """The magnetic field that one component sees, and the E modes of its filaments.
 
     Attributes
     ----------
+    fraction
+        Degree of polarisation where the field lies across the line of sight.
     turbulence
-        Strength of the turbulent fields relative to the regular one, by component.
+        Strength of the turbulent field relative to the regular one.
     shared
-        Correlation of the turbulent field of the far dust and of synchrotron with that of the near dust.
+        Correlation of the turbulent field with that of the near dust.
     filaments
-        Degree of polarisation, rms, of the E modes of filaments, by component.
+        Degree of polarisation of the E modes of filaments, rms.
     following
         Their correlation with the logarithm of the component's brightness.
     """
 
-    turbulence: Mapping[str, float] = field(
-        default_factory=lambda: {"dust": 0.7, "far_dust": 0.7, "sync": 0.7}
-    )
-    shared: Mapping[str, float] = field(default_factory=lambda: {"far_dust": 0.7, "sync": 0.4})
-    filaments: Mapping[str, float] = field(
-        default_factory=lambda: {"dust": 0.02, "far_dust": 0.02, "sync": 0.1}
-    )
-    following: Mapping[str, float] = field(
-        default_factory=lambda: {"dust": 0.5, "far_dust": 0.5, "sync": 0.0}
-    )
+    fraction: float
+    turbulence: float
+    shared: float
+    filaments: float
+    following: float
 
 
-Vector = tuple[Map, Map, Map]
-
-
-def _regular(longitude: Array, latitude: Array) -> Vector:
+def _regular(longitude: Array, latitude: Array) -> tuple[Array, Array, Array]:
     """Unit regular field at every point: towards the south, towards the east, away from us."""
     angle = longitude - FIELD_LONGITUDE
     return np.sin(latitude) * np.cos(angle), -np.sin(angle), np.cos(latitude) * np.cos(angle)
 
 
-def _turbulent(rng: np.random.Generator, grid: Grid, lmax: int) -> Array:
+def _turbulent(rng: np.random.Generator, slope: float, grid: Grid, lmax: int) -> Array:
     """Three Gaussian components of unit variance, ``(3, size)``."""
-    return np.stack(
-        [gaussian_field(TURBULENCE_SLOPE, TURBULENCE_TURNOVER, lmax, grid, child) for child in rng.spawn(3)]
-    )
+    children = rng.spawn(3)
+    return np.stack([gaussian_field(slope, TURBULENCE_TURNOVER, lmax, grid, child) for child in children])
 
 
 def _near_plane(latitude: Array) -> Array:
     return np.exp(-np.degrees(np.abs(latitude)) / PLANE_DEGREES)
 
 
-def _across(turbulent: Array, longitude: Array, latitude: Array, turbulence: float = TURBULENCE) -> Array:
+def _across(turbulent: Array, turbulence: float, longitude: Array, latitude: Array) -> Array:
     """Q / I and U / I (COSMO) of light that is wholly polarised by the field across the line of sight."""
     strength = turbulence / np.sqrt(3)
     south, east, away = (
@@ -97,12 +92,14 @@ def one_field(
     dict
         Q / I and U / I (COSMO) of 'dust', 'far_dust' and 'sync': ``(2, size)`` each.
     """
-    across = _across(_turbulent(rng, grid, lmax), longitude, latitude)
-    return {name: fraction * across for name, fraction in FRACTION.items()}
+    turbulent = _turbulent(rng, TURBULENCE_SLOPE, grid, lmax)
+    across = _across(turbulent, TURBULENCE, longitude, latitude)
+    dust, sync = (FRACTION[name] * across for name in ("dust", "sync"))
+    return {"dust": dust, "far_dust": dust, "sync": sync}
 
 
 def own_fields(
-    fields: OwnFields,
+    fields: Mapping[str, OwnField],
     rngs: Mapping[str, np.random.Generator],
     brightness: Mapping[str, Alm],
     grid: Grid,
@@ -114,9 +111,9 @@ def own_fields(
     Parameters
     ----------
     fields
-        How the fields differ.
+        The fields of 'dust', 'far_dust' and 'sync'.
     rngs
-        Generator by component.
+        Their generators.
     brightness
         Deviates of unit variance of the logarithm of the brightness, by component: ``(nalm,)``.
     grid
@@ -130,19 +127,15 @@ def own_fields(
         As `one_field`.
     """
     lmax = lmax_of(brightness["dust"])
-    fractions, near = {}, np.empty(0)
-    for name, fraction in FRACTION.items():
-        turbulence_rng, filament_rng = rngs[name].spawn(2)
-        turbulent = _turbulent(turbulence_rng, grid, lmax)
-        if name == "dust":
-            near = turbulent
-        else:
-            shared = fields.shared[name]
-            turbulent = shared * near + np.sqrt(1 - shared**2) * turbulent
-        across = _across(turbulent, longitude, latitude, fields.turbulence[name])
-        e_modes = _e_modes(fields.following[name], brightness[name], filament_rng, grid)
-        e_modes *= fields.filaments[name] * (1 - PLANE_DEPOLARISATION * _near_plane(latitude))
-        fractions[name] = fraction * across + e_modes
+    children = {name: rng.spawn(2) for name, rng in rngs.items()}
+    turbulent = {name: _turbulent(pair[0], OWN_SLOPE, grid, lmax) for name, pair in children.items()}
+    depolarised = 1 - PLANE_DEPOLARISATION * _near_plane(latitude)
+    fractions: dict[str, Map] = {}
+    for name, field in fields.items():
+        seen = field.shared * turbulent["dust"] + np.sqrt(1 - field.shared**2) * turbulent[name]
+        across = _across(seen, field.turbulence, longitude, latitude)
+        e_modes = _e_modes(field.following, brightness[name], children[name][1], grid)
+        fractions[name] = field.fraction * across + field.filaments * depolarised * e_modes
     return fractions
 
 
@@ -150,6 +143,6 @@ def _e_modes(following: float, brightness: Alm, rng: np.random.Generator, grid: 
     """Q and U of E modes of unit degree of polarisation that follow the brightness: ``(2, size)``."""
     lmax = lmax_of(brightness)
     deviates = following * brightness + np.sqrt(1 - following**2) * unit_alm(lmax, rng)
-    cl = unit_spectrum(TURBULENCE_SLOPE, TURBULENCE_TURNOVER)[: lmax + 1]
+    cl = unit_spectrum(FILAMENT_SLOPE, FILAMENT_TURNOVER)[: lmax + 1]
     e_mode = almxfl(deviates, np.sqrt(cl))
     return grid.synthesise(np.stack([e_mode, np.zeros_like(e_mode)]), spin=2)
