@@ -169,6 +169,18 @@ class ForegroundParams(Block):
     )
 
 
+class ExtragalacticParams(Block):
+    """What lies beyond the Galaxy, drawn for each sky."""
+
+    sources: bool = Field(default=False, description="radio sources, fainter than source_cut_jy")
+    source_cut_jy: Positive = Field(
+        default=0.35,
+        description="flux at 143 GHz, Jy, from which on sources are left out, and listed in source_mask",
+    )
+    cib: bool = Field(default=False, description="cosmic infrared background, a Gaussian field")
+    tsz: bool = Field(default=False, description="thermal Sunyaev-Zeldovich effect, a Gaussian field")
+
+
 class Band(Block):
     """One frequency band."""
 
@@ -311,6 +323,7 @@ class Params(Block):
     cosmology: CosmologyParams
     cmb: CmbParams
     foregrounds: ForegroundParams
+    extragalactic: ExtragalacticParams = ExtragalacticParams()
     instrument: InstrumentParams
     noise: NoiseParams
     mask: MaskParams
