@@ -180,6 +180,11 @@ class ExtragalacticParams(Block):
     cib: bool = Field(default=False, description="cosmic infrared background, a Gaussian field")
     tsz: bool = Field(default=False, description="thermal Sunyaev-Zeldovich effect, a Gaussian field")
 
+    @property
+    def switched_on(self) -> tuple[str, ...]:
+        """Names of the components that are drawn."""
+        return tuple(name for name, value in self if value is True)
+
 
 class Band(Block):
     """One frequency band."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 
-def _sources(cfg_seed: int, split: Split, sim: int) -> Sources:
-    return draw_sources(generator(cfg_seed, split.name, sim, "sources"))
+def _sources(seed: int, split: Split, sim: int) -> Sources:
+    return draw_sources(generator(seed, split.name, sim, "sources"))
 
 
 class Extragalactic:
@@ -36,15 +36,14 @@ class Extragalactic:
 
     def component_alm(self, bands: list[Band], split: Split, sim: int) -> dict[str, Alm]:
         """What is switched on, by name: unbeamed, uK_CMB, ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)``."""
-        alms = {}
-        if self.params.sources:
+        return {name: self._alm(name, bands, split, sim) for name in self.params.switched_on}
+
+    def _alm(self, name: str, bands: list[Band], split: Split, sim: int) -> Alm:
+        if name == "sources":
             faint, _ = _sources(self.seed, split, sim).split(self.params.source_cut_jy)
-            alms["sources"] = source_alm(faint, bands, self.lmax, n_stokes=self.n_stokes)
-        for name, draw in (("cib", cib_alm), ("tsz", tsz_alm)):
-            if getattr(self.params, name):
-                rng = generator(self.seed, split.name, sim, name)
-                alms[name] = draw(bands, rng, self.lmax, n_stokes=self.n_stokes)
-        return alms
+            return source_alm(faint, bands, self.lmax, n_stokes=self.n_stokes)
+        draw = {"cib": cib_alm, "tsz": tsz_alm}[name]
+        return draw(bands, generator(self.seed, split.name, sim, name), self.lmax, n_stokes=self.n_stokes)
 
 
 class SourceMaskExecutor(BaseStageExecutor):
