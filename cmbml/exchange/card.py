@@ -132,7 +132,7 @@ def _content(parts: list[tuple[Portion, Folder]]) -> Iterator[str]:
 def _limits(params: Params) -> Iterator[str]:
     yield from foreground_limits(foreground_facts(params.foreground_models(), params.foregrounds.presets))
     if beyond := extragalactic_summary(params.extragalactic.switched_on):
-        yield f"Beyond the Galaxy: {beyond}; neither clustered sources nor correlations between them are drawn."
+        yield f"Beyond the Galaxy: {beyond}; sources are not clustered, and no component knows of another."
     if params.cmb.kind == "gaussian":
         yield "The CMB is a Gaussian draw from lensed spectra: it has no lensing correlations."
     if params.instrument.fields == "T":
