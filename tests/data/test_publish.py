@@ -323,6 +323,7 @@ def test_the_card_is_of_the_data(counted, monkeypatch):
     assert len(changed) > 4
 
 
+@pytest.mark.filterwarnings("ignore")  # of the validator's own libraries
 def test_the_card_for_machines_is_valid_croissant(made):
     """By MLCommons' own validator, where it is installed: `pip install mlcroissant`."""
     path = write_croissant(made.plan())

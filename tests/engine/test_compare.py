@@ -45,6 +45,15 @@ def test_the_same_data_are_equal_on_every_way_in(made, tmp_path):
     assert compare_to_head(made.plan()) == "data: equal to HEAD, 12 folders"
 
 
+@pytest.mark.long
+def test_a_run_ends_with_the_line(made):
+    assert made.cmbml("repro").splitlines()[-1] == "data: equal to HEAD, 12 folders"
+    made.toy.edit("toy_math.py", "2 * x", "3 * x")
+    assert made.cmbml("repro").splitlines()[-1] == (
+        "data: 2 stages differ from HEAD, first double: code toy_math"
+    )
+
+
 def test_one_unit_in_the_last_place_is_found_and_named(made, monkeypatch):
     """The stage that departs first is named, though all behind it differ as well."""
     made.toy.edit("toy_math.py", "2 * x", "2 * x * (1 + 2**-52)")
