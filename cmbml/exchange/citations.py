@@ -12,12 +12,11 @@ from typing import Any
 from cmbml.core.spec.catalogue import Source, load_catalogue
 from cmbml.core.spec.repository import RAW
 from cmbml.core.views.trace import Origin, ancestry, find_origin, flat
+from cmbml.sky.foregrounds import PROCEDURAL
 
 # What a stage's manifest says of it: code, packages, handlers, parameters.
 Header = Mapping[str, Any]
 Rule = tuple[Callable[[Header], bool], tuple[str, ...]]
-
-_OWN_SKIES = {"galaxy", "layered"}
 
 
 def _package(name: str) -> Callable[[Header], bool]:
@@ -32,7 +31,7 @@ def _handler(name: str) -> Callable[[Header], bool]:
     return lambda header: any(name == each[0] for used in header["handlers"].values() for each in used)
 
 
-def _param(key: str, value: str) -> Callable[[Header], bool]:
+def _param(key: str, value: str | bool) -> Callable[[Header], bool]:
     return lambda header: _params(header).get(key) == value
 
 
@@ -48,7 +47,7 @@ def _pysm(header: Header) -> bool:
     """Whether templates of PySM are drawn: of the models of the population, or else of all."""
     values = _params(header)
     models = values.get("populations.models") or [values.get("foregrounds.model", "galaxy")]
-    return "foregrounds.model" in values and not _OWN_SKIES.issuperset(models)
+    return "foregrounds.model" in values and not set(PROCEDURAL).issuperset(models)
 
 
 def _polarised_galaxy(header: Header) -> bool:
@@ -77,6 +76,9 @@ RULES: tuple[Rule, ...] = (
     (_param("cosmology.source", "wmap9"), ("hinshaw2013",)),
     (_lensed, ("lewis2005", "reinecke2023")),
     (_pysm, ("thorne2017", "zonca2021", "borrill2025")),
+    (_param("extragalactic.sources", value=True), ("tucci2011",)),
+    (_param("extragalactic.cib", value=True), ("mak2017", "maniyar2018")),
+    (_param("extragalactic.tsz", value=True), ("bolliet2018",)),
     (_polarised_galaxy, ("vansyngel2017",)),
     (_param("noise.kind", "model"), ("baik2006",)),
     (_instrument("planck"), ("planck2018_i",)),
