@@ -97,6 +97,15 @@ def test_what_was_read_from_equal_folders_is_no_reason_and_a_science_asset_is(ma
     assert compare(made.plan(), str(tmp_path / "before")).first.reasons == ["code toy_math", "input table"]
 
 
+def test_without_a_tolerance_the_same_numbers_in_other_bytes_are_different(made, tmp_path):
+    shutil.copytree(made.root, tmp_path / "other")
+    path = tmp_path / "other/data/toy/double/test/sim0001/double.yaml"
+    text = path.read_text()
+    path.unlink()
+    path.write_text(f"{text}# nothing else\n")
+    assert states(compare(made.plan(), str(tmp_path / "other")))["double"] == "different"
+
+
 def test_a_file_that_was_edited_is_named(made):
     path = made.root / "data/toy/double/test/sim0001/double.yaml"
     text = path.read_text()

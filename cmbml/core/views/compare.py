@@ -209,11 +209,16 @@ def _difference(pair: Pair, here: Here, other: Side) -> tuple[State, str, list[s
         return "different", f"{pair.place.folder}, of which DVC's cache has no listing", []
     files = differing(mine, theirs)
     sizes = _sizes(pair, files, here, other)
-    is_within = all(path in sizes and sizes[path] <= pair.outputs[path].tolerance for path in files)
+    is_within = all(_is_within(pair.outputs.get(path), sizes.get(path, inf)) for path in files)
     largest = max(sizes.values(), default=inf)
     detail = f"{len(files)} of {len(mine)} files, first {files[0]}"
     detail += f", by up to {largest:.1e} of its largest number" if isfinite(largest) else ""
     return ("within" if is_within else "different"), detail, files
+
+
+def _is_within(asset: AssetOut | None, size: float) -> bool:
+    """Whether a difference is one that its output allows; one that allows none must have the same bytes."""
+    return asset is not None and asset.tolerance > 0 and size <= asset.tolerance
 
 
 def differing(one: Mapping[str, str], two: Mapping[str, str]) -> list[str]:

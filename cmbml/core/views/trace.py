@@ -236,9 +236,9 @@ def _differences(one: Origin, two: Origin, indent: str, seen: set[str]) -> Itera
     labels = ("method", "split", "random stream", "simulation")
     pairs = [("stage", one.header["stage"], two.header["stage"])]
     pairs += zip(labels, one.fact.identity, two.fact.identity, strict=True)
-    flat = [{kind: dict(flat(each.header[kind])) for kind in _KINDS} for each in (one, two)]
+    said = [{kind: dict(flat(each.header[kind])) for kind in _KINDS} for each in (one, two)]
     pairs += [
-        (f"{kind} {key}", flat[0][kind].get(key), flat[1][kind].get(key)) for kind, key in differences(*flat)
+        (f"{kind} {key}", said[0][kind].get(key), said[1][kind].get(key)) for kind, key in differences(*said)
     ]
     yield from (f"{indent}{what}: {old} and {new}" for what, old, new in pairs if old != new)
     others = {name: (place, source) for name, place, source in two.sources()}
