@@ -252,6 +252,15 @@ class NoiseParams(Block):
     knee_l: NotNegative = Field(default=0.0, description="multipole below which noise is correlated; 0: none")
     knee_slope: Positive = Field(default=1.0, description="steepness of the spectrum below the knee")
     n_components: Natural = Field(default=10, description="principal components of the learnt model")
+    stripe_knee: NotNegative = Field(
+        default=0.0,
+        description="stripes along the scan: cycles of the offsets of rings, for each turn of the spin axis, "
+        "below which they exceed white noise; 0: none",
+    )
+    stripe_slope: Positive = Field(default=1.0, description="steepness of their spectrum")
+    halves: bool = Field(
+        default=False, description="write and clean two halves of every band, with independent noise"
+    )
 
 
 class MaskParams(Block):
@@ -343,6 +352,11 @@ class Params(Block):
                 raise ValueError(f"splits.{name}.population: '{split.population}' is none of {known}")
         if self.noise.kind == "model" and self.instrument.fields == "TQU":
             raise ValueError("noise.kind: model is learnt for temperature: choose another, or fields: T")
+        others = [name for name, split in self.splits.items() if split.source != "simulated"]
+        if self.noise.halves and others:
+            raise ValueError(
+                f"noise.halves: skies of others have none, as in split {others[0]}: set it false"
+            )
         if self.analysis.lmax > self.instrument.lmax:
             raise ValueError(
                 f"analysis.lmax {self.analysis.lmax} is above instrument.lmax {self.instrument.lmax}"

@@ -18,7 +18,8 @@ from cmbml.sky.noise.draws import (
     scanning_hits,
     stokes_depths,
 )
-from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
+from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum, shared_power
+from cmbml.sky.noise.stripes import Stripes
 from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
 from cmbml.sky.units import parse_variance_unit
@@ -31,7 +32,7 @@ class InstrumentNoise:
     """The noise of all bands, as parameters and inputs of a stage describe it.
 
     The stage declares ``seed``, ``noise`` and ``instrument``, and the inputs ``variance``, ``noise_spectra``
-    and ``noise_average`` of pipeline/simulation.yaml.
+    and ``noise_pattern`` of pipeline/simulation.yaml.
 
     Parameters
     ----------
@@ -59,17 +60,26 @@ class InstrumentNoise:
 
         It belongs to the split's stream: paired splits have the same noise.
         """
-        return squeeze(
-            [
-                band.draw(
-                    level,
-                    self.lmax,
-                    generator(self.seed, split.stream, sim, "noise", freq),
-                    threads=self.threads,
-                )
-                for freq, band in self.bands.items()
-            ]
-        )
+        return squeeze([
+            band.draw(level, self.lmax, self._rng(split, sim, "noise", freq), threads=self.threads)
+            for freq, band in self.bands.items()
+        ])  # fmt: skip
+
+    def draw_half_difference(self, level: float, split: Split, sim: int) -> Alm:
+        """Draw half the difference of the halves of one simulation, as `draw` the whole."""
+        return squeeze([
+            band.draw_half_difference(
+                level,
+                self.lmax,
+                self._rng(split, sim, "noise", freq),
+                self._rng(split, sim, "half difference", freq),
+                threads=self.threads,
+            )
+            for freq, band in self.bands.items()
+        ])  # fmt: skip
+
+    def _rng(self, split: Split, sim: int, component: str, freq: str) -> np.random.Generator:
+        return generator(self.seed, split.stream, sim, component, freq)
 
     def spectra(self, level: float) -> Map:
         """Mean spectra of every band: ``(n_freq, n_stokes, lmax + 1)``, uK_CMB^2."""
@@ -79,13 +89,16 @@ class InstrumentNoise:
         band = self.instrument.bands[freq]
         depths = stokes_depths(band.depth_uk_arcmin, self.instrument.n_stokes, band.depth_p_uk_arcmin)
         knee = Knee(self.params.knee_l, self.params.knee_slope)
+        stripes = None
+        if self.params.stripe_knee > 0:
+            stripes = Stripes(self.params.stripe_knee, self.params.stripe_slope)
         if self.params.kind == "model":
-            return BandNoise(tuple(depths), model=self._model(freq))
+            return BandNoise(tuple(depths), model=self._model(freq), stripes=stripes)
         if self.params.kind == "white":
-            return BandNoise(tuple(depths), knee)
+            return BandNoise(tuple(depths), knee, stripes=stripes)
         maps = self._variance(freq) if self.params.kind == "variance" else _from_hits(depths)
         mean = tuple(float(np.sqrt(np.mean(row**2))) for row in maps)
-        return BandNoise(mean, knee, depths_on_grid(maps, self.lmax, threads=self.threads))
+        return BandNoise(mean, knee, depths_on_grid(maps, self.lmax, threads=self.threads), stripes=stripes)
 
     def _variance(self, freq: str) -> Map:
         """Depths of T, or of T, Q, U, from a map of the variances II, QQ, UU."""
@@ -108,8 +121,8 @@ class InstrumentNoise:
         columns = self.assets_in["noise_spectra"].at(freq=freq).read()
         mean = columns.pop("mean_log10")
         components = np.array(list(columns.values())).reshape(len(columns), len(mean))
-        average = self.assets_in["noise_average"].at(freq=freq).read()
-        return NoiseModel(mean, components, average.values[0])
+        pattern = self.assets_in["noise_pattern"].at(freq=freq).read()
+        return NoiseModel(mean, components, pattern.values[0])
 
 
 def _from_hits(depths: list[float]) -> Map:
@@ -128,12 +141,12 @@ def _squared_unit(unit: str, freq: str, freq_ghz: float) -> float:
 
 
 class NoiseModelExecutor(BaseStageExecutor):
-    """Learns the noise of every band from simulations: their average and the scatter of their spectra."""
+    """Learns the noise of every band from simulations: the scatter of their spectra, and what all share."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="noise_model")
         self.out_spectra: Asset[Mapping[str, Cl]] = self.assets_out["spectra"]
-        self.out_average: Asset[SkyAlm] = self.assets_out["average"]
+        self.out_pattern: Asset[SkyAlm] = self.assets_out["pattern"]
         self.in_sims: Asset[SkyMap] = self.assets_in["noise_sims"]
         self.bands = cfg.instrument.bands
         self.lmax = cfg.instrument.lmax
@@ -158,15 +171,17 @@ class NoiseModelExecutor(BaseStageExecutor):
                 for field in self.fields
             ]
         )
-        alm = map2alm(average, self.lmax, threads=self.threads)
         fsky = float(np.mean(mask**2) ** 2 / np.mean(mask**4))
+        kept = shared_power(masked_spectrum(average, mask, self.lmax, threads=self.threads), spectra, fsky)
+        pattern = almxfl(map2alm(average, self.lmax, threads=self.threads), kept)
         try:
-            model = fit_noise_model(spectra, alm, fsky, self.n_components)
+            model = fit_noise_model(spectra, pattern, fsky, self.n_components)
         except ValueError as error:
             raise ConfigError(f"{error}; pipeline/raw.yaml names them") from None
         columns = {f"component_{i}": row for i, row in enumerate(model.components)}
-        self.out_spectra.write({"mean_log10": model.mean_log10, **columns})
-        self.out_average.write(SkyAlm(alm[np.newaxis], "uK_CMB"))
+        note = f"a pattern that all simulations share is kept at {np.count_nonzero(kept)} of {len(kept)} l"
+        self.out_spectra.write({"mean_log10": model.mean_log10, **columns}, note=note)
+        self.out_pattern.write(SkyAlm(pattern[np.newaxis], "uK_CMB"))
 
     def _map(self, freq: str, field: str) -> Map:
         sky = self.in_sims.at(freq=freq, field=field).read(content="T")

@@ -124,6 +124,7 @@ class ObservationsExecutor(_Observing):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="observations")
         self.out_obs: Asset[SkyMap] = self.assets_out["obs"]
+        self.out_halves: Asset[SkyMap] | None = self.assets_out.get("halves")
         self._check_beams()
 
     def _check_beams(self) -> None:
@@ -136,16 +137,26 @@ class ObservationsExecutor(_Observing):
     def process_sim(self, split: Split, sim: int) -> None:
         """Observe one simulation in all bands."""
         draw = self.in_draw.read()
+        level = float(draw["noise_level"])
         alms = combine_alm(
             self.in_cmb.read().values,
             self.foregrounds.alm(draw, split, sim),
-            self.noise.draw(float(draw["noise_level"]), split, sim),
+            self.noise.draw(level, split, sim),
             self.instrument.fwhm_arcmin,
             self.instrument.lmax,
         )
+        self.write_bands(self.out_obs, alms)
+        if self.out_halves is not None:
+            difference = self.noise.draw_half_difference(level, split, sim)
+            for half, sign in zip(self.out_halves.fields, (1, -1), strict=True):
+                with self.name_tracker.set_context("field", half):
+                    self.write_bands(self.out_halves, alms + sign * difference)
+
+    def write_bands(self, out: Asset[SkyMap], alms: Alm) -> None:
+        """Synthesise and write all bands."""
         for i, freq, fwhm in self.bands():
             with self.name_tracker.set_context("freq", freq):
-                self.out_obs.write(self.sky_map(alms[i], fwhm))
+                out.write(self.sky_map(alms[i], fwhm))
 
 
 class ComponentsExecutor(_Observing):
