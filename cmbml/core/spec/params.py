@@ -263,6 +263,20 @@ class NoiseParams(Block):
     )
 
 
+class LevelParams(Block):
+    """Zero levels of the bands beside the Galaxy's own, as real maps have them."""
+
+    add: bool = Field(
+        default=False,
+        description="add the monopoles of infrared background and zodiacal light to every band, and a dipole",
+    )
+    dipole_uk: NotNegative = Field(
+        default=3.0,
+        description="of the dipole, along the Sun's motion and drawn for each band, the standard deviation, "
+        "uK_CMB",
+    )
+
+
 class MaskParams(Block):
     """The mask inside which scores are taken."""
 
@@ -322,6 +336,7 @@ class Params(Block):
     foregrounds: ForegroundParams
     instrument: InstrumentParams
     noise: NoiseParams
+    levels: LevelParams = LevelParams()
     mask: MaskParams
     components: ComponentParams = ComponentParams()
     analysis: AnalysisParams

@@ -72,7 +72,7 @@ class InstrumentNoise:
                 level,
                 self.lmax,
                 self._rng(split, sim, "noise", freq),
-                self._rng(split, sim, "half difference", freq),
+                self._rng(split, sim, "half_difference", freq),
                 threads=self.threads,
             )
             for freq, band in self.bands.items()
