@@ -425,6 +425,36 @@ def test_noise_learnt_from_simulations_has_their_spectrum_and_average(root):
     assert per_sim.std() > 0.01 * per_sim.mean(), "every draw has its own sample variance"
 
 
+def test_noise_after_maps_of_hits_is_deep_where_there_are_many(root):
+    """Nine times the hits in the north; a cap without any is as noisy as the noisiest and does not count."""
+    x, _, z = hp.pix2vec(16, np.arange(3072))
+    hits = np.where(z > 0, 9.0, 1.0)
+    hits[x > 0.95] = 0
+    for freq in BANDS:
+        raw(root, f"noise/hits_{freq}.fits", SkyMap(hits[None], "1"))
+    maps = noise_only(root, noise__kind="hit_maps")
+    measured = np.mean(maps**2, axis=(0, 1))
+    noisiest = white_level(400.0) / np.mean(1 / hits[hits > 0])
+    assert measured[(x < 0.8) & (z < -0.3)].mean() == pytest.approx(noisiest, rel=0.06)
+    assert measured[(x < 0.8) & (z > 0.3)].mean() == pytest.approx(noisiest / 9, rel=0.08)
+    assert measured[x > 0.97].mean() == pytest.approx(noisiest, rel=0.4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "fields", "message"),
+    [
+        ("variance", "K_CMB", "T", "variance_100.fits: TUNIT is 'K_CMB', which is no unit of a variance"),
+        ("variance", "K_CMB^2", "TQU", "the map of band 100 has no QQ and UU: add them, or fields: T"),
+        ("hit_maps", None, "T", "hits_100.fits"),
+    ],
+)
+def test_maps_of_noise_are_looked_at_before_any_run(root, kind, unit, fields, message):
+    name = "hits" if kind == "hit_maps" else kind
+    for freq in BANDS:
+        raw(root, f"noise/{name}_{freq}.fits", SkyMap(np.ones((1, 3072)), unit) if unit else "no map")
+    assert message in problems(root, noise__kind=kind, instrument__fields=fields)
+
+
 FOUR = {
     str(int(freq)): {"freq_ghz": freq, "fwhm_arcmin": 240.0, "depth_uk_arcmin": depth}
     for freq, depth in ((44.0, 600.0), (100.0, 400.0), (143.0, 400.0), (353.0, 800.0))

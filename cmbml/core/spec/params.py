@@ -245,9 +245,10 @@ class InstrumentParams(Block):
 class NoiseParams(Block):
     """The model of the detector noise."""
 
-    kind: Literal["white", "hits", "variance", "model"] = Field(
-        description="white: the same everywhere; hits: after a scanning satellite's hits; variance: after "
-        "data/raw/noise/variance_BAND.fits; model: learnt from noise simulations"
+    kind: Literal["white", "hits", "hit_maps", "variance", "model"] = Field(
+        description="white: the same everywhere; hits: after a scanning satellite's hits; hit_maps: after "
+        "data/raw/noise/hits_BAND.fits; variance: after data/raw/noise/variance_BAND.fits; model: learnt "
+        "from noise simulations"
     )
     knee_l: NotNegative = Field(default=0.0, description="multipole below which noise is correlated; 0: none")
     knee_slope: Positive = Field(default=1.0, description="steepness of the spectrum below the knee")

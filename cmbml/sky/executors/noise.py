@@ -1,12 +1,15 @@
 """Noise of all kinds as stages read it, and the stage that learns it from simulations."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
+from cmbml.core.handlers.cards import Told
+from cmbml.core.handlers.mapcolumns import Content
+from cmbml.core.handlers.mapreading import look
 from cmbml.sky.emission import squeeze
 from cmbml.sky.mask import galactic_mask
 from cmbml.sky.noise.band import BandNoise
@@ -24,6 +27,8 @@ from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm,
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
 from cmbml.sky.units import parse_variance_unit
 
+# Kinds of noise that maps describe, and what these are, which is also the name of the input.
+MAPS: dict[str, Content] = {"hit_maps": "hits", "variance": "variance"}
 HITS_NSIDE = 128  # the scan's hits vary smoothly
 MASKED_LATITUDE_DEG, MASK_SMOOTHING_DEG = 5.0, 1.0  # of the strip that noise spectra leave out
 
@@ -31,8 +36,8 @@ MASKED_LATITUDE_DEG, MASK_SMOOTHING_DEG = 5.0, 1.0  # of the strip that noise sp
 class InstrumentNoise:
     """The noise of all bands, as parameters and inputs of a stage describe it.
 
-    The stage declares ``seed``, ``noise`` and ``instrument``, and the inputs ``variance``, ``noise_spectra``
-    and ``noise_pattern`` of pipeline/simulation.yaml.
+    The stage declares ``seed``, ``noise`` and ``instrument``, and the inputs ``hits``, ``variance``,
+    ``noise_spectra`` and ``noise_pattern`` of pipeline/simulation.yaml.
 
     Parameters
     ----------
@@ -50,6 +55,28 @@ class InstrumentNoise:
         self.instrument = cfg.instrument
         self.lmax = cfg.instrument.lmax
         self.bands: dict[str, BandNoise] = {}
+        self._look_at_maps()
+
+    def _look_at_maps(self) -> None:
+        """Refuse maps of hits or variances that cannot be what they are taken for, by their headers."""
+        content = MAPS.get(self.params.kind)
+        if content is None:
+            return
+        for freq in self.instrument.freqs:
+            file = self.assets_in[content].at(freq=freq)
+            # One that DVC has and this folder has not is looked at when it is read.
+            if file.path.is_file():
+                n_columns, unit = look(file.path, content, cast(Told, file.reads))
+                if content == "variance":
+                    self._expect_variances(freq, n_columns, unit)
+
+    def _expect_variances(self, freq: str, n_columns: int, unit: str) -> float:
+        """Factor to uK_CMB^2 of a map of variances of so many Stokes fields."""
+        if n_columns < self.instrument.n_stokes:
+            raise DataError(
+                f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
+            )
+        return _squared_unit(unit, freq, self.instrument.bands[freq].freq_ghz)
 
     def load(self) -> None:
         """Prepare the noise of every band; call it from ``setup``."""
@@ -96,19 +123,26 @@ class InstrumentNoise:
             return BandNoise(tuple(depths), model=self._model(freq), stripes=stripes)
         if self.params.kind == "white":
             return BandNoise(tuple(depths), knee, stripes=stripes)
-        maps = self._variance(freq) if self.params.kind == "variance" else _from_hits(depths)
+        maps = self._variance(freq) if self.params.kind == "variance" else self._from_hits(freq, depths)
         mean = tuple(float(np.sqrt(np.mean(row**2))) for row in maps)
         return BandNoise(mean, knee, depths_on_grid(maps, self.lmax, threads=self.threads), stripes=stripes)
+
+    def _from_hits(self, freq: str, depths: list[float]) -> Map:
+        """Depths of T, or of T, Q, U, from the hits of a band, or of the built-in scan."""
+        hits = scanning_hits(HITS_NSIDE)
+        if self.params.kind == "hit_maps":
+            found = self.assets_in["hits"].at(freq=freq).read(content="hits", allow_unseen=True).values[0]
+            hits = np.where(is_unseen(found), 0, found)
+        try:
+            return np.stack([depth_from_hits(hits, depth) for depth in depths])
+        except ValueError as error:
+            raise DataError(f"band {freq}: {error}") from None
 
     def _variance(self, freq: str) -> Map:
         """Depths of T, or of T, Q, U, from a map of the variances II, QQ, UU."""
         sky = self.assets_in["variance"].at(freq=freq).read(content="variance", allow_unseen=True)
         n_stokes = self.instrument.n_stokes
-        if len(sky.values) < n_stokes:
-            raise DataError(
-                f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
-            )
-        factor = _squared_unit(sky.unit, freq, self.instrument.bands[freq].freq_ghz)
+        factor = self._expect_variances(freq, len(sky.values), sky.unit)
         variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
         # Pixels that were never observed are as noisy as the noisiest.
         worst = np.nanmax(variance, axis=1, keepdims=True)
@@ -123,11 +157,6 @@ class InstrumentNoise:
         components = np.array(list(columns.values())).reshape(len(columns), len(mean))
         pattern = self.assets_in["noise_pattern"].at(freq=freq).read()
         return NoiseModel(mean, components, pattern.values[0])
-
-
-def _from_hits(depths: list[float]) -> Map:
-    hits = scanning_hits(HITS_NSIDE)
-    return np.stack([depth_from_hits(hits, depth) for depth in depths])
 
 
 def _squared_unit(unit: str, freq: str, freq_ghz: float) -> float:
