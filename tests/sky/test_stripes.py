@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cmbml.sky.noise.draws import SCAN_OPENING
-from cmbml.sky.noise.stripes import Stripes
+from cmbml.sky.noise.stripes import Stripes, _crossing
 from cmbml.sky.sht import alm2cl, alm2map, gaussian_beam
 
 LMAX, NSIDE = 40, 32
@@ -100,3 +100,12 @@ def test_a_lower_band_limit_is_a_cut():
         hp.almxfl(hp.resize_alm(alm, lm, lm, LMAX, LMAX), beam) for alm, lm in ((high, 80), (low, LMAX))
     )
     assert np.std(alm2map(one - other, NSIDE)) < 0.02 * np.std(alm2map(one, NSIDE))
+
+
+@pytest.mark.parametrize("spin", [0, 2])
+def test_the_sky_that_no_ring_reaches_goes_on_from_the_ends_of_the_rings(spin):
+    edge = np.pi / 2 - SCAN_OPENING + np.array([-1e-7, 1e-7])[:, None]
+    outside, inside = _crossing(edge, np.arange(20), spin)
+    np.testing.assert_allclose(outside, inside, atol=0.02)
+    at_pole = _crossing(np.array([[1e-9]]), np.arange(20), spin)[0]
+    assert np.abs(at_pole[1:]).max() < 1e-6
