@@ -158,6 +158,31 @@ def check_cosmology(cosmology: Cosmology) -> None:
         raise ValueError(f"cosmology: matter exceeds the critical density of a flat universe: {cosmology}")
 
 
+def check_region(name: str, spreads: Mapping[str, Mapping[str, float]]) -> None:
+    """Refuse a region of impossible universes, before any is drawn.
+
+    Parameters
+    ----------
+    name
+        "planck2018" or "wmap9", whose means hold for parameters without a distribution of their own.
+    spreads
+        By parameter of `Cosmology`, mean and sd, or low and high.
+
+    Raises
+    ------
+    ValueError
+        Where a mean or an end of a range is not within `RANGES`, or the middle has more matter than fits in
+        a flat universe.
+    """
+    middle = {}
+    for parameter, spread in spreads.items():
+        places = [value for key, value in spread.items() if key != "sd"]
+        for value in places:
+            expect_plausible(parameter, value)
+        middle[parameter] = sum(places) / len(places)
+    check_cosmology(replace(fixed(name), **middle))
+
+
 def _accuracy(lmax: int, n_stokes: int) -> str:
     return "temperature" if n_stokes == 1 and lmax <= TEMPERATURE_LMAX else "polarisation"
 

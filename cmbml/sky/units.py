@@ -75,7 +75,7 @@ class Unit:
         if self.kind == "K":
             raise ValueError(f"the unit {self.name} does not say which temperature: {self.name}_CMB or _RJ")
         if freq_ghz is None:
-            raise ValueError(f"the unit {self.name} needs the frequency of a band")
+            raise ValueError(f"the unit {self.name} needs the frequency of a band: bring the map to K_CMB")
         if self.kind == "RJ":
             return self.scale * float(rj_to_cmb(freq_ghz))
         return self.scale * 1e6 / mjysr_per_kelvin(freq_ghz)
@@ -156,6 +156,20 @@ def parse_variance_unit(text: str) -> Unit | None:
     """The unit whose square a header spells, such as K_CMB^2, (K_CMB)^2 or mK**2; None for what is none."""
     squared = re.fullmatch(r"\s*\(?\s*(?P<unit>.*?)\s*\)?\s*(?:\^|\*\*)?\s*[({]?\s*\+?2\s*[)}]?\s*", text)
     return parse_unit(squared["unit"].rstrip("_ ")) if squared else None
+
+
+def variance_in_uk(text: str, freq_ghz: float) -> float:
+    """uK_CMB^2 per unit of a variance at the centre of a band, GHz.
+
+    Raises
+    ------
+    ValueError
+        Where it is no unit of a variance, or does not say which temperature.
+    """
+    unit = parse_variance_unit(text)
+    if unit is None:
+        raise ValueError(f"{text} is no unit of a variance: known are K_CMB^2, uK_CMB^2 and the like")
+    return unit.in_uk(freq_ghz) ** 2
 
 
 def power_law(freq_ghz: float, reference_ghz: float, index: float | Array) -> Factor:

@@ -527,7 +527,7 @@ def test_a_variance_map_without_a_squared_unit_is_refused(root):
     for freq in BANDS:
         raw(root, f"noise/variance_{freq}.fits", SkyMap(np.ones((1, 3072)), "K_CMB"))
     with pytest.raises(
-        DataError, match=r"variance_100.fits: TUNIT is 'K_CMB', which is no unit of a variance"
+        DataError, match=r"variance_100.fits: TUNIT of a variance is 'K_CMB', which is not known"
     ):
         simulated(root, noise__kind="variance")
 
@@ -553,12 +553,14 @@ def test_masks_of_all_kinds(root):
         ("As", {"mean": 2.1, "sd": 0.03}, "As should be between 1e-10 and 1e-08 (it is 2.1)"),
         ("H0", {"low": 0.6, "high": 0.8}, "H0 should be between 10 and 200 (it is 0."),
         ("tau", {"low": 0.05, "high": 5.0}, "tau should be between 0 and 1 (it is 5)"),
+        ("H0", {"mean": 30.0, "sd": 1.0}, "matter exceeds the critical density"),
     ],
 )
-def test_regions_of_impossible_cosmologies_are_refused(root, name, spread, message):
+def test_the_check_refuses_regions_of_impossible_cosmologies(name, spread, message):
+    plan = Plan(load_config(ROOT, overrides={"populations.dusty.cosmology": {name: spread}}))
     with pytest.raises(CmbmlError) as caught:
-        simulated(root, "cosmology", populations__nominal__cosmology={name: spread})
-    assert f"populations: that of split 'test': cosmology: {message}" in str(caught.value)
+        check_executors(plan, [plan.stages["cosmology"]])
+    assert str(caught.value).startswith(f"params.yaml: populations.dusty: cosmology: {message}")
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "profiles").glob("*.yaml")))

@@ -25,7 +25,7 @@ from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
 from cmbml.sky.noise.stripes import Stripes
 from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
-from cmbml.sky.units import parse_variance_unit
+from cmbml.sky.units import variance_in_uk
 
 # Kinds of noise that maps describe, and what these are, which is also the name of the input.
 MAPS: dict[str, Content] = {"hit_maps": "hits", "variance": "variance"}
@@ -76,7 +76,10 @@ class InstrumentNoise:
             raise DataError(
                 f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
             )
-        return _squared_unit(unit, freq, self.instrument.bands[freq].freq_ghz)
+        try:
+            return variance_in_uk(unit, self.instrument.bands[freq].freq_ghz)
+        except ValueError as error:
+            raise DataError(f"band {freq}: {error}") from None
 
     def load(self) -> None:
         """Prepare the noise of every band; call it from ``setup``."""
@@ -157,16 +160,6 @@ class InstrumentNoise:
         components = np.array(list(columns.values())).reshape(len(columns), len(mean))
         pattern = self.assets_in["noise_pattern"].at(freq=freq).read()
         return NoiseModel(mean, components, pattern.values[0])
-
-
-def _squared_unit(unit: str, freq: str, freq_ghz: float) -> float:
-    """Factor to uK_CMB^2 of the square of a unit."""
-    known = parse_variance_unit(unit)
-    if known is None:
-        raise DataError(
-            f"noise.kind variance: map of band {freq} has the unit '{unit}': it must be K_CMB^2 or uK_CMB^2"
-        )
-    return known.in_uk(freq_ghz) ** 2
 
 
 class NoiseModelExecutor(BaseStageExecutor):
