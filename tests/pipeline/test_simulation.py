@@ -443,7 +443,7 @@ def test_noise_after_maps_of_hits_is_deep_where_there_are_many(root):
 @pytest.mark.parametrize(
     ("kind", "unit", "fields", "message"),
     [
-        ("variance", "K_CMB", "T", "variance_100.fits: TUNIT is 'K_CMB', which is no unit of a variance"),
+        ("variance", "K_CMB", "T", "variance_100.fits: TUNIT of a variance is 'K_CMB', which is not known"),
         ("variance", "K_CMB^2", "TQU", "the map of band 100 has no QQ and UU: add them, or fields: T"),
         ("hit_maps", None, "T", "hits_100.fits"),
     ],
