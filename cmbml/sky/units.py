@@ -186,6 +186,12 @@ def modified_blackbody(
     return power_law(freq_ghz, reference_ghz, np.asarray(index) + 1) * planck
 
 
+def thermal_sz(freq_ghz: float) -> float:
+    """Thermal Sunyaev-Zeldovich effect, not relativistic: Rayleigh-Jeans temperature per y, over T_CMB."""
+    x = freq_ghz / (GHZ_PER_KELVIN * T_CMB)
+    return float((x / np.tanh(x / 2) - 4) / rj_to_cmb(freq_ghz))
+
+
 def free_free(freq_ghz: float, reference_ghz: float, electron_temperature: float = 7000.0) -> float:
     """Free-free emission in Rayleigh-Jeans temperature, 1 at the reference (Draine 2011, optically thin)."""
 
