@@ -460,6 +460,7 @@ def test_noise_learnt_from_simulations_has_their_spectrum_and_average(root):
     assert per_sim.std() > 0.01 * per_sim.mean(), "every draw has its own sample variance"
 
 
+@pytest.mark.long
 def test_noise_after_maps_of_hits_is_deep_where_there_are_many(root):
     """Four times the hits in the north; a cap without any is as noisy as the noisiest and does not count."""
     x, _, z = hp.pix2vec(16, np.arange(3072))
