@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from cmbml.analysis.scoring import Cell, Rows, Score, latitude_profile, mean_rows
+import numpy as np
+
+from cmbml.analysis.scoring import HALVES, Cell, Rows, Score, latitude_profile, mean_rows
 
 Found = Mapping[tuple[str, str], Sequence[Score]]
 """Scores of all simulations by split and method."""
@@ -19,13 +21,18 @@ def table_rows(found: Found) -> list[dict[str, Cell | None]]:
 
 
 def profiles(found: Found) -> tuple[Rows, Rows]:
-    """Profiles over latitude and multipole, means over simulations, with split and method in every row."""
+    """Profiles over latitude and multipole, means over simulations, with split and method in every row.
+
+    Where any estimate has halves, those of one without are NaN.
+    """
     latitude: Rows = []
     bands: Rows = []
     for (split, method), scores in found.items():
         place = {"split": split, "method": method}
         latitude += [{**place, **row} for row in latitude_profile([one.latitude for one in scores])]
         bands += [{**place, **row} for row in mean_rows([one.bands for one in scores])]
+    if any(HALVES in row for row in bands):
+        return latitude, [{**row, HALVES: row.get(HALVES, np.nan)} for row in bands]
     return latitude, bands
 
 

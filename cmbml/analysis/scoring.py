@@ -1,6 +1,6 @@
 """All numbers of one estimate of one simulated sky, whoever made it: ours or a stranger's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import healpy as hp
@@ -20,6 +20,7 @@ from cmbml.sky.skymap import SkyAlm, SkyMap
 
 LATITUDE_EDGES_DEG = tuple(range(-90, 91, 10))
 POWERS = ("truth", "estimate", "cross", "residual")
+HALVES = "halves"
 
 Cell = str | float
 Rows = list[dict[str, Cell]]
@@ -102,7 +103,14 @@ class Score:
     bands: Rows
 
 
-def score(estimate: Map, truth: Map, mask: Map, master: Master, theory: Mapping[str, Cl]) -> Score:
+def score(
+    estimate: Map,
+    truth: Map,
+    mask: Map,
+    master: Master,
+    theory: Mapping[str, Cl],
+    halves: Sequence[Map] = (),
+) -> Score:
     """Compare an estimate with the truth, both on common ground.
 
     Parameters
@@ -115,6 +123,8 @@ def score(estimate: Map, truth: Map, mask: Map, master: Master, theory: Mapping[
         Decoupling of the mask.
     theory
         Spectra C_l of the sky, for its sample variance, uK_CMB^2: ``(lmax + 1,)`` each, or longer.
+    halves
+        The two cleaned halves as the estimate, where there are some.
     """
     n_stokes = min(len(estimate), len(truth))
     metrics: dict[str, float] = {}
@@ -128,8 +138,8 @@ def score(estimate: Map, truth: Map, mask: Map, master: Master, theory: Mapping[
         latitude += [{"field": field, **row} for row in rows]
     bands: Rows = []
     lmax = master.bands.lmax
-    own, true = (masked_alm(sky[:n_stokes], mask, lmax) for sky in (estimate, truth))
-    for name, comparison in compare(own, true, master).items():
+    own, true, *pair = (masked_alm(sky[:n_stokes], mask, lmax) for sky in (estimate, truth, *halves))
+    for name, comparison in compare(own, true, master, pair).items():
         sigma = np.sqrt(np.diag(master.covariance(name, theory)))
         found = spectral_metrics(comparison, sigma, master.bands.modes)
         metrics |= {metric_name(key, name): value for key, value in found.items()}
@@ -140,6 +150,7 @@ def score(estimate: Map, truth: Map, mask: Map, master: Master, theory: Mapping[
 def band_rows(spectrum: str, comparison: Comparison, sigma: Cl) -> Rows:
     """Band powers of one spectrum as rows of a table."""
     columns = {"ell": comparison.ell, **{kind: getattr(comparison, kind) for kind in POWERS}, "sigma": sigma}
+    columns |= {} if comparison.halves is None else {HALVES: comparison.halves}
     return [
         {"spectrum": spectrum, **dict(zip(columns, map(float, row), strict=True))}
         for row in zip(*columns.values(), strict=True)
@@ -151,13 +162,15 @@ def comparisons(rows: Rows) -> dict[str, tuple[Comparison, Cl]]:
     tables: dict[str, Rows] = {}
     for row in rows:
         tables.setdefault(str(row["spectrum"]), []).append(row)
-    return {
-        spectrum: (
-            Comparison(*(np.array([row[name] for row in table]) for name in ("ell", *POWERS))),
-            np.array([row["sigma"] for row in table]),
-        )
-        for spectrum, table in tables.items()
-    }
+    return {spectrum: _comparison(table) for spectrum, table in tables.items()}
+
+
+def _comparison(rows: Rows) -> tuple[Comparison, Cl]:
+    optional = [HALVES] if np.isfinite(rows[0].get(HALVES, np.nan)) else []
+    names = ("ell", *POWERS, "sigma", *optional)
+    columns = {name: np.array([row[name] for row in rows]) for name in names}
+    sigma = columns.pop("sigma")
+    return Comparison(**columns), sigma
 
 
 def mean_rows(tables: list[Rows]) -> Rows:

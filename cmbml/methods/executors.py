@@ -1,7 +1,7 @@
 """What the stages of all methods share: the observed bands as a_lm, and learning their covariance."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -97,13 +97,35 @@ class BandReader:
         return SkyMap(sky, "uK_CMB", fwhm_arcmin, self.lmax)
 
 
+@dataclass(frozen=True)
+class CleanedField:
+    """One cleaned field.
+
+    Attributes
+    ----------
+    alm
+        a_lm at the beam of the result, ``(nalm,)``, uK_CMB.
+    apply
+        The same weights on other a_lm of the same bands, ``(n_freq, nalm)`` to ``(nalm,)``.
+    """
+
+    alm: Alm
+    apply: Callable[[Alm], Alm]
+
+
 class LinearExecutor(BaseStageExecutor, Generic[Learned]):
-    """Cleans every simulation field by field, with the learned covariance where the stage reads one."""
+    """Cleans every simulation field by field, with the learned covariance where the stage reads one.
+
+    Halves, where there are some, go through the weights of the whole.
+    """
 
     def __init__(self, cfg: StageConfig, stage_str: str) -> None:
         super().__init__(cfg, stage_str=stage_str)
         self.in_covariance: Asset[Iterable[Learned]] | None = self.assets_in.get("covariance")
         self.bands = BandReader(self.assets_in["obs"], cfg, self.threads)
+        self.halves = (
+            BandReader(self.assets_in["halves"], cfg, self.threads) if "halves" in self.assets_in else None
+        )
         self.fwhm_out = cfg.analysis.fwhm_arcmin
 
     def setup(self) -> None:
@@ -112,18 +134,31 @@ class LinearExecutor(BaseStageExecutor, Generic[Learned]):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation."""
-        fields = self.bands.read(split.name, sim)
-        alms = [self.clean(bands, learned) for bands, learned in self.with_learned(fields)]
+        bands = self.bands.read(split.name, sim)
+        fields = self.clean_fields(bands)
         cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
-        cleaned.write(self.bands.cleaned(alms, fields, self.fwhm_out))
+        cleaned.write(self.bands.cleaned([field.alm for field in fields], bands, self.fwhm_out))
+        if self.halves is not None:
+            self.clean_parts(self.halves, fields, self.assets_out["halves"], split, sim)
 
-    def with_learned(self, fields: Sequence[Bands]) -> Iterable[tuple[Bands, Learned | None]]:
-        """The fields of one simulation, each with its learned covariance."""
-        return zip(fields, [None] * len(fields) if self.learned is None else self.learned, strict=True)
+    def clean_fields(self, bands: Sequence[Bands]) -> list[CleanedField]:
+        """Clean the fields of one simulation, each with its learned covariance."""
+        learned = [None] * len(bands) if self.learned is None else self.learned
+        return [self.clean(*each) for each in zip(bands, learned, strict=True)]
+
+    def clean_parts(
+        self, parts: BandReader, fields: Sequence[CleanedField], out: Asset[SkyMap], split: Split, sim: int
+    ) -> None:
+        """Send parts of one simulation, such as its components, through the weights of the whole."""
+        for name in out.fields:
+            bands = parts.read(split.name, sim, field=name)
+            alms = [field.apply(part.alms) for field, part in zip(fields, bands, strict=True)]
+            with self.name_tracker.set_context("field", name):
+                out.write(self.bands.cleaned(alms, bands, self.fwhm_out))
 
     @abstractmethod
-    def clean(self, bands: Bands, learned: Learned | None) -> Alm:
-        """Clean one field: a_lm, ``(nalm,)``, at the beam of the result."""
+    def clean(self, bands: Bands, learned: Learned | None) -> CleanedField:
+        """Clean one field."""
 
 
 class CovarianceExecutor(BaseStageExecutor):

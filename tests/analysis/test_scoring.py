@@ -161,3 +161,22 @@ def test_tables_hold_what_each_method_has():
     latitude, powers = profiles(found)
     assert [row["method"] for row in latitude] == ["net", "old"]
     assert len(powers) == 4
+
+
+def test_halves_are_crossed_and_gathered_beside_estimates_without(ground, decouple, truth, theory):
+    """Independent noise of twice the power in each half: no bias is left, and the whole has one."""
+    sky = ground.truth(truth)[:1]
+    rng = np.random.default_rng(8)
+    whole, difference = (alm2map(draw_alm(np.full(LMAX + 1, 5.0), rng)[None], NSIDE) for _ in range(2))
+    halves = [sky + whole + difference, sky + whole - difference]
+    scores = [score(sky + whole, sky, ground.mask, decouple[1], theory, parts) for parts in (halves, ())]
+    assert scores[0].metrics["halves_error"] < 0.5 * scores[0].metrics["spectrum_error"]
+    assert "halves_error" not in scores[1].metrics
+    _, rows = profiles({("test", "one"): scores[:1], ("test", "other"): scores[1:]})
+    assert len({tuple(row) for row in rows}) == 1, "one table has one set of columns"
+    with_halves, without = (
+        comparisons([row for row in rows if row["method"] == method])["TT"][0] for method in ("one", "other")
+    )
+    expected = comparisons(scores[0].bands)["TT"][0].halves
+    np.testing.assert_allclose(with_halves.halves, expected)
+    assert without.halves is None

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,15 @@ def test_perfect_estimate():
     expected = {"spectrum_error": 0, "residual_power": 0, "transfer_error": 0, "coherence": 1}
     scores = spectral_metrics(perfect, SIGMA, MODES)
     assert scores == pytest.approx(expected)
-    assert list(scores) == list(SPECTRAL_METRICS)
+    halves = spectral_metrics(replace(perfect, halves=TRUTH), SIGMA, MODES)
+    assert list(halves) == list(SPECTRAL_METRICS)
+    assert halves == pytest.approx(scores | {"halves_error": 0})
+
+
+def test_noise_of_the_halves_does_not_count_but_their_error_does():
+    noisy = Comparison(ELL, TRUTH, TRUTH + 30, TRUTH, np.full(2, 30.0), halves=TRUTH + SIGMA * [1, -2])
+    found = spectral_metrics(noisy, SIGMA, MODES)["halves_error"]
+    assert found == pytest.approx(np.sqrt((1**2 + 3 * 2**2) / 4))
 
 
 def test_known_errors():

@@ -57,6 +57,26 @@ def test_each_mistake_is_told_with_its_place_and_remedy(toy, old, new, expected)
     assert "Traceback" not in text
 
 
+TWICE = (
+    '      double: {handler: Config, path_template: "{root}/{dataset}/{stage}/{split}/{sim}/double.yaml"}\n'
+)
+MORE = TWICE.replace("double", "more").replace("}\n", ", when: {seed: 7}}\n")
+
+
+def test_an_output_may_be_switched_by_a_parameter(toy):
+    toy.edit("pipeline/toy.yaml", TWICE, TWICE + MORE)
+    stage = load_config(toy.root).pipeline.stages["double"]
+    assert list(stage.assets_out) == ["double"]
+    other = load_config(toy.root, overrides={"seed": 7}).pipeline.stages["double"]
+    assert list(other.assets_out) == ["double", "more"]
+
+
+def test_who_reads_an_output_that_is_switched_off_is_told(toy):
+    toy.edit("pipeline/toy.yaml", TWICE, TWICE + MORE)
+    toy.edit("pipeline/toy.yaml", "{stage: double", "{stage: double, orig_name: more")
+    assert "'more' of stage 'double' is switched off: say 'when' of the input" in message(toy)
+
+
 def test_a_cycle_is_named(toy):
     toy.edit(
         "pipeline/toy.yaml", "params: [seed]", "params: [seed]\n    assets_in:\n      total: {stage: total}"

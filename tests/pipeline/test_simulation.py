@@ -20,7 +20,7 @@ from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.spec.config import load_config
 from cmbml.core.views.dataset import Dataset
 from cmbml.sky.executors import cmb, cosmology, draws, extragalactic, noise, observations
-from cmbml.sky.sht import alm2cl, map2alm
+from cmbml.sky.sht import alm2cl, alm2map, draw_alm, map2alm
 from cmbml.sky.skymap import SkyMap
 from tests.conftest import ROOT
 
@@ -447,8 +447,6 @@ def test_noise_learnt_from_simulations_has_their_spectrum_and_average(root):
     pattern = 20 * hp.pix2vec(16, np.arange(3072))[0]
     text = (root / "pipeline/raw.yaml").read_text()
     (root / "pipeline/raw.yaml").write_text(text.replace("fields: 100", "fields: 30"))
-    from cmbml.sky.sht import alm2map, draw_alm
-
     for freq in BANDS:
         for i in range(30):
             sky = alm2map(draw_alm(target, rng), 16) + pattern
@@ -460,6 +458,105 @@ def test_noise_learnt_from_simulations_has_their_spectrum_and_average(root):
         assert np.mean(spectra[low:high] / target[low:high]) == pytest.approx(1, abs=0.15)
     per_sim = np.array([np.mean(alm2cl(map2alm(sky - pattern, 40))[20:40]) for sky in maps])
     assert per_sim.std() > 0.01 * per_sim.mean(), "every draw has its own sample variance"
+
+
+@pytest.mark.long
+def test_noise_after_maps_of_hits_is_deep_where_there_are_many(root):
+    """Four times the hits in the north; a cap without any is as noisy as the noisiest and does not count."""
+    x, _, z = hp.pix2vec(16, np.arange(3072))
+    hits = np.where(z > 0, 4.0, 1.0)
+    hits[x > 0.95] = 0
+    for freq in BANDS:
+        raw(root, f"noise/hits_{freq}.fits", SkyMap(hits[None], "1"))
+    maps = noise_only(root, noise__kind="hit_maps")
+    measured = np.mean(maps**2, axis=(0, 1))
+    noisiest = white_level(400.0) / np.mean(1 / hits[hits > 0])
+    assert measured[(x < 0.8) & (z < -0.3)].mean() == pytest.approx(noisiest, rel=0.06)
+    assert measured[(x < 0.8) & (z > 0.3)].mean() == pytest.approx(noisiest / 4, rel=0.08)
+    assert measured[x > 0.97].mean() == pytest.approx(noisiest, rel=0.4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "fields", "message"),
+    [
+        ("variance", "K_CMB", "T", "variance_100.fits: TUNIT of a variance is 'K_CMB', which is not known"),
+        ("variance", "K_CMB^2", "TQU", "the map of band 100 has no QQ and UU: add them, or fields: T"),
+        ("hit_maps", None, "T", "hits_100.fits"),
+    ],
+)
+def test_maps_of_noise_are_looked_at_before_any_run(root, kind, unit, fields, message):
+    name = "hits" if kind == "hit_maps" else kind
+    for freq in BANDS:
+        raw(root, f"noise/{name}_{freq}.fits", SkyMap(np.ones((1, 3072)), unit) if unit else "no map")
+    assert message in problems(root, noise__kind=kind, instrument__fields=fields)
+
+
+FOUR = {
+    str(int(freq)): {"freq_ghz": freq, "fwhm_arcmin": 240.0, "depth_uk_arcmin": depth}
+    for freq, depth in ((44.0, 600.0), (100.0, 400.0), (143.0, 400.0), (353.0, 800.0))
+}
+CLEANING = {
+    "instrument__bands": FOUR,
+    "methods": ["hilc_plain", "nilc"],
+    "nilc": {"peaks": [10, 20, 41], "ilc_bias": 0.05},
+    "analysis__fwhm_arcmin": 240.0,
+    "analysis__band_width": 8,
+}
+SCORED = ("mask", "mask_coupling", "perfect_estimate", "noise_floor", "comparison")
+
+
+def test_halves_have_independent_noise_and_are_cleaned_with_the_weights_of_the_whole(root):
+    """Variance of the halves' noise twice that of the whole, their correlation 0, within 5 errors."""
+    alone = simulated(root, **CLEANING)["observations"].obs.at(split="test", sim=1, freq="353")
+    before = alone.path.read_bytes()
+    cleaning = CLEANING | {"noise__halves": True, "components__write": True}
+    data = simulated(root, *STAGES, "components", "hilc_plain", "nilc", *SCORED, **cleaning)
+    place = {"split": "test", "sim": 1}
+    obs = data["observations"].obs.at(**place, freq="353")
+    assert obs.path.read_bytes() == before
+    pair = [data["observations"].halves.at(**place, freq="353", field=f"half{i}").read() for i in (1, 2)]
+    np.testing.assert_allclose((pair[0].values + pair[1].values) / 2, obs.read().values, rtol=1e-6, atol=1e-3)
+    noise = data["components"].component.at(**place, freq="353", field="noise").read().values
+    first, second = (map2alm((half.values - obs.read().values + noise)[0], 40) for half in pair)
+    modes = 2 * np.arange(41) + 1
+    auto, cross = (np.average(alm2cl(first, other), weights=modes) for other in (first, second))
+    white = (800.0 * np.pi / 10800) ** 2
+    error = np.sqrt(2 / 41**2)
+    assert auto == pytest.approx(2 * white, rel=5 * error)
+    assert abs(cross) < 5 * error * 2 * white
+    for method in ("hilc_plain", "nilc", "noise_floor"):
+        whole = data[method].cleaned.at(**place).read().values
+        cleaned = [data[method].halves.at(**place, field=f"half{i}").read().values for i in (1, 2)]
+        assert np.std(cleaned[0] - cleaned[1]) > 0.1
+        np.testing.assert_allclose(np.mean(cleaned, axis=0), whole, atol=1e-3)
+    rows = data["comparison"].bands.at(**place, method="noise_floor").read()
+    # What the cross-spectrum lacks is the noise power of the whole; both are known to some per cent here.
+    bias = [row["estimate"] - row["halves"] for row in rows]
+    assert np.sum(bias) == pytest.approx(np.sum([row["residual"] for row in rows]), rel=0.3)
+    assert "halves" not in data["comparison"].bands.at(**place, method="perfect_estimate").read()[0]
+
+
+def test_levels_of_the_bands_are_recorded_and_change_no_cleaned_map_beyond_the_dipole(root):
+    def cleaned(**overrides):
+        data = simulated(root, *STAGES, "hilc_plain", "nilc", **CLEANING, **overrides)
+        place = {"split": "test", "sim": 0}
+        maps = [data[method].cleaned.at(**place).read().values for method in ("hilc_plain", "nilc")]
+        return data, maps
+
+    _, before = cleaned()
+    data, after = cleaned(levels__add=True)
+    levels = data["observations"].levels.at(split="test", sim=0).read()
+    assert levels["353"]["monopole_uk"] == pytest.approx(471.3, abs=0.1)
+    assert len({one["dipole_uk"] for one in levels.values()}) == 4
+    for one, other in zip(before, after, strict=True):
+        beyond = hp.remove_dipole((other - one)[0].astype(float))
+        assert np.std(beyond) < 1e-3
+
+
+def test_skies_of_others_have_no_halves(root):
+    splits = {"test": {"n_sims": 1, "population": "nominal"}, "planck": {"n_sims": 1, "source": "observed"}}
+    text = problems(root, splits=splits, noise__halves=True)
+    assert "noise.halves: skies of others have none, as in split planck: set it false" in text
 
 
 def test_a_variance_map_without_a_squared_unit_is_refused(root):

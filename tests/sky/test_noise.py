@@ -12,8 +12,16 @@ from cmbml.sky.noise.draws import (
     draw_white_noise,
     scanning_hits,
 )
-from cmbml.sky.noise.learned import _components, draw_noise_model, fit_noise_model, masked_spectrum
-from cmbml.sky.sht import alm2cl, alm2map, alm_size, draw_alm
+from cmbml.sky.noise.learned import (
+    NoiseModel,
+    _components,
+    draw_half_difference,
+    draw_noise_model,
+    fit_noise_model,
+    masked_spectrum,
+    shared_power,
+)
+from cmbml.sky.sht import alm2cl, alm2map, alm_size, almxfl, draw_alm
 
 MODES = 2 * np.arange(101) + 1
 
@@ -111,9 +119,16 @@ def test_scan_is_deepest_near_the_ecliptic_poles():
     assert at_latitude[0.0] < at_latitude[30.0] < at_latitude[80.0]
 
 
-def test_pixels_without_hits_are_refused():
-    with pytest.raises(ValueError, match="without hits"):
-        depth_from_hits(np.array([1.0, 0.0]), 50.0)
+def test_variance_goes_as_one_over_hits_and_pixels_without_any_do_not_count():
+    depth = depth_from_hits(np.array([4.0, 1.0, 0.0, 2.0]), 50.0)
+    np.testing.assert_allclose(depth**2 * [4, 1, 1, 2], depth[1] ** 2)
+    assert np.mean(depth[[0, 1, 3]] ** 2) == pytest.approx(50.0**2)
+
+
+@pytest.mark.parametrize("hits", [[1.0, -1.0], [1.0, np.nan], [0.0, 0.0]])
+def test_hits_that_are_none_are_refused(hits):
+    with pytest.raises(ValueError, match="hits must be finite and 0 or more"):
+        depth_from_hits(np.array(hits), 50.0)
 
 
 def simulations(n_sims, lmax, scatter, seed):
@@ -168,15 +183,49 @@ def test_draws_have_sample_variance_and_scatter():
     assert np.abs(ratio[2:] - 1).max() < 0.25
 
 
-def test_average_is_added():
-    _, _, alms = simulations(20, 20, 0.1, 3)
-    average = draw_alm(np.ones(21), np.random.default_rng(0))
-    spectra = np.array([alm2cl(alm) for alm in alms])
-    with_average, without = (
-        draw_noise_model(fit_noise_model(spectra, alm, 1.0), np.random.default_rng(1))
-        for alm in (average, 0 * average)
-    )
-    np.testing.assert_allclose(with_average - without, average)
+def learnt(n_sims, seed, pattern=0.0):
+    """A model of white simulations that share a pattern, ``(nalm,)``."""
+    rng = np.random.default_rng(seed)
+    alms = np.array([draw_alm(np.ones(61), rng) for _ in range(n_sims)]) + pattern
+    average = alms.mean(axis=0)
+    spectra = np.array([alm2cl(alm - average) for alm in alms])
+    kept = shared_power(alm2cl(average), spectra, 1.0)
+    return fit_noise_model(spectra, almxfl(average, kept), 1.0), kept
+
+
+def test_the_average_of_noise_is_noise_and_is_dropped():
+    """Of 20 ensembles of 12 simulations at most one has anything left: 1 per cent have."""
+    models = [learnt(12, seed) for seed in range(20)]
+    assert sum(kept.any() for _, kept in models) <= 1
+    draws = np.array([draw_noise_model(models[0][0], np.random.default_rng(sim)) for sim in range(200)])
+    # The mean of 200 draws holds 1/200 of their power, and 1/12 more where the average of 12 were in each.
+    assert np.mean(alm2cl(draws.mean(axis=0))[2:]) == pytest.approx(1 / 200, rel=0.15)
+    power = np.mean([alm2cl(one) for one in draws], axis=0)
+    assert np.mean(power[2:]) == pytest.approx(np.mean(models[0][0].mean_spectrum()[2:]), rel=0.02)
+
+
+def test_a_pattern_that_all_simulations_share_is_kept_where_it_stands_out():
+    pattern = np.zeros(alm_size(60), dtype=complex)
+    pattern[:11] = 3.0  # m = 0, l up to 10
+    model, kept = learnt(30, 0, pattern)
+    assert (kept[:8] > 0.5).all()
+    assert not kept[11:].any()
+    np.testing.assert_allclose(model.pattern_alm[:8], 3.0, atol=0.8)
+    draws = np.array([draw_noise_model(model, np.random.default_rng(sim)) for sim in range(200)])
+    np.testing.assert_allclose(draws.mean(axis=0), model.pattern_alm, atol=0.4)
+
+
+def test_half_the_difference_of_learnt_halves_has_the_spectrum_that_was_drawn_and_no_pattern():
+    """Levels that scatter by a factor of ten: whole and difference are as loud as each other in every sky."""
+    model = NoiseModel(np.zeros(61), np.full((1, 61), 0.5), np.full(alm_size(60), 1e6 + 0j))
+    for sim in range(4):
+        noise = draw_noise_model(model, np.random.default_rng(sim)) - model.pattern_alm
+        difference = draw_half_difference(model, np.random.default_rng(sim), np.random.default_rng([9, sim]))
+        ratio = np.average(alm2cl(noise), weights=2 * np.arange(61) + 1) / np.average(
+            alm2cl(difference), weights=2 * np.arange(61) + 1
+        )
+        assert ratio == pytest.approx(1, abs=0.15)
+        assert abs(np.vdot(noise, difference)) < 0.1 * np.vdot(noise, noise).real
 
 
 def test_masked_spectrum_of_white_noise():

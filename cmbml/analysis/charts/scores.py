@@ -173,8 +173,15 @@ def power_chart(methods: Mapping[str, Comparison], sigma: Cl, *, field: str = "T
     errors = [
         Series(label(method), one.ell, one.error / sigma, look) for (method, look), one in _looked(methods)
     ]
+    errors += [
+        Series(f"{label(method)}, halves", one.ell, (one.halves - one.truth) / sigma, look, line=False)
+        for (method, look), one in _looked(methods)
+        if one.halves is not None
+    ]
     error = Panel(errors, MULTIPOLE, f"error / {SIGMA}", log_x=True, shade=(-1, 1), levels=[0.0], height=120)
     note = f"{SIGMA}, grey: sample variance of the mean over simulations."
+    if any(one.halves is not None for one in methods.values()):
+        note += " Points, halves: the cross-spectrum of cleaned halves, without bias by their noise."
     return Chart([[_power_panel(methods, field)], [error]], title=title, note=note)
 
 

@@ -16,7 +16,7 @@ from cmbml.analysis.tables import all_latex, all_markdown, differences_csv, head
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import DataError
 from cmbml.sky.executors.noise import InstrumentNoise
-from cmbml.sky.sht import Cl, Map, alm2map, almxfl, gaussian_beam, resize_alm
+from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, resize_alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
 
@@ -26,6 +26,7 @@ class NoiseFloorExecutor(BaseStageExecutor):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="noise_floor")
         self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
+        self.out_halves: Asset[SkyMap] | None = self.assets_out.get("halves")
         self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.in_draw: Asset[Mapping[str, float | str]] = self.assets_in["draw"]
         self.instrument = cfg.instrument
@@ -38,17 +39,28 @@ class NoiseFloorExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Add to the truth the combined noise of the very observation that the methods clean."""
-        lmax, beams = self.instrument.lmax, self.instrument.fwhm_arcmin
-        n_stokes = self.instrument.n_stokes
+        lmax = self.instrument.lmax
         level = float(self.in_draw.read()["noise_level"])
-        noise = self.noise.draw(level, split, sim).reshape(len(beams), n_stokes, -1)
         spectra = self.noise.spectra(level)
-        alm = almxfl(self.in_cmb.read().values[:n_stokes], gaussian_beam(self.fwhm, lmax))
-        for row in range(n_stokes):
-            weights = noise_floor_weights(spectra[:, row], beams, lmax)
-            alm[row] += combine(noise[:, row], weights, beams, self.fwhm)
+        cmb = almxfl(self.in_cmb.read().values[: self.instrument.n_stokes], gaussian_beam(self.fwhm, lmax))
+        whole = cmb + self._combined(self.noise.draw(level, split, sim), spectra)
+        self.out_cleaned.write(self._map(whole))
+        if self.out_halves is not None:
+            difference = self._combined(self.noise.draw_half_difference(level, split, sim), spectra)
+            for half, sign in zip(self.out_halves.fields, (1, -1), strict=True):
+                with self.name_tracker.set_context("field", half):
+                    self.out_halves.write(self._map(whole + sign * difference))
+
+    def _combined(self, noise: Alm, spectra: Cl) -> Alm:
+        """Noise of the bands, combined: ``(n_stokes, nalm)``."""
+        lmax, beams = self.instrument.lmax, self.instrument.fwhm_arcmin
+        fields = np.moveaxis(noise.reshape(len(beams), self.instrument.n_stokes, -1), 1, 0)
+        weights = [noise_floor_weights(rows, beams, lmax) for rows in np.moveaxis(spectra, 1, 0)]
+        return np.stack([combine(*each, beams, self.fwhm) for each in zip(fields, weights, strict=True)])
+
+    def _map(self, alm: Alm) -> SkyMap:
         sky = alm2map(alm, self.instrument.nside, threads=self.threads)
-        self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.fwhm, lmax))
+        return SkyMap(sky, "uK_CMB", self.fwhm, self.instrument.lmax)
 
 
 class PerfectEstimateExecutor(BaseStageExecutor):
@@ -99,6 +111,7 @@ class ComparisonExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="comparison")
         self.out = {name: self.assets_out[name] for name in ("metrics", "latitude", "bands")}
         self.in_estimate: Asset[SkyMap] = self.assets_in["estimate"]
+        self.in_halves: Asset[SkyMap] | None = self.assets_in.get("halves")
         self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.in_mask: Asset[SkyMap] = self.assets_in["mask"]
         self.in_coupling: Asset[Matrix] = self.assets_in["coupling"]
@@ -121,10 +134,17 @@ class ComparisonExecutor(BaseStageExecutor):
         except ValueError as error:
             raise DataError(f"{self.in_estimate.path.name} of method {self.method}: {error}") from None
         truth = self.ground.truth(self.in_cmb.read())
-        found = score(estimate, truth, self.ground.mask, self.master, self.in_theory.read())
+        found = score(estimate, truth, self.ground.mask, self.master, self.in_theory.read(), self._halves())
         self.out["metrics"].write(metric_rows(found.metrics))
         self.out["latitude"].write(found.latitude)
         self.out["bands"].write(found.bands)
+
+    def _halves(self) -> list[Map]:
+        """The cleaned halves as the estimate; none where the method makes none."""
+        if self.in_halves is None:
+            return []
+        files = [self.in_halves.at(field=half) for half in self.in_halves.fields]
+        return [self.ground.estimate(file.read()) for file in files]
 
 
 class DrawTableExecutor(BaseStageExecutor):

@@ -1,5 +1,6 @@
 """An estimate against the truth, multipole band by band."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ class Comparison:
         Spectrum of estimate times truth.
     residual
         Auto-spectrum of estimate - truth.
+    halves
+        Cross-spectrum of the cleaned halves, which has no bias by their noise; None where there are none.
     """
 
     ell: Cl
@@ -29,6 +32,7 @@ class Comparison:
     estimate: Cl
     cross: Cl
     residual: Cl
+    halves: Cl | None = None
 
     @property
     def error(self) -> Cl:
@@ -51,7 +55,7 @@ class Comparison:
         return np.divide(self.cross, np.sqrt(np.abs(power)), out=out, where=power > 0)
 
 
-def compare(estimate: Alm, truth: Alm, master: Master) -> dict[str, Comparison]:
+def compare(estimate: Alm, truth: Alm, master: Master, halves: Sequence[Alm] = ()) -> dict[str, Comparison]:
     """Compare an estimate with the truth under the mask of `master`.
 
     Parameters
@@ -60,6 +64,8 @@ def compare(estimate: Alm, truth: Alm, master: Master) -> dict[str, Comparison]:
         a_lm of the masked maps, by `cmbml.analysis.spectra.master.masked_alm`: ``(n_stokes, nalm)``.
     master
         Decoupling of the same mask.
+    halves
+        a_lm of the two cleaned halves, as of the estimate, where there are some.
 
     Returns
     -------
@@ -71,6 +77,7 @@ def compare(estimate: Alm, truth: Alm, master: Master) -> dict[str, Comparison]:
         "estimate": pseudo_spectra(estimate),
         "cross": pseudo_spectra(estimate, truth),
         "residual": pseudo_spectra(estimate - truth),
+        **({"halves": pseudo_spectra(*halves)} if halves else {}),
     }
     decoupled = {kind: master.decouple(pseudo) for kind, pseudo in pairs.items()}
     return {

@@ -26,6 +26,12 @@ SPECTRAL_METRICS: dict[str, Metric] = {
     "coherence": Metric(
         "coherence", "", True, "mean over bands of D cross / √(D estimate D truth): 0 in a band without any"
     ),
+    "halves_error": Metric(
+        "spectrum error of halves",
+        "sd",
+        False,
+        "√ mean over bands of ((D half 1 x half 2 - D truth) / s)²: error of the power without bias by noise",
+    ),
 }
 """Band powers D, decoupled from the mask, weighted by the number of modes of their bands."""
 
@@ -45,14 +51,18 @@ def spectral_metrics(comparison: Comparison, sigma: Cl, modes: Cl) -> dict[str, 
     Returns
     -------
     dict[str, float]
-        One number per key of `SPECTRAL_METRICS`.
+        One number per key of `SPECTRAL_METRICS`, that of halves where there are some.
     """
+    halves = {}
+    if comparison.halves is not None:
+        halves["halves_error"] = _rms((comparison.halves - comparison.truth) / sigma, modes)
     coherence = np.nan_to_num(comparison.coherence, nan=0.0)
     return {
         "spectrum_error": _rms(comparison.error / sigma, modes),
         "residual_power": _rms(comparison.residual / sigma, modes),
         "transfer_error": float(np.average(np.abs(comparison.transfer - 1), weights=modes)),
         "coherence": float(np.average(coherence, weights=modes)),
+        **halves,
     }
 
 

@@ -52,7 +52,7 @@ class HealpyMap(AssetHandler["SkyMap"]):
             The file.
         content
             TQU: T, and Q and U where the file has them; T; weights: one column of a mask, of any unit;
-            variance: II, or II, QQ and UU.
+            variance: II, or II, QQ and UU; hits: one column of hits, of any unit.
         nside
             Resolution that the caller counts on.
         allow_unseen

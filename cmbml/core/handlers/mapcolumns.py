@@ -7,7 +7,7 @@ from typing import Literal
 from cmbml.core.errors import DataError, did_you_mean
 from cmbml.core.handlers.cards import Told, advise
 
-Content = Literal["T", "TQU", "weights", "variance"]
+Content = Literal["T", "TQU", "weights", "variance", "hits"]
 
 _STOKES: dict[str, tuple[str, ...]] = {
     "T": ("I", "T", "I_STOKES", "STOKES_I", "TEMPERATURE", "TEMP", "SIGNAL", "INTENSITY"),
@@ -18,11 +18,12 @@ _VARIANCES: dict[str, tuple[str, ...]] = {
     name: (name, f"{name}_COV", f"COV_{name}", f"{name}_VAR") for name in ("II", "QQ", "UU")
 }
 _VARIANCES["II"] += ("VARIANCE", "VAR")
+_HITS = re.compile(r"(N_?)?HITS?|HIT_?COUNT|N_?OBS|COUNTS")
 _MASK = re.compile(r".*MASK.*|GAL_?\d.*|WEIGHTS?")
 _PIXEL = re.compile(r"I?PIX(EL)?S?(_?(NUM(BER)?|INDEX))?|(HPX|HEALPIX)?_?INDEX")
 # What stands beside a sky and is never one.
 _NEVER = re.compile(
-    r"(N_?)?HITS?|HIT_?COUNT|N_?OBS|COUNTS|FLAGS?|(.*_)?COV(_.*)?|(.*_)?VAR(IANCE)?(_.*)?|(II|IQ|IU|QQ|QU|UU|QI|UI|UQ)"
+    rf"{_HITS.pattern}|FLAGS?|(.*_)?COV(_.*)?|(.*_)?VAR(IANCE)?(_.*)?|(II|IQ|IU|QQ|QU|UU|QI|UI|UQ)"
     r"|S?ERR(OR)?S?|SERROR|SIGMA|STD(DEV)?|RMS|UNCERTAINTY"
 )
 
@@ -46,7 +47,7 @@ def choose(names: Sequence[str], content: Content, told: Told) -> tuple[list[int
         Names of the columns.
     content
         T; TQU: T, and Q and U where they are there; weights: one column of a mask; variance: II, or II, QQ
-        and UU.
+        and UU; hits: one column of hits.
     told
         What the user says of them.
 
@@ -64,7 +65,9 @@ def choose(names: Sequence[str], content: Content, told: Told) -> tuple[list[int
     if chosen:
         return _fitting(names, chosen, content, told), None
     if content == "weights":
-        return _weights(names, told)
+        return _one_of(names, told, _MASK, _STOKES["T"])
+    if content == "hits":
+        return _one_of(names, told, _HITS)
     if content == "variance":
         return _family(names, _VARIANCES, told)
     places, assumed = _family(names, _STOKES, told)
@@ -112,7 +115,7 @@ def _parts(value: object) -> list[str]:
 
 def _fitting(names: Sequence[str], chosen: list[int], content: Content, told: Told) -> list[int]:
     """As many of the columns that the user names as are wanted."""
-    wanted = (1,) if content == "weights" else (1, 3)
+    wanted = (1,) if content in ("weights", "hits") else (1, 3)
     if len(chosen) not in wanted or len(set(chosen)) < len(chosen):
         kinds = " or ".join(map(str, wanted))
         given = ",".join(names[place] for place in chosen)
@@ -154,10 +157,13 @@ def _only(names: Sequence[str], told: Told, *, sky: bool) -> tuple[list[int], st
     return left, f"column {names[left[0]]}, the only one that can be it"
 
 
-def _weights(names: Sequence[str], told: Told) -> tuple[list[int], str | None]:
+def _one_of(
+    names: Sequence[str], told: Told, pattern: re.Pattern[str], others: Sequence[str] = ()
+) -> tuple[list[int], str | None]:
+    """The column of a pattern, else that of other names, else the only one."""
     for found in (
-        [i for i, name in enumerate(names) if is_mask(name)],
-        _called(names, _STOKES["T"]),
+        [i for i, n in enumerate(names) if pattern.fullmatch(_plain(n))],
+        _called(names, others),
     ):
         if len(found) > 1:
             raise DataError(_several(names, found, told))

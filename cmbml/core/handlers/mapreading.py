@@ -1,6 +1,6 @@
 """From a file of others to a sky: columns, pixels, unit, sign of U and coordinates, each settled once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,28 @@ def conventions(path: Path, told: Told) -> Cards | None:
         return cards.read_cards(fitsfiles.header_of(hdus, table)) if polarised else None
 
 
+def look(path: Path, content: Content, told: Told) -> tuple[int, str]:
+    """How many columns of a map are what is wanted, and their unit: from its header alone.
+
+    Raises
+    ------
+    DataError
+        As `read_sky`.
+    """
+    try:
+        with fitsfiles.open_fits(path) as hdus:
+            table = fitsfiles.find_table(hdus, told, content)
+            header = fitsfiles.header_of(hdus, table)
+            places, _ = choose(fitsfiles.names_of(table), content, told)
+            return len(places), _unit(_units(header, places), content, told, [])
+    except DataError as error:
+        raise fitsfiles.placed(path, error) from None
+
+
+def _units(header: Mapping[str, Any], places: Sequence[int]) -> list[str]:
+    return [str(header.get(f"TUNIT{place + 1}") or "").strip() for place in places]
+
+
 def _read_table(path: Path, content: Content, told: Told) -> Table:
     from cmbml.sky.skymap import UNSEEN
 
@@ -94,7 +116,7 @@ def _read_table(path: Path, content: Content, told: Told) -> Table:
         return Table(
             found,
             [names[place] for place in places],
-            [str(header.get(f"TUNIT{place + 1}") or "").strip() for place in places],
+            _units(header, places),
             _stacked([_marked(fitsfiles.numbers_of(table, place, UNSEEN), found) for place in places]),
             None
             if numbered is None
@@ -133,7 +155,7 @@ def _sky(table: Table, content: Content, told: Told) -> "SkyMap":
     from cmbml.sky.skymap import SkyMap
 
     found, assumed = table.cards, [*table.assumed]
-    unit = _unit(table, content, told, assumed)
+    unit = _unit(table.units, content, told, assumed)
     values = _without_nan(_in_ring(table), table.names, told)
     if content == "TQU" and len(values) == 3 and _polconv(found, told, assumed) == "IAU":
         values = np.stack([*values[:2], _opposite(values[2])])
@@ -146,11 +168,11 @@ def _sky(table: Table, content: Content, told: Told) -> "SkyMap":
     )
 
 
-def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str:
+def _unit(units: Sequence[str], content: Content, told: Told, assumed: list[str]) -> str:
     """The project's name of the unit of all columns."""
     from cmbml.sky.units import Unit, parse_unit, parse_variance_unit
 
-    if content == "weights":
+    if content in ("weights", "hits"):
         return "1"
     card, parse, power = "TUNIT", parse_unit, ""
     if content == "variance":
@@ -159,7 +181,7 @@ def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str
     def meaning(word: str) -> Unit | str | None:
         return "1" if word.strip().lower() in _DIMENSIONLESS and not power else parse(word)
 
-    said, chosen = _one_word(table.units, meaning), told.get("unit")
+    said, chosen = _one_word(units, meaning), told.get("unit")
     of_header = None if said is None else meaning(said)
     of_user = None if chosen is None else meaning(chosen)
     if isinstance(of_header, Unit) and of_header.kind == "K" and isinstance(of_user, Unit):
@@ -175,7 +197,7 @@ def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str
     return f"{unit.name}{power}" if isinstance(unit, Unit) else "1"
 
 
-def _one_word(words: list[str], meaning: Callable[[str], Any]) -> str | None:
+def _one_word(words: Sequence[str], meaning: Callable[[str], Any]) -> str | None:
     """What all columns say, those apart that say nothing."""
     said = [word for word in words if not cards.says_nothing(word)]
     if len({meaning(word) or word for word in said}) > 1:

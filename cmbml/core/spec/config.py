@@ -211,7 +211,8 @@ def make_config(root: Path, values: dict[str, Any], file_of: FileOf = _always_pa
     pipeline = load_pipeline(root / PIPELINE)
     params = validate_params(_with_bands(root, values, file_of), pipeline, file_of)
     _check_folder(root, params.dataset, file_of)
-    return Config(root, params, pipeline, values)
+    config = Config(root, params, pipeline, values)
+    return replace(config, pipeline=pipeline.switched(config.holds))
 
 
 def _check_folder(root: Path, dataset: str, file_of: FileOf) -> None:

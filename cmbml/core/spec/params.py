@@ -262,13 +262,37 @@ class InstrumentParams(Block):
 class NoiseParams(Block):
     """The model of the detector noise."""
 
-    kind: Literal["white", "hits", "variance", "model"] = Field(
-        description="white: the same everywhere; hits: after a scanning satellite's hits; variance: after "
-        "data/raw/noise/variance_BAND.fits; model: learnt from noise simulations"
+    kind: Literal["white", "hits", "hit_maps", "variance", "model"] = Field(
+        description="white: the same everywhere; hits: after a scanning satellite's hits; hit_maps: after "
+        "data/raw/noise/hits_BAND.fits; variance: after data/raw/noise/variance_BAND.fits; model: learnt "
+        "from noise simulations"
     )
     knee_l: NotNegative = Field(default=0.0, description="multipole below which noise is correlated; 0: none")
     knee_slope: Positive = Field(default=1.0, description="steepness of the spectrum below the knee")
     n_components: Natural = Field(default=10, description="principal components of the learnt model")
+    stripe_knee: NotNegative = Field(
+        default=0.0,
+        description="stripes along the scan: cycles of the offsets of rings, for each turn of the spin axis, "
+        "below which they exceed white noise; 0: none",
+    )
+    stripe_slope: Positive = Field(default=1.0, description="steepness of their spectrum")
+    halves: bool = Field(
+        default=False, description="write and clean two halves of every band, with independent noise"
+    )
+
+
+class LevelParams(Block):
+    """Zero levels of the bands beside the Galaxy's own, as real maps have them."""
+
+    add: bool = Field(
+        default=False,
+        description="add the monopoles of infrared background and zodiacal light to every band, and a dipole",
+    )
+    dipole_uk: NotNegative = Field(
+        default=3.0,
+        description="of the dipole, along the Sun's motion and drawn for each band, the standard deviation, "
+        "uK_CMB",
+    )
 
 
 class MaskParams(Block):
@@ -331,6 +355,7 @@ class Params(Block):
     extragalactic: ExtragalacticParams = ExtragalacticParams()
     instrument: InstrumentParams
     noise: NoiseParams
+    levels: LevelParams = LevelParams()
     mask: MaskParams
     components: ComponentParams = ComponentParams()
     analysis: AnalysisParams
@@ -361,6 +386,11 @@ class Params(Block):
                 raise ValueError(f"splits.{name}.population: '{split.population}' is none of {known}")
         if self.noise.kind == "model" and self.instrument.fields == "TQU":
             raise ValueError("noise.kind: model is learnt for temperature: choose another, or fields: T")
+        others = [name for name, split in self.splits.items() if split.source != "simulated"]
+        if self.noise.halves and others:
+            raise ValueError(
+                f"noise.halves: skies of others have none, as in split {others[0]}: set it false"
+            )
         if self.analysis.lmax > self.instrument.lmax:
             raise ValueError(
                 f"analysis.lmax {self.analysis.lmax} is above instrument.lmax {self.instrument.lmax}"

@@ -1,6 +1,6 @@
 """The pipeline as described in ``pipeline/*.yaml``: stages, their assets, and how they join."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
@@ -100,6 +100,9 @@ class AssetOut(_Yaml):
         allow_inf_nan=False,
         description="largest difference at which `cmbml compare` takes two of them for the same, relative to "
         "the largest number of the same map, column or array",
+    )
+    when: dict[str, Any] = Field(
+        default_factory=dict, description="values that parameters must have; else the stage does not make it"
     )
 
 
@@ -276,8 +279,37 @@ class Pipeline:
         """Stages and names of the outputs behind the input `name`; several where it is each method's own."""
         asset = stage.assets_in[name]
         keys = self._estimators() if asset.stage == THE_METHOD else [asset.stage]
-        others = [stage.key for stage in self.stand_ins(asset.stage)]
-        return [(self.stages[key], asset.orig_name or name) for key in (*keys, *others)]
+        makers = [*(self.stages[key] for key in keys), *self.stand_ins(asset.stage)]
+        output = asset.orig_name or name
+        return [(maker, output) for maker in makers if output in maker.assets_out]
+
+    def switched(self, holds: Callable[[Mapping[str, Any]], bool]) -> "Pipeline":
+        """The pipeline with those outputs alone whose conditions `when` hold.
+
+        Raises
+        ------
+        ProblemsError
+            With every input that would read another.
+        """
+        stages = {
+            key: stage.model_copy(
+                update={"assets_out": {name: a for name, a in stage.assets_out.items() if holds(a.when)}}
+            )
+            for key, stage in self.stages.items()
+        }
+        problems = [
+            PipelineError(
+                f"{stage.where}.assets_in.{name}: '{asset.orig_name or name}' of stage '{asset.stage}' "
+                "is switched off: say 'when' of the input as of that output"
+            )
+            for stage in stages.values()
+            for name, asset in stage.assets_in.items()
+            if asset.stage in stages and holds(asset.when)
+            if (asset.orig_name or name) not in stages[asset.stage].assets_out
+        ]
+        if problems:
+            raise ProblemsError(problems)
+        return Pipeline(stages, self.parameters)
 
     def stand_ins(self, key: str) -> list[Stage]:
         """Stages that make the outputs of a stage for splits that are not simulated."""
@@ -363,10 +395,16 @@ def _join_problems(stages: dict[str, Stage]) -> Iterator[CmbmlError]:
             if asset.stage == THE_METHOD:
                 if stage.for_each is None:
                     yield PipelineError(f"{where}: '{THE_METHOD}' needs 'for_each: methods'")
+                if (output := asset.orig_name or name) not in (known := _outputs_of_methods(stages)):
+                    yield PipelineError(f"{where}: no method makes '{output}': {did_you_mean(output, known)}")
             elif asset.stage not in stages:
                 yield PipelineError(f"{where}: no stage '{asset.stage}': {did_you_mean(asset.stage, stages)}")
             else:
                 yield from _source_problems(where, asset, asset.orig_name or name, stages[asset.stage])
+
+
+def _outputs_of_methods(stages: dict[str, Stage]) -> set[str]:
+    return {name for stage in stages.values() if CLEANED in stage.assets_out for name in stage.assets_out}
 
 
 def _source_problems(where: str, asset: AssetIn, name: str, source: Stage) -> Iterator[CmbmlError]:
@@ -379,7 +417,7 @@ def _source_problems(where: str, asset: AssetIn, name: str, source: Stage) -> It
 
 
 def _stand_in_problems(stage: Stage, stages: dict[str, Stage]) -> Iterator[CmbmlError]:
-    """A stage that makes another's outputs for some splits must make the same files."""
+    """A stage that makes another's outputs for some splits must make the same files but those with `when`."""
     other = stages.get(stage.stands_for or "")
     where = f"{stage.where}.stands_for"
     if other is None:
@@ -388,8 +426,12 @@ def _stand_in_problems(stage: Stage, stages: dict[str, Stage]) -> Iterator[Cmbml
         )
     elif stage.source is None:
         yield PipelineError(f"{where}: needs 'source': say which splits it makes: imported or observed")
-    elif (stage.dir_name, stage.assets_out) != (other.dir_name, other.assets_out):
+    elif (stage.dir_name, stage.assets_out) != (other.dir_name, _always_made(other)):
         yield PipelineError(f"{where}: must have dir_name and assets_out of stage '{other.key}'")
+
+
+def _always_made(stage: Stage) -> dict[str, AssetOut]:
+    return {name: asset for name, asset in stage.assets_out.items() if not asset.when}
 
 
 def _place_problems(stages: dict[str, Stage]) -> Iterator[CmbmlError]:

@@ -174,14 +174,18 @@ class BaseStageExecutor(metaclass=_Sealing):
         }
 
     def _make_assets_in(self) -> dict[str, Asset[Any]]:
-        return {
+        made = {
             name: self._make_asset_in(name, asset) for name, asset in self._config.inputs(self.stage).items()
         }
+        return {name: asset for name, asset in made.items() if asset is not None}
 
-    def _make_asset_in(self, name: str, asset: AssetIn) -> Asset[Any]:
+    def _make_asset_in(self, name: str, asset: AssetIn) -> Asset[Any] | None:
+        """An input; None where it is the method's own and the one in hand does not make it."""
         key = (self.method or self._config.estimates[0]) if asset.stage == THE_METHOD else asset.stage
         producer = self._config.pipeline.stage(key)
-        origin = producer.assets_out[asset.orig_name or name]
+        origin = producer.assets_out.get(asset.orig_name or name)
+        if origin is None:
+            return None
         tags = {"stage": producer.dir_name, "working": producer.working, "split": asset.split}
         return Asset(
             name,

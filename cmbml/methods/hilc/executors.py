@@ -1,17 +1,20 @@
 """The stages of the harmonic ILC: weights learned on train skies, or from each sky itself."""
 
+from functools import partial
+
 from cmbml.core import StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.executors import (
     BandReader,
     Bands,
+    CleanedField,
     CovarianceExecutor,
     Described,
     LinearExecutor,
 )
 from cmbml.methods.hilc.configured import configured_hilc
-from cmbml.methods.hilc.hilc import FloatArray, bin_edges, nuisance_covariance
+from cmbml.methods.hilc.hilc import FloatArray, apply_weights, bin_edges, nuisance_covariance
 from cmbml.methods.hilc.params import PlainHilcParams
 from cmbml.methods.ilc import known_beams
 from cmbml.sky.sht import Alm
@@ -46,16 +49,17 @@ class _HilcExecutor(LinearExecutor[FloatArray]):
 
     settings: PlainHilcParams
 
-    def clean(self, bands: Bands, learned: FloatArray | None) -> Alm:
+    def clean(self, bands: Bands, learned: FloatArray | None) -> CleanedField:
         """Clean one field."""
-        return configured_hilc(
+        result = configured_hilc(
             bands.alms,
             self.settings,
             fwhm_arcmin=bands.fwhm_arcmin,
             fwhm_out=self.fwhm_out,
             lmax=self.bands.lmax,
             learned=learned,
-        ).alm
+        )
+        return CleanedField(result.alm, partial(apply_weights, result.weights))
 
 
 class HilcExecutor(_HilcExecutor):

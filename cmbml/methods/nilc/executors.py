@@ -1,18 +1,21 @@
 """The stages of the needlet ILC: plain, and shrunk towards what train skies teach."""
 
+from functools import partial
+
 from cmbml.core import Split, StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.executors import (
     BandReader,
     Bands,
+    CleanedField,
     CovarianceExecutor,
     Described,
     LinearExecutor,
 )
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nilc.configured import check_nilc, configured_nilc
-from cmbml.methods.nilc.nilc import NilcResult, apply_weights, nuisance_covariance
+from cmbml.methods.nilc.nilc import apply_weights, nuisance_covariance
 from cmbml.methods.nilc.params import NilcParams
 from cmbml.methods.peaks import Peaks
 from cmbml.sky.sht import Alm
@@ -56,13 +59,9 @@ class _NilcExecutor(LinearExecutor[Alm]):
 
     settings: NilcParams
 
-    def clean(self, bands: Bands, learned: Alm | None) -> Alm:
+    def clean(self, bands: Bands, learned: Alm | None) -> CleanedField:
         """Clean one field."""
-        return self.result(bands, learned).alm
-
-    def result(self, bands: Bands, learned: Alm | None) -> NilcResult:
-        """One cleaned field, and the weights that cleaned it."""
-        return configured_nilc(
+        result = configured_nilc(
             bands.alms,
             self.settings,
             fwhm_arcmin=bands.fwhm_arcmin,
@@ -72,6 +71,8 @@ class _NilcExecutor(LinearExecutor[Alm]):
             learned=learned,
             threads=self.threads,
         )
+        apply = partial(apply_weights, result.weights, lmax=self.bands.lmax, threads=self.threads)
+        return CleanedField(result.alm, apply)
 
 
 class NilcExecutor(_NilcExecutor):
@@ -102,16 +103,8 @@ class _ComponentsExecutor(_NilcExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Clean one simulation again, and all of its components."""
-        fields = self.with_learned(self.bands.read(split.name, sim))
-        weights = [self.result(bands, learned).weights for bands, learned in fields]
-        for name in self.out_component.fields:
-            parts = self.parts.read(split.name, sim, field=name)
-            alms = [
-                apply_weights(weight, part.alms, lmax=self.bands.lmax, threads=self.threads)
-                for part, weight in zip(parts, weights, strict=True)
-            ]
-            with self.name_tracker.set_context("field", name):
-                self.out_component.write(self.bands.cleaned(alms, parts, self.fwhm_out))
+        fields = self.clean_fields(self.bands.read(split.name, sim))
+        self.clean_parts(self.parts, fields, self.out_component, split, sim)
 
 
 class NilcComponentsExecutor(_ComponentsExecutor):

@@ -71,6 +71,7 @@ class WienerExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="wiener")
         self.out_cleaned: Asset[SkyMap] = self.assets_out["cleaned"]
         self.in_estimate: Asset[SkyMap] = self.assets_in["estimate"]
+        self.in_halves: Asset[SkyMap] | None = self.assets_in.get("halves")
         self.in_window: Asset[Mapping[str, Cl]] = self.assets_in["window"]
         self.lmax = cfg.instrument.lmax
 
@@ -80,8 +81,15 @@ class WienerExecutor(BaseStageExecutor):
 
     def process_sim(self, split: Split, sim: int) -> None:
         """Filter one simulation."""
-        estimate = self.in_estimate.read()
+        self.out_cleaned.write(self._filtered(self.in_estimate.read()))
+        if self.in_halves is not None:
+            out: Asset[SkyMap] = self.assets_out["halves"]
+            for half in out.fields:
+                with self.name_tracker.set_context("field", half):
+                    out.write(self._filtered(self.in_halves.read()))
+
+    def _filtered(self, estimate: SkyMap) -> SkyMap:
         alms = map2alm(estimate.values, self.lmax, threads=self.threads)
         filtered = np.stack([almxfl(alm, window) for alm, window in zip(alms, self.window, strict=True)])
         sky = alm2map(filtered, estimate.nside, threads=self.threads)
-        self.out_cleaned.write(replace(estimate, values=sky, lmax=self.lmax, signal_preserving=False))
+        return replace(estimate, values=sky, lmax=self.lmax, signal_preserving=False)

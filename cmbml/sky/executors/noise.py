@@ -1,12 +1,15 @@
 """Noise of all kinds as stages read it, and the stage that learns it from simulations."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
+from cmbml.core.handlers.cards import Told
+from cmbml.core.handlers.mapcolumns import Content
+from cmbml.core.handlers.mapreading import look
 from cmbml.sky.emission import squeeze
 from cmbml.sky.mask import galactic_mask
 from cmbml.sky.noise.band import BandNoise
@@ -18,11 +21,14 @@ from cmbml.sky.noise.draws import (
     scanning_hits,
     stokes_depths,
 )
-from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
+from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum, shared_power
+from cmbml.sky.noise.stripes import Stripes
 from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
 from cmbml.sky.units import variance_in_uk
 
+# Kinds of noise that maps describe, and what these are, which is also the name of the input.
+MAPS: dict[str, Content] = {"hit_maps": "hits", "variance": "variance"}
 HITS_NSIDE = 128  # the scan's hits vary smoothly
 MASKED_LATITUDE_DEG, MASK_SMOOTHING_DEG = 5.0, 1.0  # of the strip that noise spectra leave out
 
@@ -30,8 +36,8 @@ MASKED_LATITUDE_DEG, MASK_SMOOTHING_DEG = 5.0, 1.0  # of the strip that noise sp
 class InstrumentNoise:
     """The noise of all bands, as parameters and inputs of a stage describe it.
 
-    The stage declares ``seed``, ``noise`` and ``instrument``, and the inputs ``variance``, ``noise_spectra``
-    and ``noise_average`` of pipeline/simulation.yaml.
+    The stage declares ``seed``, ``noise`` and ``instrument``, and the inputs ``hits``, ``variance``,
+    ``noise_spectra`` and ``noise_pattern`` of pipeline/simulation.yaml.
 
     Parameters
     ----------
@@ -49,6 +55,31 @@ class InstrumentNoise:
         self.instrument = cfg.instrument
         self.lmax = cfg.instrument.lmax
         self.bands: dict[str, BandNoise] = {}
+        self._look_at_maps()
+
+    def _look_at_maps(self) -> None:
+        """Refuse maps of hits or variances that cannot be what they are taken for, by their headers."""
+        content = MAPS.get(self.params.kind)
+        if content is None:
+            return
+        for freq in self.instrument.freqs:
+            file = self.assets_in[content].at(freq=freq)
+            # One that DVC has and this folder has not is looked at when it is read.
+            if file.path.is_file():
+                n_columns, unit = look(file.path, content, cast(Told, file.reads))
+                if content == "variance":
+                    self._expect_variances(freq, n_columns, unit)
+
+    def _expect_variances(self, freq: str, n_columns: int, unit: str) -> float:
+        """Factor to uK_CMB^2 of a map of variances of so many Stokes fields."""
+        if n_columns < self.instrument.n_stokes:
+            raise DataError(
+                f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
+            )
+        try:
+            return variance_in_uk(unit, self.instrument.bands[freq].freq_ghz)
+        except ValueError as error:
+            raise DataError(f"band {freq}: {error}") from None
 
     def load(self) -> None:
         """Prepare the noise of every band; call it from ``setup``."""
@@ -59,17 +90,26 @@ class InstrumentNoise:
 
         It belongs to the split's stream: paired splits have the same noise.
         """
-        return squeeze(
-            [
-                band.draw(
-                    level,
-                    self.lmax,
-                    generator(self.seed, split.stream, sim, "noise", freq),
-                    threads=self.threads,
-                )
-                for freq, band in self.bands.items()
-            ]
-        )
+        return squeeze([
+            band.draw(level, self.lmax, self._rng(split, sim, "noise", freq), threads=self.threads)
+            for freq, band in self.bands.items()
+        ])  # fmt: skip
+
+    def draw_half_difference(self, level: float, split: Split, sim: int) -> Alm:
+        """Draw half the difference of the halves of one simulation, as `draw` the whole."""
+        return squeeze([
+            band.draw_half_difference(
+                level,
+                self.lmax,
+                self._rng(split, sim, "noise", freq),
+                self._rng(split, sim, "half_difference", freq),
+                threads=self.threads,
+            )
+            for freq, band in self.bands.items()
+        ])  # fmt: skip
+
+    def _rng(self, split: Split, sim: int, component: str, freq: str) -> np.random.Generator:
+        return generator(self.seed, split.stream, sim, component, freq)
 
     def spectra(self, level: float) -> Map:
         """Mean spectra of every band: ``(n_freq, n_stokes, lmax + 1)``, uK_CMB^2."""
@@ -79,27 +119,37 @@ class InstrumentNoise:
         band = self.instrument.bands[freq]
         depths = stokes_depths(band.depth_uk_arcmin, self.instrument.n_stokes, band.depth_p_uk_arcmin)
         knee = Knee(self.params.knee_l, self.params.knee_slope)
+        stripes = None
+        if self.params.stripe_knee > 0:
+            stripes = Stripes(self.params.stripe_knee, self.params.stripe_slope)
         if self.params.kind == "model":
-            return BandNoise(tuple(depths), model=self._model(freq))
+            return BandNoise(tuple(depths), model=self._model(freq), stripes=stripes)
         if self.params.kind == "white":
-            return BandNoise(tuple(depths), knee)
-        maps = self._variance(freq) if self.params.kind == "variance" else _from_hits(depths)
+            return BandNoise(tuple(depths), knee, stripes=stripes)
+        maps = self._variance(freq) if self.params.kind == "variance" else self._from_hits(freq, depths)
         mean = tuple(float(np.sqrt(np.mean(row**2))) for row in maps)
-        return BandNoise(mean, knee, depths_on_grid(maps, self.lmax, threads=self.threads))
+        return BandNoise(mean, knee, depths_on_grid(maps, self.lmax, threads=self.threads), stripes=stripes)
+
+    def _from_hits(self, freq: str, depths: list[float]) -> Map:
+        """Depths of T, or of T, Q, U, from the hits of a band, or of the built-in scan."""
+        hits = scanning_hits(HITS_NSIDE)
+        if self.params.kind == "hit_maps":
+            found = self.assets_in["hits"].at(freq=freq).read(content="hits", allow_unseen=True).values[0]
+            hits = np.where(is_unseen(found), 0, found)
+        try:
+            return np.stack([depth_from_hits(hits, depth) for depth in depths])
+        except ValueError as error:
+            raise DataError(f"band {freq}: {error}") from None
 
     def _variance(self, freq: str) -> Map:
         """Depths of T, or of T, Q, U, from a map of the variances II, QQ, UU."""
         sky = self.assets_in["variance"].at(freq=freq).read(content="variance", allow_unseen=True)
         n_stokes = self.instrument.n_stokes
-        if len(sky.values) < n_stokes:
-            raise DataError(
-                f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
-            )
+        factor = self._expect_variances(freq, len(sky.values), sky.unit)
+        variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
+        # Pixels that were never observed are as noisy as the noisiest.
+        worst = np.nanmax(variance, axis=1, keepdims=True)
         try:
-            factor = variance_in_uk(sky.unit, self.instrument.bands[freq].freq_ghz)
-            variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
-            # Pixels that were never observed are as noisy as the noisiest.
-            worst = np.nanmax(variance, axis=1, keepdims=True)
             return depth_from_variance(np.where(np.isfinite(variance), variance, worst))
         except ValueError as error:
             raise DataError(f"band {freq}: {error}") from None
@@ -108,22 +158,17 @@ class InstrumentNoise:
         columns = self.assets_in["noise_spectra"].at(freq=freq).read()
         mean = columns.pop("mean_log10")
         components = np.array(list(columns.values())).reshape(len(columns), len(mean))
-        average = self.assets_in["noise_average"].at(freq=freq).read()
-        return NoiseModel(mean, components, average.values[0])
-
-
-def _from_hits(depths: list[float]) -> Map:
-    hits = scanning_hits(HITS_NSIDE)
-    return np.stack([depth_from_hits(hits, depth) for depth in depths])
+        pattern = self.assets_in["noise_pattern"].at(freq=freq).read()
+        return NoiseModel(mean, components, pattern.values[0])
 
 
 class NoiseModelExecutor(BaseStageExecutor):
-    """Learns the noise of every band from simulations: their average and the scatter of their spectra."""
+    """Learns the noise of every band from simulations: the scatter of their spectra, and what all share."""
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="noise_model")
         self.out_spectra: Asset[Mapping[str, Cl]] = self.assets_out["spectra"]
-        self.out_average: Asset[SkyAlm] = self.assets_out["average"]
+        self.out_pattern: Asset[SkyAlm] = self.assets_out["pattern"]
         self.in_sims: Asset[SkyMap] = self.assets_in["noise_sims"]
         self.bands = cfg.instrument.bands
         self.lmax = cfg.instrument.lmax
@@ -148,15 +193,17 @@ class NoiseModelExecutor(BaseStageExecutor):
                 for field in self.fields
             ]
         )
-        alm = map2alm(average, self.lmax, threads=self.threads)
         fsky = float(np.mean(mask**2) ** 2 / np.mean(mask**4))
+        kept = shared_power(masked_spectrum(average, mask, self.lmax, threads=self.threads), spectra, fsky)
+        pattern = almxfl(map2alm(average, self.lmax, threads=self.threads), kept)
         try:
-            model = fit_noise_model(spectra, alm, fsky, self.n_components)
+            model = fit_noise_model(spectra, pattern, fsky, self.n_components)
         except ValueError as error:
             raise ConfigError(f"{error}; pipeline/raw.yaml names them") from None
         columns = {f"component_{i}": row for i, row in enumerate(model.components)}
-        self.out_spectra.write({"mean_log10": model.mean_log10, **columns})
-        self.out_average.write(SkyAlm(alm[np.newaxis], "uK_CMB"))
+        note = f"a pattern that all simulations share is kept at {np.count_nonzero(kept)} of {len(kept)} l"
+        self.out_spectra.write({"mean_log10": model.mean_log10, **columns}, note=note)
+        self.out_pattern.write(SkyAlm(pattern[np.newaxis], "uK_CMB"))
 
     def _map(self, freq: str, field: str) -> Map:
         sky = self.in_sims.at(freq=freq, field=field).read(content="T")

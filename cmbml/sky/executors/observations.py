@@ -1,22 +1,25 @@
 """Stages that observe the sky with the instrument, whole or component by component."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
+from cmbml.sky.emission import squeeze
 from cmbml.sky.executors.extragalactic import Extragalactic
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.foregrounds import Draw, ForegroundDraw
 from cmbml.sky.galaxy.family import FAMILIES
 from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.instrument import beam_warnings
+from cmbml.sky.levels import Levels
 from cmbml.sky.observe import combine_alm
 from cmbml.sky.passbands import Band, tabulated, top_hat
 from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm
 from cmbml.sky.sht import Alm, alm2map, alm_size, almxfl, gaussian_beam
 from cmbml.sky.skymap import SkyAlm, SkyMap
+from cmbml.sky.zero_points import draw_zero_point
 
 # Where a PySM preset belongs among the components, by its name without the number.
 KINDS = {
@@ -144,6 +147,10 @@ class ObservationsExecutor(_Observing):
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="observations")
         self.out_obs: Asset[SkyMap] = self.assets_out["obs"]
+        self.out_halves: Asset[SkyMap] | None = self.assets_out.get("halves")
+        self.out_levels: Asset[Mapping[str, object]] | None = self.assets_out.get("levels")
+        self.seed = cfg.seed
+        self.dipole_uk: float = cfg.levels.dipole_uk
         self._check_beams()
 
     def _check_beams(self) -> None:
@@ -156,16 +163,44 @@ class ObservationsExecutor(_Observing):
     def process_sim(self, split: Split, sim: int) -> None:
         """Observe one simulation in all bands."""
         draw = self.in_draw.read()
+        level = float(draw["noise_level"])
         alms = combine_alm(
             self.in_cmb.read().values,
             self.foregrounds.alm(draw, split, sim),
-            self.noise.draw(float(draw["noise_level"]), split, sim),
+            self.noise.draw(level, split, sim),
             self.instrument.fwhm_arcmin,
             self.instrument.lmax,
         )
+        if self.out_levels is not None:
+            levels = self._zero_points(split, sim)
+            alms = self._with_levels(alms, levels)
+            self.out_levels.write({freq: one.facts() for freq, one in levels.items()})
+        self.write_bands(self.out_obs, alms)
+        if self.out_halves is not None:
+            difference = self.noise.draw_half_difference(level, split, sim)
+            for half, sign in zip(self.out_halves.fields, (1, -1), strict=True):
+                with self.name_tracker.set_context("field", half):
+                    self.write_bands(self.out_halves, alms + sign * difference)
+
+    def _zero_points(self, split: Split, sim: int) -> dict[str, Levels]:
+        bands = zip(self.instrument.freqs, self.foregrounds.bands, strict=True)
+        return {
+            freq: draw_zero_point(
+                band, self.dipole_uk, generator(self.seed, split.stream, sim, "zero_point", freq)
+            )
+            for freq, band in bands
+        }
+
+    def _with_levels(self, alms: Alm, levels: Mapping[str, Levels]) -> Alm:
+        return squeeze([
+            levels[freq].onto_alm(np.atleast_2d(alms[i]), fwhm) for i, freq, fwhm in self.bands()
+        ])  # fmt: skip
+
+    def write_bands(self, out: Asset[SkyMap], alms: Alm) -> None:
+        """Synthesise and write all bands."""
         for i, freq, fwhm in self.bands():
             with self.name_tracker.set_context("freq", freq):
-                self.out_obs.write(self.sky_map(alms[i], fwhm))
+                out.write(self.sky_map(alms[i], fwhm))
 
 
 class ComponentsExecutor(_Observing):

@@ -100,17 +100,23 @@ def depth_from_variance(variance_uk2: Map) -> Map:
 
 
 def depth_from_hits(hits: Map, depth_uk_arcmin: float) -> Map:
-    """Depth at every pixel from hit counts, so that the mean variance is that of `depth_uk_arcmin`.
+    """Depth at every pixel from hits in any unit: its square goes as 1 / hits.
+
+    Over the pixels that are hit the mean of its square is that of `depth_uk_arcmin`.  The others are missing:
+    their depth is that of the noisiest.
 
     Raises
     ------
     ValueError
-        Where a pixel has no hits.
+        Where hits are negative or no numbers, or all are 0.
     """
-    if not (hits > 0).all():
-        raise ValueError("noise: the hits map has pixels without hits; mask them and set them to 1")
-    variance = 1 / hits
-    return depth_uk_arcmin * np.sqrt(variance / variance.mean())
+    if not (np.isfinite(hits).all() and hits.min() >= 0 and hits.max() > 0):
+        raise ValueError("noise: hits must be finite and 0 or more, and not all of them 0")
+    seen = hits > 0
+    variance = 1 / hits[seen]
+    depth = np.full(hits.shape, depth_uk_arcmin * np.sqrt(variance.max() / variance.mean()))
+    depth[seen] = depth_uk_arcmin * np.sqrt(variance / variance.mean())
+    return depth
 
 
 def scanning_hits(nside: int) -> Map:

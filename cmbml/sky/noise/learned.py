@@ -1,16 +1,21 @@
-"""Correlated noise learnt from noise simulations: an average map and the scatter of their log-spectra.
+"""Correlated noise learnt from simulations: the scatter of their log-spectra, and what all of them share.
 
 The spectra of a few hundred simulations differ by more than sample variance where the instrument's 1/f noise
 differs.  Principal components of log10 C_l keep that scatter; sample variance is taken out of it, as every
-draw gets its own.
+draw gets its own.  The average of n simulations has 1/n of their noise in it: only what stands out from that
+is a pattern that all share.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import digamma, polygamma
+from scipy.stats import chi2
 
 from cmbml.sky.sht import Alm, Cl, Map, alm2cl, draw_alm, map2alm
+
+# Chance that noise alone makes an average stand out at any multipole.
+FALSE_ALARM = 0.01
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,18 @@ class NoiseModel:
         Mean of log10 C_l in uK^2: ``(lmax + 1,)``.
     components
         Principal components, each times its standard deviation: ``(n_components, lmax + 1)``.
-    average_alm
-        Mean of the simulations: ``(nalm,)`` in uK.
+    pattern_alm
+        What all simulations share: ``(nalm,)`` in uK.
     """
 
     mean_log10: Cl
     components: Cl
-    average_alm: Alm
+    pattern_alm: Alm
+
+    def mean_spectrum(self) -> Cl:
+        """Mean power of the draws, ``(lmax + 1,)`` in uK^2: of a log-normal spectrum, and of the pattern."""
+        variance = np.log(10) ** 2 * np.sum(self.components**2, axis=0)
+        return 10**self.mean_log10 * np.exp(variance / 2) + alm2cl(self.pattern_alm)
 
 
 def masked_spectrum(sky: Map, mask: Map, lmax: int, *, threads: int = 1) -> Cl:
@@ -38,15 +48,40 @@ def masked_spectrum(sky: Map, mask: Map, lmax: int, *, threads: int = 1) -> Cl:
     return alm2cl(map2alm(centred, lmax, threads=threads)) / np.mean(mask**2)
 
 
-def fit_noise_model(spectra: Cl, average_alm: Alm, fsky: float, n_components: int = 10) -> NoiseModel:
+def shared_power(average: Cl, spectra: Cl, fsky: float) -> Cl:
+    """How much of the average of simulations is a pattern that they share, as a Wiener filter says it.
+
+    Parameters
+    ----------
+    average
+        C_l of the average of the simulations: ``(lmax + 1,)`` in uK^2.
+    spectra
+        C_l of the simulations with their average removed: ``(n_sims, lmax + 1)``.
+    fsky
+        Effective sky fraction of both: (2l + 1) fsky modes each.
+
+    Returns
+    -------
+    Cl
+        Factor on the a_lm of the average, ``(lmax + 1,)``: 0 where its power may be the simulations' noise.
+    """
+    n_sims, n_ell = spectra.shape
+    # That of the simulations is n / (n - 1) of what is left without their average, and 1/n of it averages in.
+    noise = spectra.mean(axis=0) / (n_sims - 1)
+    modes = np.maximum((2 * np.arange(n_ell) + 1) * fsky, 1)
+    stands_out = average > noise * chi2.isf(FALSE_ALARM / n_ell, modes) / modes
+    return np.where(stands_out, 1 - noise / np.maximum(average, noise), 0.0)
+
+
+def fit_noise_model(spectra: Cl, pattern_alm: Alm, fsky: float, n_components: int = 10) -> NoiseModel:
     """Learn a noise model.
 
     Parameters
     ----------
     spectra
         C_l of noise simulations with their average removed, ``(n_sims, lmax + 1)`` in uK^2.
-    average_alm
-        Mean of the simulations: ``(nalm,)``.
+    pattern_alm
+        What all simulations share, their average times `shared_power`: ``(nalm,)``.
     fsky
         Effective sky fraction of the spectra, mean(mask^2)^2 / mean(mask^4): (2l + 1) fsky modes each.
     n_components
@@ -72,7 +107,7 @@ def fit_noise_model(spectra: Cl, average_alm: Alm, fsky: float, n_components: in
     sample_sd = np.sqrt(polygamma(1, half_modes)) / np.log(10)
     mean = log_spectra.mean(axis=0)
     components = _components((log_spectra - mean) / sample_sd)[:n_components] * sample_sd
-    return NoiseModel(mean - bias, components, average_alm)
+    return NoiseModel(mean - bias, components, pattern_alm)
 
 
 def _components(standardised: Cl) -> Cl:
@@ -92,7 +127,20 @@ def _components(standardised: Cl) -> Cl:
 
 
 def draw_noise_model(model: NoiseModel, rng: np.random.Generator) -> Alm:
-    """Draw a spectrum, then a sky of it with its own sample variance, and add the average: ``(nalm,)``."""
+    """Draw a spectrum, then a sky of it with its own sample variance, and add the pattern: ``(nalm,)``."""
     rng_spectrum, rng_sky = rng.spawn(2)
-    scatter = rng_spectrum.standard_normal(len(model.components)) @ model.components
-    return draw_alm(10 ** (model.mean_log10 + scatter), rng_sky) + model.average_alm
+    return draw_alm(_draw_spectrum(model, rng_spectrum), rng_sky) + model.pattern_alm
+
+
+def draw_half_difference(model: NoiseModel, rng_noise: np.random.Generator, rng: np.random.Generator) -> Alm:
+    """Draw half the difference of the halves of a sky: ``(nalm,)``.
+
+    It has the spectrum that `draw_noise_model` draws with `rng_noise`, and no pattern: halves share that.
+    """
+    rng_spectrum, _ = rng_noise.spawn(2)
+    return draw_alm(_draw_spectrum(model, rng_spectrum), rng)
+
+
+def _draw_spectrum(model: NoiseModel, rng: np.random.Generator) -> Cl:
+    scatter = rng.standard_normal(len(model.components)) @ model.components
+    return np.asarray(10 ** (model.mean_log10 + scatter))
