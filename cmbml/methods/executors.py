@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig
+from cmbml.sky.executors.bands import passbands_of
+from cmbml.sky.instrument import described
 from cmbml.sky.levels import Levels, common_levels, full_sky_fit
 from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
@@ -60,6 +62,8 @@ class BandReader:
     def __init__(self, obs: Asset[SkyMap], cfg: StageConfig, threads: int) -> None:
         self.obs = obs
         self.threads = threads
+        self.instrument = described(cfg.instrument.bands)
+        self.passbands = [*passbands_of(cfg.instrument.bands).values()]
         self.freqs = tuple(cfg.instrument.bands)
         self.freq_ghz = [band.freq_ghz for band in cfg.instrument.bands.values()]
         self.fwhm_arcmin = [band.fwhm_arcmin for band in cfg.instrument.bands.values()]
@@ -68,7 +72,7 @@ class BandReader:
 
     def described(self) -> Described:
         """What must be the same where something learned from these bands is used: plain values."""
-        return {"freq_ghz": self.freq_ghz, "fwhm_arcmin": self.fwhm_arcmin, "lmax": self.lmax}
+        return {"instrument": self.instrument, "lmax": self.lmax}
 
     def read(self, split: str, sim: int, **tags: str) -> list[Bands]:
         """Read and analyse the bands of one simulation, and take their levels off: T, or T, E and B."""

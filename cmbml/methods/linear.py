@@ -19,6 +19,7 @@ from cmbml.methods.nilc.nilc import ScaleWeights
 from cmbml.methods.nilc.nilc import apply_weights as apply_needlets
 from cmbml.methods.nilc.params import NilcParams, RegularisedNilcParams
 from cmbml.methods.nilc.scales import WINDOW_FLOOR
+from cmbml.sky.passbands import Band
 from cmbml.sky.sht import Alm, alm2cl, gaussian_beam
 
 # Peaks of the default needlets, in units of the band-limit.
@@ -41,12 +42,15 @@ class Channels:
         Names of the bands.
     freq_ghz, fwhm_arcmin
         Centres, GHz, and beams, arcmin.
+    passbands
+        What each band makes of a spectrum.
     """
 
     alms: Alm
     names: Sequence[str]
     freq_ghz: Sequence[float]
     fwhm_arcmin: Sequence[float]
+    passbands: Sequence[Band]
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def _clean_nilc(
         settings,
         fwhm_arcmin=channels.fwhm_arcmin,
         fwhm_out=target.fwhm_arcmin,
-        freq_ghz=channels.freq_ghz,
+        passbands=channels.passbands,
         lmax=target.lmax,
         learned=learned,
         threads=threads,

@@ -59,12 +59,12 @@ def test_depths_are_read_in_the_spellings_of_the_field(tmp_path, unit, factor):
     assert bands["low"]["depth_uk_arcmin"] == pytest.approx(1e-4 * factor)
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.ecsv")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*/*.ecsv")), ids=lambda path: path.parent.name)
 def test_shipped_tables_are_instruments(path):
     """As astropy reads them, though they are read without it: that takes too long for every process."""
-    values = {"instrument.table": path.stem, "instrument.bands": None}
+    values = {"instrument.table": path.parent.name, "instrument.bands": None}
     instrument = load_config(ROOT, overrides=values).params.instrument
-    assert len(instrument.bands) >= 7
+    assert len(instrument.bands) >= 6
     table = Table.read(path, format="ascii.ecsv")
     assert table["band"].tolist() == list(instrument.bands)
     assert table["fwhm"].tolist() == instrument.fwhm_arcmin
@@ -75,7 +75,7 @@ def test_shipped_tables_are_instruments(path):
 def test_shipped_tables_are_read_without_astropy():
     code = (
         "import sys; from cmbml.core.spec.instruments import *\n"
-        "for path in SHIPPED.glob('*.ecsv'): read_bands(path)\n"
+        "for path in SHIPPED.glob('*/*.ecsv'): read_bands(path)\n"
         "assert 'astropy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -24,6 +24,7 @@ from cmbml.methods.nilc.nilc import nuisance_covariance
 from cmbml.methods.nilc.seds import mixing_columns
 from cmbml.sky import sht
 from cmbml.sky.levels import Levels
+from cmbml.sky.passbands import as_bandpass
 from cmbml.sky.pixwin import pixel_window, polarisation_window
 from cmbml.sky.skymap import SkyMap
 from cmbml.sky.units import mjysr_per_kelvin
@@ -110,7 +111,9 @@ def write_planck(folder, alms):
         pixelised = np.array([sht.almxfl(a, w) for a, w in zip(alm, windows, strict=True)])
         stokes = hp.reorder(sht.alm2map(pixelised, nside), r2n=True)
         bright = band in ("545", "857")
-        unit, factor = ("MJy/sr", 1e-6 * mjysr_per_kelvin(BANDS[band])) if bright else ("K_CMB", 1e-6)
+        unit, factor = (
+            ("MJy/sr", 1e-6 * mjysr_per_kelvin(as_bandpass(BANDS[band]))) if bright else ("K_CMB", 1e-6)
+        )
         maps = (stokes[:1] if bright else stokes) * factor
         if band == "143":
             maps[:, 100:104] = -1.6375e30

@@ -399,7 +399,7 @@ def changed_checkpoint(data, **parts):
     ("parts", "message"),
     [
         ({"architecture": {"name": "unet8"}}, "another architecture: name was unet8, is gsc_unet"),
-        ({"bands": {"names": ["30"]}}, r"another bands: names was \['30'\]"),
+        ({"bands": {"names": ["30"]}}, r"another instrument: bands were 30, are"),
         ({"result": {"lmax": 10}}, "another result: fields was None, is T"),
         ({"normalisation": {"mean": "0"}}, "another normalisation: deviation was None"),
         ({"format": 0}, "is no checkpoint of format 1"),

@@ -64,11 +64,6 @@ class _Skies:
         self.other: Asset[SkyMap] = executor.assets_in["other"]
         self.result = {"fields": cfg.instrument.fields, "nside": self.bands.nside, "lmax": self.bands.lmax}
 
-    def described(self) -> Described:
-        """The bands, for a checkpoint: plain values."""
-        bands = self.bands
-        return {"names": list(bands.freqs), "freq_ghz": bands.freq_ghz, "fwhm_arcmin": bands.fwhm_arcmin}
-
     def free(self, settings: GscUnetParams) -> CmbFree:
         """How these skies are taken apart."""
         bands, (peaks, nside) = self.bands, (settings.peaks, settings.nside)
@@ -151,7 +146,7 @@ class GscUnetTrainingExecutor(TrainingExecutor[GscUnetParams]):
             lambda weights, epoch: make_checkpoint(
                 weights,
                 architecture=_architecture(self.settings),
-                bands=self.skies.described(),
+                bands=self.skies.bands.instrument,
                 normalisation=digest(statistics),
                 result=self._result(),
                 epoch=epoch,
@@ -223,7 +218,7 @@ class _CleaningExecutor(BaseStageExecutor):
         """
         checkpoint, statistics = model.read(), self.in_normalisation.read()
         with naming(model):
-            check_checkpoint(checkpoint, bands=self.skies.described(), **expected)
+            check_checkpoint(checkpoint, bands=self.skies.bands.instrument, **expected)
             # the beam is that of the base, whatever it is
             result = self.skies.result | {"fwhm_arcmin": checkpoint.get("result", {}).get("fwhm_arcmin")}
             return open_cleaner(checkpoint, statistics, self.threads, result=result)

@@ -67,7 +67,7 @@ class _NilcExecutor(LinearExecutor[Alm]):
             self.settings,
             fwhm_arcmin=bands.fwhm_arcmin,
             fwhm_out=self.fwhm_out,
-            freq_ghz=self.bands.freq_ghz,
+            passbands=self.bands.passbands,
             lmax=self.bands.lmax,
             learned=learned,
             threads=self.threads,
@@ -136,7 +136,7 @@ def _check(block: str, settings: NilcParams, bands: BandReader, fwhm_out: float)
             settings,
             fwhm_arcmin=bands.fwhm_arcmin,
             fwhm_out=fwhm_out,
-            freq_ghz=bands.freq_ghz,
+            passbands=bands.passbands,
             lmax=bands.lmax,
         )
     except ValueError as error:

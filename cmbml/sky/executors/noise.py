@@ -19,6 +19,7 @@ from cmbml.sky.noise.draws import (
     stokes_depths,
 )
 from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
+from cmbml.sky.passbands import Bandpass, passband_of
 from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
 from cmbml.sky.units import parse_variance_unit
@@ -95,7 +96,7 @@ class InstrumentNoise:
             raise DataError(
                 f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
             )
-        factor = _squared_unit(sky.unit, freq, self.instrument.bands[freq].freq_ghz)
+        factor = _squared_unit(sky.unit, freq, passband_of(self.instrument.bands[freq]))
         variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
         # Pixels that were never observed are as noisy as the noisiest.
         worst = np.nanmax(variance, axis=1, keepdims=True)
@@ -117,14 +118,14 @@ def _from_hits(depths: list[float]) -> Map:
     return np.stack([depth_from_hits(hits, depth) for depth in depths])
 
 
-def _squared_unit(unit: str, freq: str, freq_ghz: float) -> float:
+def _squared_unit(unit: str, freq: str, band: Bandpass) -> float:
     """Factor to uK_CMB^2 of the square of a unit."""
     known = parse_variance_unit(unit)
     if known is None:
         raise DataError(
             f"noise.kind variance: map of band {freq} has the unit '{unit}': it must be K_CMB^2 or uK_CMB^2"
         )
-    return known.in_uk(freq_ghz) ** 2
+    return known.in_uk(band) ** 2
 
 
 class NoiseModelExecutor(BaseStageExecutor):
@@ -170,7 +171,7 @@ class NoiseModelExecutor(BaseStageExecutor):
 
     def _map(self, freq: str, field: str) -> Map:
         sky = self.in_sims.at(freq=freq, field=field).read(content="T")
-        return sky.to("uK_CMB", freq_ghz=self.bands[freq].freq_ghz).values[0]
+        return sky.to("uK_CMB", band=passband_of(self.bands[freq])).values[0]
 
 
 def _strip(nside: int, threads: int) -> Map:

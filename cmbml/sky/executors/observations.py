@@ -6,13 +6,14 @@ import numpy as np
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
+from cmbml.sky.executors.bands import passbands_of
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.foregrounds import Draw, ForegroundDraw
 from cmbml.sky.galaxy.family import FAMILIES
 from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.instrument import beam_warnings
 from cmbml.sky.observe import combine_alm
-from cmbml.sky.passbands import Band, tabulated, top_hat
+from cmbml.sky.passbands import Band
 from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm
 from cmbml.sky.sht import Alm, alm2map, alm_size, almxfl, gaussian_beam
 from cmbml.sky.skymap import SkyAlm, SkyMap
@@ -22,7 +23,7 @@ KINDS = {"d": "dust", "s": "sync", "f": "freefree", "a": "ame"}
 
 
 class Foregrounds:
-    """The foregrounds of all bands, as parameters and inputs of a stage describe them.
+    """The foregrounds of all bands, as the parameters of a stage describe them.
 
     Parameters
     ----------
@@ -30,31 +31,18 @@ class Foregrounds:
         The stage's executor.
     cfg
         Its parameters: ``seed`` and ``instrument``.
+
+    Raises
+    ------
+    ConfigError
+        As `passbands_of`.
     """
 
     def __init__(self, executor: BaseStageExecutor, cfg: StageConfig) -> None:
-        self.assets_in = executor.assets_in
         self.seed = cfg.seed
         self.instrument = cfg.instrument
         self.options: dict[str, int] = {"n_stokes": cfg.instrument.n_stokes, "threads": executor.threads}
-        self.bands: list[Band] = []
-
-    def load(self) -> None:
-        """Prepare the bandpasses; call it from ``setup``."""
-        self.bands = [self._band(freq) for freq in self.instrument.freqs]
-
-    def _band(self, freq: str) -> Band:
-        band = self.instrument.bands[freq]
-        if self.instrument.bandpass == "top_hat":
-            half = (band.bandwidth_ghz or 0.0) / 2
-            return top_hat(band.freq_ghz - half, band.freq_ghz + half)
-        if self.instrument.bandpass == "delta":
-            return band.freq_ghz
-        freqs, transmission = self.assets_in["bandpass"].at(freq=freq).read()
-        try:
-            return tabulated(freqs, transmission, band.freq_ghz)
-        except ValueError as error:
-            raise DataError(f"band {freq}: {error}") from None
+        self.bands: list[Band] = [*passbands_of(cfg.instrument.bands).values()]
 
     def alm(self, draw: Draw, split: Split, sim: int) -> Alm:
         """Sum of all components, unbeamed: ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)``, uK_CMB."""
@@ -103,8 +91,7 @@ class _Observing(BaseStageExecutor):
         self.noise = InstrumentNoise(self, cfg)
 
     def setup(self) -> None:
-        """Prepare bandpasses and noise."""
-        self.foregrounds.load()
+        """Prepare the noise."""
         self.noise.load()
 
     def bands(self) -> Iterable[tuple[int, str, float]]:
