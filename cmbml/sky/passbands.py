@@ -8,7 +8,7 @@ A detector integrates power, so with transmission tau the band's thermodynamic t
 Rayleigh-Jeans temperature instead, tau nu^2, as those of Planck's LFI do (Planck 2015 results X,
 arXiv:1502.01588, section 4.2).  The CMB itself is the same in every band.
 Any band is held as a few Gauss quadrature nodes of this integral: thousands of tabulated rows cost as little
-as five frequencies.  For Planck's tables that leaves 1e-6 at most, and 1e-4 at 857 GHz.
+as six frequencies.  For Planck's tables that leaves 2e-5 at most, and 5e-5 at 857 GHz.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import defaultdict
+from copy import deepcopy
 
 import healpy as hp
 import numpy as np
@@ -49,7 +50,8 @@ def root(tmp_path):
 
 
 def configured(root, **overrides):
-    return load_config(root, overrides=SMALL | {k.replace("__", "."): v for k, v in overrides.items()})
+    values = deepcopy(SMALL) | {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_config(root, overrides=values)
 
 
 def simulated(root, *stages, **overrides):
@@ -308,8 +310,8 @@ def test_an_unphysical_cosmology_is_reported_with_its_simulation_and_values(root
         ({"populations__nominal__dust_beta": {"low": 0.2}}, "needs mean and sd, or low and high"),
         ({"populations__dusty__like": "nowhere"}, "populations.dusty.like: 'nowhere' is no other population"),
         ({"instrument__lmax": 48}, "lmax 48 is above what nside 16 supports: at most 47"),
-        ({"instrument__bandpass": "top_hat"}, "bands.100.bandwidth_ghz: a top hat needs it"),
-        ({"instrument__bandpass": "file"}, "science asset data/raw/bandpasses/100.txt is missing"),
+        ({"instrument__bands__100__bandwidth_ghz": 200.0}, "must be narrower than twice its centre 100"),
+        ({"instrument__bandpass": "top_hat"}, "instrument.bandpass: Input should be 'own' or 'delta'"),
         ({"noise__kind": "variance"}, "science asset data/raw/noise/variance_100.fits is missing"),
         ({"mask__kind": "map"}, "science asset data/raw/mask/mask.fits is missing"),
         ({"instrument__table": "planck"}, "has a table and bands: leave out one"),
@@ -320,21 +322,30 @@ def test_bad_parameters_get_one_line(root, overrides, message):
     assert message in problems(root, **overrides)
 
 
-def test_a_bandpass_that_misses_its_band_is_refused(root):
-    raw(root, "bandpasses/100.txt", "90 1\n100 1\n110 1\n")
-    raw(root, "bandpasses/353.txt", "90 1\n100 1\n110 1\n")
-    with pytest.raises(DataError, match=r"band 353: bandpass of 353 GHz: the table transmits 90 to 110 GHz"):
-        simulated(root, instrument__bandpass="file")
+def passband(*rows):
+    freqs, response = zip(*rows, strict=True)
+    return {"convention": "power", "freq_ghz": list(freqs), "response": list(response)}
 
 
-def test_a_narrow_bandpass_is_the_delta(root):
-    """Tables of 1 per cent of the frequency: maps within 1e-3 of those at the centre."""
-    one = simulated(root)["observations"].obs.at(split="test", sim=0, freq="353").read().values
-    for freq in (100.0, 353.0):
-        raw(root, f"bandpasses/{freq:.0f}.txt", f"{freq * 0.995} 1\n{freq} 1\n{freq * 1.005} 1\n")
-    data = simulated(root, instrument__bandpass="file")
-    other = data["observations"].obs.at(split="test", sim=0, freq="353").read().values
-    assert 0 < np.std(one - other) < 1e-3 * np.std(one)
+def test_a_passband_that_misses_its_band_is_refused_at_the_start(root):
+    missed = passband((90.0, 1.0), (100.0, 1.0), (110.0, 1.0))
+    message = problems(root, instrument__bands__353__passband=missed)
+    assert "instrument: band 353: bandpass of 353 GHz: the table transmits 90 to 110 GHz" in message
+
+
+def test_skies_are_seen_through_passbands(root):
+    """One of 1 per cent leaves maps within 1e-3 of those at the centre, and 30 per cent do not; delta is none."""
+
+    def sky(**values):
+        return simulated(root, **values)["observations"].obs.at(split="test", sim=0, freq="353").read().values
+
+    key = "instrument__bands__353__passband"
+    narrow = {key: passband(*((353.0 * (1 + x), 1.0) for x in (-0.005, 0.0, 0.005)))}
+    wide = {key: passband(*((353.0 * (1 + x), 1.0) for x in np.linspace(-0.15, 0.15, 31)))}
+    centre = sky()
+    assert 0 < np.std(sky(**narrow) - centre) < 1e-3 * np.std(centre)
+    assert np.std(sky(**wide) - centre) > 1e-2 * np.std(centre)
+    np.testing.assert_array_equal(sky(**wide, instrument__bandpass="delta"), centre)
 
 
 TEMPLATES = {"freefree": "pysm_2/ff_t_new.fits"}
