@@ -168,13 +168,13 @@ def test_bandpasses_are_plain_pysm(sky64, presets):
 
 @pytest.mark.parametrize("name", ["30", "143", "545", "857"])
 def test_passbands_of_planck_are_plain_pysm(sky64, name):
-    """The same rows, integrated by PySM: dust within 1e-4 of the signal at 857 GHz too."""
+    """The same rows, integrated by PySM, of which it would leave the faintest out for the unit alone."""
     band = Band(**read_bands(table_path(ROOT, "planck"))[name])
     freqs, response = np.array(band.passband.freq_ghz), np.array(band.passband.response)
     power = response / (freqs**2 if band.passband.convention == "rj" else 1)
     preset = "s1" if name == "30" else "d1"
     rj = pysm3.Sky(nside=64, preset_strings=[preset]).get_emission(freqs * u.GHz, power)
-    factor = bandpass_unit_conversion(freqs * u.GHz, power, u.uK_CMB).value
+    factor = bandpass_unit_conversion(freqs * u.GHz, power, u.uK_CMB, cut=0).value
     ours = pysm_maps((preset,), (passband_of(band),), ForegroundDraw(), 64)[0]
     np.testing.assert_allclose(ours, rj[0].value * factor, rtol=1e-4)
 
