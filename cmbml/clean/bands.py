@@ -141,7 +141,7 @@ class MapReader:
         """The files of all bands, which must not contradict each other."""
         bands = find_bands(pattern, self.table, self.folder)
         if self.order.fields != "T":
-            expect_one_convention(bands, self.order.reading)
+            expect_one_convention([band for band in bands if band.band.polarised], self.order.reading)
         return bands
 
     @cached_property
@@ -172,7 +172,8 @@ class MapReader:
 
     def _read(self, band: BandFile) -> SkyMap:
         lmax = self.order.lmax
-        sky = read_band(band, "T" if self.order.fields == "T" else "TQU", self.order.reading)
+        polarised = self.order.fields != "T" and band.band.polarised
+        sky = read_band(band, "TQU" if polarised else "T", self.order.reading)
         support = min(3 * sky.nside - 1, sky.lmax or lmax)
         if lmax > support:
             raise DataError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from cmbml.clean.bands import MapReader, Observed, common_of, instrument_of
@@ -185,9 +186,13 @@ class Cleaning:
             except ValueError as error:
                 raise DataError(f"{entry.band.path}: {error}") from None
 
+    def _having(self, observed: list[Observed], number: int) -> NDArray[np.intp]:
+        """Which bands have a field."""
+        return np.array([k for k, entry in enumerate(observed) if len(entry.alm) > number], dtype=np.intp)
+
     def _channels(self, observed: list[Observed], number: int) -> Channels:
         """One field of all bands that have it."""
-        having = [entry for entry in observed if len(entry.alm) > number]
+        having = [observed[k] for k in self._having(observed, number)]
         return Channels(
             np.array([entry.alm[number] for entry in having]),
             [entry.band.name for entry in having],
@@ -209,7 +214,10 @@ class Cleaning:
                 raise ValueError(
                     f"--model holds {len(learned)} fields: clean --fields T, or learn it on T, Q, U"
                 )
-            yield self.method.clean(channels, self.settings, target, learned[number], self.order.threads)
+            known = learned[number]
+            if self.method.part is not None:
+                known = self.method.part(known, self._having(observed, number), len(observed))
+            yield self.method.clean(channels, self.settings, target, known, self.order.threads)
 
     def _path(self, name: str) -> Path:
         return self.order.beside(self.folder, name)

@@ -12,6 +12,7 @@ from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig
 from cmbml.sky.executors.bands import passbands_of
 from cmbml.sky.instrument import described
 from cmbml.sky.levels import Levels, common_levels, full_sky_fit
+from cmbml.sky.passbands import Bandpass
 from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
@@ -32,12 +33,18 @@ class Bands:
         The field in each band at its own beam, ``(n_freq, nalm)``, uK_CMB, without zero levels.
     fwhm_arcmin
         Beam of each band, from its header; None where it does not say.
+    passbands
+        What each band makes of a spectrum.
+    channels
+        Which of the instrument's bands these are: of E and B, those that have Q and U.
     common
         What of the levels is the CMB's, to be put back.
     """
 
     alms: Alm
     fwhm_arcmin: list[float | None]
+    passbands: list[Bandpass]
+    channels: NDArray[np.intp]
     common: Levels
 
     def nuisance(self, cmb: Alm) -> Alm:
@@ -78,11 +85,21 @@ class BandReader:
         """Read and analyse the bands of one simulation, and take their levels off: T, or T, E and B."""
         files = [self.obs.at(split=split, sim=sim, freq=freq, **tags) for freq in self.freqs]
         maps = [file.read(nside=self.nside) for file in files]
-        fwhm = [sky.fwhm_arcmin for sky in maps]
         levelled = [without_levels(sky) for sky in maps]
         common = common_levels([levels for _, levels in levelled], self.freq_ghz)
-        alms = np.stack([map2alm(sky.values, self.lmax, threads=self.threads) for sky, _ in levelled], axis=1)
-        return [Bands(field, fwhm, common) for field in alms]
+        alms = [map2alm(sky.values, self.lmax, threads=self.threads) for sky, _ in levelled]
+        return [self._field(row, alms, maps, common) for row in range(max(map(len, alms)))]
+
+    def _field(self, row: int, alms: Sequence[Alm], maps: Sequence[SkyMap], common: Levels) -> Bands:
+        """One field of the bands that have it."""
+        channels = [band for band, alm in enumerate(alms) if row < len(alm)]
+        return Bands(
+            np.stack([alms[band][row] for band in channels]),
+            [maps[band].fwhm_arcmin for band in channels],
+            [self.passbands[band] for band in channels],
+            np.array(channels),
+            common,
+        )
 
     def cleaned(self, fields: Iterable[Alm], bands: Sequence[Bands], fwhm_arcmin: float) -> SkyMap:
         """Put the CMB's levels back and synthesise a cleaned map.
@@ -122,8 +139,16 @@ class LinearExecutor(BaseStageExecutor, Generic[Learned]):
         cleaned.write(self.bands.cleaned(alms, fields, self.fwhm_out))
 
     def with_learned(self, fields: Sequence[Bands]) -> Iterable[tuple[Bands, Learned | None]]:
-        """The fields of one simulation, each with its learned covariance."""
-        return zip(fields, [None] * len(fields) if self.learned is None else self.learned, strict=True)
+        """The fields of one simulation, each with the learned covariance of its bands."""
+        if self.learned is None:
+            return ((bands, None) for bands in fields)
+        n_bands = len(self.bands.freqs)
+        pairs = zip(fields, self.learned, strict=True)
+        return ((bands, self.part(learned, bands.channels, n_bands)) for bands, learned in pairs)
+
+    def part(self, learned: Learned, channels: NDArray[np.intp], n_bands: int) -> Learned:
+        """The covariance of some bands, of that of all: a stage that learns none has none."""
+        return learned
 
     @abstractmethod
     def clean(self, bands: Bands, learned: Learned | None) -> Alm:
@@ -146,7 +171,10 @@ class CovarianceExecutor(BaseStageExecutor):
 
     @abstractmethod
     def covariance(self, bands: Bands, cmb: Alm) -> Covariance:
-        """Covariance of the foregrounds and noise of one field of one sky, whose CMB is ``(nalm,)``."""
+        """Covariance of the foregrounds and noise of one field of one sky, whose CMB is ``(nalm,)``.
+
+        It is that of all bands; rows of those that lack the field are zero.
+        """
 
     def execute(self) -> None:
         """Average over all simulations, and note what the average was made with."""

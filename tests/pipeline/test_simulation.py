@@ -348,6 +348,52 @@ def test_skies_are_seen_through_passbands(root):
     np.testing.assert_array_equal(sky(**wide, instrument__bandpass="delta"), centre)
 
 
+@pytest.mark.long
+def test_a_band_without_q_and_u_has_them_nowhere(root):
+    """T of all bands, Q and U of those that have them; E and B are cleaned from the latter alone."""
+    some = {name: {"fwhm_arcmin": 240.0, "freq_ghz": float(name)} for name in ("100", "217", "353")}
+    bands = {name: band | {"depth_uk_arcmin": 3 * band["freq_ghz"]} for name, band in some.items()}
+    lacking = {**bands, "353": bands["353"] | {"depth_p_uk_arcmin": None}}
+    polarised = {name: bands[name] for name in ("100", "217")}
+    stages = (*STAGES, "hilc_covariance", "nilc_covariance", "hilc", "nilc_regularised", "noise_floor")
+
+    def made(bands):
+        return simulated(
+            root,
+            *stages,
+            splits={"train": {"n_sims": 3, "population": "nominal"}},
+            methods=["hilc", "nilc_regularised"],
+            instrument__fields="TQU",
+            instrument__bands=bands,
+            nilc_regularised__peaks=[20, 41],
+            nilc_regularised__domain_deg=60.0,
+            nilc_regularised__ilc_bias=0.5,
+            hilc__bin_width=10,
+        )
+
+    def observed(data, names):
+        refs = [data["observations"].obs.at(split="train", sim=0, freq=name) for name in names]
+        return [ref.read().values for ref in refs]
+
+    whole = observed(made(bands), bands)
+    few = {
+        method: made(polarised)[method].cleaned.at(split="train", sim=0).read().values
+        for method in stages[-3:]
+    }
+    data = made(lacking)
+    sky = observed(data, lacking)
+    assert [len(rows) for rows in sky] == [3, 3, 1]
+    for rows, before in zip(sky, whole, strict=True):
+        np.testing.assert_array_equal(rows, before[: len(rows)])
+    learned = data["hilc_covariance"].covariance.read()
+    assert np.all(learned[0, :, 2, 2] > 0)
+    assert not learned[1:, :, 2].any()
+    for method, without in few.items():
+        cleaned = data[method].cleaned.at(split="train", sim=0).read().values
+        np.testing.assert_allclose(cleaned[1:], without[1:], atol=1e-4 * without[1:].std())
+        assert np.std(cleaned[0] - without[0]) > 1e-3 * np.std(without[0])
+
+
 TEMPLATES = {"freefree": "pysm_2/ff_t_new.fits"}
 
 

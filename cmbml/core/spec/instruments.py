@@ -25,12 +25,16 @@ _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticErr
 
 
 class _Quantity(NamedTuple):
-    """A column: the key of a band, its unit there, what it may be, and whether it must be there."""
+    """A column: the key of a band, its unit there, what it may be, and whether it must be there.
+
+    Of some, a blank cell is another thing than no column.
+    """
 
     key: str
     unit: str
     kind: Any
     needed: bool
+    blank_says: bool = False
 
 
 class _Column(NamedTuple):
@@ -44,7 +48,7 @@ _QUANTITIES = {
     "freq": _Quantity("freq_ghz", "GHz", Frequency, needed=True),
     "fwhm": _Quantity("fwhm_arcmin", "arcmin", Fwhm, needed=True),
     "depth": _Quantity("depth_uk_arcmin", "uK_CMB arcmin", Depth, needed=True),
-    "depth_p": _Quantity("depth_p_uk_arcmin", "uK_CMB arcmin", Depth, needed=False),
+    "depth_p": _Quantity("depth_p_uk_arcmin", "uK_CMB arcmin", Depth, needed=False, blank_says=True),
     "bandwidth": _Quantity("bandwidth_ghz", "GHz", Bandwidth, needed=False),
 }
 
@@ -93,8 +97,8 @@ def read_bands(path: Path) -> dict[str, dict[str, Any]]:
     ----------
     path
         ECSV with the columns band, freq, fwhm and depth; depth_p, bandwidth and passband where wanted, blank
-        for bands that have none.  Units are those of astropy, and uK_CMB; a passband is the name of a file
-        beside the table.
+        for bands that have none: one whose depth_p is blank has no Q and U.  Units are those of astropy, and
+        uK_CMB; a passband is the name of a file beside the table.
 
     Raises
     ------
@@ -115,6 +119,8 @@ def read_bands(path: Path) -> dict[str, dict[str, Any]]:
                 if value is not None or quantity.needed:
                     where = f"{path.name}, row {row} (band {name}): {column}"
                     bands[name][quantity.key] = _number(where, quantity, value, factor)
+                elif quantity.blank_says:
+                    bands[name][quantity.key] = None
     _check_order(path, [band["freq_ghz"] for band in bands.values()])
     for column in _FILES.keys() & columns.keys():
         for name, cell in zip(names, columns[column].values, strict=True):

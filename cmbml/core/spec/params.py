@@ -4,6 +4,7 @@ The blocks of methods are described by the methods themselves (see `cmbml.core.s
 """
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_field, model_validator
@@ -21,6 +22,7 @@ from cmbml.core.spec.numbers import (
     NotNegative,
     Nside,
     Positive,
+    parsed,
 )
 from cmbml.core.spec.passbands import Passband
 
@@ -177,7 +179,8 @@ class Band(Block):
     fwhm_arcmin: Fwhm = Field(description="FWHM of the Gaussian beam, arcmin")
     depth_uk_arcmin: Depth = Field(description="white-noise depth in temperature, uK_CMB arcmin")
     depth_p_uk_arcmin: Depth | None = Field(
-        default=None, description="the same in polarisation (default: sqrt(2) of temperature's)"
+        default=None,
+        description="the same in polarisation (default: sqrt(2) times that); null: the band has no Q and U",
     )
     bandwidth_ghz: Bandwidth | None = Field(
         default=None, description="full width of a top hat, GHz; without it and a passband: the centre alone"
@@ -193,6 +196,23 @@ class Band(Block):
         if self.passband is not None:
             return self.passband.digest
         return "centre" if self.bandwidth_ghz is None else f"top hat of {self.bandwidth_ghz:g} GHz"
+
+    @property
+    def polarised(self) -> bool:
+        """Whether it has Q and U."""
+        return self.depth_p_uk_arcmin is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_polarisation(cls, values: Any) -> Any:
+        """Fill a depth in polarisation that is not given; one that is null stays."""
+        if not isinstance(values, dict) or "depth_p_uk_arcmin" in values:
+            return values
+        try:
+            depth = parsed(Depth, values.get("depth_uk_arcmin"))
+        except ValueError:
+            return values
+        return {**values, "depth_p_uk_arcmin": sqrt(2) * depth}
 
     @model_validator(mode="after")
     def _one_response(self) -> Self:

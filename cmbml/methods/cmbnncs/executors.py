@@ -24,7 +24,12 @@ from cmbml.methods.cmbnncs.params import CmbnncsParams
 from cmbml.methods.cmbnncs.plane import to_plane
 from cmbml.methods.executors import mean, read_cmb, read_maps
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.executors.training import (
+    TrainingExecutor,
+    described_result,
+    expect_polarised,
+    open_network,
+)
 from cmbml.methods.nn.linear_fit import LinearFit, moments, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map
@@ -59,7 +64,9 @@ class _Features:
         for band in self.bands:
             if band not in known:
                 raise ConfigError(f"{PARAMS}: cmbnncs.bands: no band '{band}': {did_you_mean(band, known)}")
-        self.instrument = described({band: known[band] for band in self.bands})
+        taken = {band: known[band] for band in self.bands}
+        expect_polarised("cmbnncs", cfg.instrument.fields, taken)
+        self.instrument = described(taken)
 
     def maps(self, split: str, sim: int) -> Map:
         """RING maps of the bands without levels, ``(n_bands, n_stokes, npix)``, uK_CMB."""

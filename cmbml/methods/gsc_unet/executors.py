@@ -28,7 +28,7 @@ from cmbml.methods.gsc_unet.statistics import regression, steady
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nn.checkpoint import check_checkpoint, load_weights, make_checkpoint
 from cmbml.methods.nn.executors.samples import FileSamples
-from cmbml.methods.nn.executors.training import TrainingExecutor, naming
+from cmbml.methods.nn.executors.training import TrainingExecutor, expect_polarised, naming
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import mean_and_deviation, target_map
 from cmbml.methods.nn.training import Weights, seeded
@@ -125,6 +125,7 @@ class GscUnetTrainingExecutor(TrainingExecutor[GscUnetParams]):
         self.out_normalisation: Asset[Statistics] = self.assets_out["normalisation"]
         self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.in_mask: Asset[SkyMap] = self.assets_in["mask"]
+        expect_polarised("gsc_unet", cfg.instrument.fields, cfg.instrument.bands)
         self.skies = _Skies(self, cfg)
         self.free = self.skies.free(self.settings)
         n_all = (len(self.skies.bands.freqs) + 1) * len(self.settings.peaks)

@@ -20,7 +20,12 @@ from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.executors import read_cmb, read_maps
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.executors.training import (
+    TrainingExecutor,
+    described_result,
+    expect_polarised,
+    open_network,
+)
 from cmbml.methods.nn.linear_fit import LinearFit, fitted, left, moments, normalised, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map
@@ -197,6 +202,7 @@ class PatchNnTrainingExecutor(TrainingExecutor[PatchNnParams]):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="patch_nn_training")
+        expect_polarised("patch_nn", cfg.instrument.fields, cfg.instrument.bands)
         self.in_statistics: Asset[LinearFit] = self.assets_in["statistics"]
         self.instrument = described(cfg.instrument.bands)
         self.result = described_result(cfg)

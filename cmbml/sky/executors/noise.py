@@ -73,8 +73,14 @@ class InstrumentNoise:
         )
 
     def spectra(self, level: float) -> Map:
-        """Mean spectra of every band: ``(n_freq, n_stokes, lmax + 1)``, uK_CMB^2."""
-        return np.stack([band.spectra(level, self.lmax) for band in self.bands.values()])
+        """Mean spectra of every band: ``(n_freq, n_stokes, lmax + 1)``, uK_CMB^2.
+
+        Infinite in E and B of a band that has no Q and U.
+        """
+        spectra = np.stack([band.spectra(level, self.lmax) for band in self.bands.values()])
+        for row, band in zip(spectra, self.instrument.bands.values(), strict=True):
+            row[1:] = row[1:] if band.polarised else np.inf
+        return spectra
 
     def _band(self, freq: str) -> BandNoise:
         band = self.instrument.bands[freq]

@@ -6,6 +6,7 @@ import numpy as np
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
+from cmbml.core.spec.params import Band
 from cmbml.sky.executors.bands import passbands_of
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.foregrounds import Draw, ForegroundDraw
@@ -13,7 +14,7 @@ from cmbml.sky.galaxy.family import FAMILIES
 from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.instrument import beam_warnings
 from cmbml.sky.observe import combine_alm
-from cmbml.sky.passbands import Band
+from cmbml.sky.passbands import Bandpass
 from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm
 from cmbml.sky.sht import Alm, alm2map, alm_size, almxfl, gaussian_beam
 from cmbml.sky.skymap import SkyAlm, SkyMap
@@ -42,7 +43,7 @@ class Foregrounds:
         self.seed = cfg.seed
         self.instrument = cfg.instrument
         self.options: dict[str, int] = {"n_stokes": cfg.instrument.n_stokes, "threads": executor.threads}
-        self.bands: list[Band] = [*passbands_of(cfg.instrument.bands).values()]
+        self.bands: list[Bandpass] = [*passbands_of(cfg.instrument.bands).values()]
 
     def alm(self, draw: Draw, split: Split, sim: int) -> Alm:
         """Sum of all components, unbeamed: ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)``, uK_CMB."""
@@ -94,15 +95,15 @@ class _Observing(BaseStageExecutor):
         """Prepare the noise."""
         self.noise.load()
 
-    def bands(self) -> Iterable[tuple[int, str, float]]:
-        """Number, name and beam of every band."""
-        names, beams = self.instrument.freqs, self.instrument.fwhm_arcmin
-        return ((i, name, fwhm) for i, (name, fwhm) in enumerate(zip(names, beams, strict=True)))
+    def bands(self) -> Iterable[tuple[int, str, Band]]:
+        """Number, name and description of every band."""
+        return ((i, name, band) for i, (name, band) in enumerate(self.instrument.bands.items()))
 
-    def sky_map(self, alm: Alm, fwhm: float) -> SkyMap:
-        """Synthesise one band."""
-        sky = alm2map(np.atleast_2d(alm), self.instrument.nside, threads=self.threads)
-        return SkyMap(sky, "uK_CMB", fwhm, self.instrument.lmax)
+    def sky_map(self, alm: Alm, band: Band) -> SkyMap:
+        """Synthesise one band: T alone where it has no Q and U."""
+        rows = np.atleast_2d(alm) if band.polarised else np.atleast_2d(alm)[:1]
+        sky = alm2map(rows, self.instrument.nside, threads=self.threads)
+        return SkyMap(sky, "uK_CMB", band.fwhm_arcmin, self.instrument.lmax)
 
 
 class ObservationsExecutor(_Observing):
@@ -130,9 +131,9 @@ class ObservationsExecutor(_Observing):
             self.instrument.fwhm_arcmin,
             self.instrument.lmax,
         )
-        for i, freq, fwhm in self.bands():
+        for i, freq, band in self.bands():
             with self.name_tracker.set_context("freq", freq):
-                self.out_obs.write(self.sky_map(alms[i], fwhm))
+                self.out_obs.write(self.sky_map(alms[i], band))
 
 
 class ComponentsExecutor(_Observing):
@@ -148,10 +149,10 @@ class ComponentsExecutor(_Observing):
         noise = self.noise.draw(float(draw["noise_level"]), split, sim)
         skies = {"cmb": self.in_cmb.read().values, **self.foregrounds.component_alm(draw, split, sim)}
         none = np.zeros((self.instrument.n_stokes, alm_size(self.instrument.lmax)), dtype=np.complex128)
-        for i, freq, fwhm in self.bands():
-            beam = gaussian_beam(fwhm, self.instrument.lmax)
+        for i, freq, band in self.bands():
+            beam = gaussian_beam(band.fwhm_arcmin, self.instrument.lmax)
             alms = {name: almxfl(alm if name == "cmb" else alm[i], beam) for name, alm in skies.items()}
             alms["noise"] = noise[i]
             for field in self.out_component.fields:
                 with self.name_tracker.set_contexts({"freq": freq, "field": field}):
-                    self.out_component.write(self.sky_map(alms.get(field, none), fwhm))
+                    self.out_component.write(self.sky_map(alms.get(field, none), band))
