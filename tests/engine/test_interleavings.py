@@ -19,7 +19,8 @@ from hypothesis.stateful import (
 )
 
 from cmbml.core.engine import batch
-from cmbml.core.errors import StorageError
+from cmbml.core.engine.watch import Watch
+from cmbml.core.errors import StageError, StorageError
 from cmbml.core.files import memo
 from cmbml.core.plan.code import forget
 from cmbml.core.spec.repository import MANIFEST
@@ -118,10 +119,10 @@ class Interleavings(RuleBasedStateMachine):
             forget()
             self.folder.cleanup()
 
-    def obstacles(self) -> None:
+    def obstacles(self, stages: tuple[str, ...] = STAGES) -> None:
         """Let a run name what is in its way, and take it away, as a user would."""
         for _ in range(20):
-            error = self.world.run()
+            error = self.world.run(stages)
             if error is None:
                 return
             assert isinstance(error, StorageError), error
@@ -173,11 +174,15 @@ class Interleavings(RuleBasedStateMachine):
         self.world.expect_no_waste(before, needless)
         self.world.audit()
 
+    def begin_anew(self) -> None:
+        """Want what was never made."""
+        self.new_seed += 1
+        self.world.write(replace(self.world.settings, seed=self.new_seed))
+
     def begin_something_new(self, stages: tuple[str, ...]) -> tuple[int, int]:
         """Let another process begin with what was never made; return it, and how much was noted before."""
         self.obstacles()  # what is in the way would end both
-        self.new_seed += 1
-        self.world.write(replace(self.world.settings, seed=self.new_seed))
+        self.begin_anew()
         before = len(self.world.notes())
         return self.world.in_a_child(stages, lambda patch: patch.setenv("TOY_PAUSE", "0.005")), before
 
@@ -203,6 +208,24 @@ class Interleavings(RuleBasedStateMachine):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 1
         self.world.audit()
         self.world.write(first)
+        self.world.audit()
+
+    @rule(path=st.sampled_from(["data/toy/number/train/sim0000/number_a.txt", "pipeline/toy.yaml"]))
+    def change_under_a_run(self, path: str) -> None:
+        """What is read changes after it was fingerprinted, and before it is read."""
+        self.begin_anew()
+        self.obstacles(("number",))
+        taken = Watch.__init__
+
+        def then_changed(watch: Watch, *given: object) -> None:
+            taken(watch, *given)
+            (self.world.root / path).write_text((self.world.root / path).read_text() + " ")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Watch, "__init__", then_changed)
+            error = self.world.run(["double"])
+        assert isinstance(error, StageError)
+        assert "has changed under the run" in str(error)
         self.world.audit()
 
     @rule(data=st.data(), how=st.sampled_from(sorted(OF_A_FILE)))
