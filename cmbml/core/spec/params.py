@@ -8,6 +8,7 @@ from math import sqrt
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from cmbml.core.spec.names import Apart, Name, apart
 from cmbml.core.spec.numbers import (
@@ -185,7 +186,7 @@ class Band(Block):
     bandwidth_ghz: Bandwidth | None = Field(
         default=None, description="full width of a top hat, GHz; without it and a passband: the centre alone"
     )
-    passband: Passband | None = Field(
+    passband: SkipJsonSchema[Passband | None] = Field(
         default=None, exclude=True, description="response by frequency, of the table's file"
     )
 
