@@ -333,6 +333,30 @@ def test_a_passband_that_misses_its_band_is_refused_at_the_start(root):
     assert "instrument: band 353: bandpass of 353 GHz: the table transmits 90 to 110 GHz" in message
 
 
+def test_a_gain_is_a_factor_on_all_that_a_band_sees(root):
+    """It changes nothing else, and is another in every sky."""
+    key = "populations__nominal__gain"
+
+    def skies(**values):
+        obs = simulated(root, **values)["observations"].obs
+        return {
+            (sim, freq): obs.at(split="test", sim=sim, freq=freq).read().values
+            for sim in range(2)
+            for freq in BANDS
+        }
+
+    usual, drawn = skies(), skies(**{key: {"353": {"mean": 1.0, "sd": 0.05}}})
+    gains = []
+    for sim in range(2):
+        gains.append(np.mean(drawn[sim, "353"] / usual[sim, "353"]))
+        np.testing.assert_allclose(drawn[sim, "353"], gains[-1] * usual[sim, "353"], rtol=1e-5)
+        np.testing.assert_array_equal(drawn[sim, "100"], usual[sim, "100"])
+    assert 0 < abs(gains[0] - 1) < 0.2
+    assert gains[0] != gains[1]
+    message = "populations.nominal.gain: '545' is none of 100, 353"
+    assert message in problems(root, **{key: {"545": {"mean": 1.0, "sd": 0.05}}})
+
+
 def test_skies_are_seen_through_passbands(root):
     """One of 1 per cent leaves maps within 1e-3 of those at the centre, and 30 per cent do not; delta is none."""
 

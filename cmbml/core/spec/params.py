@@ -137,6 +137,10 @@ class PopulationParams(Block):
     ame_peak: Scatter = Field(description="offset of the spinning-dust peak, GHz")
     small_scale: Factor = Field(description="factor on the log-normal small scales")
     noise_level: Factor = Field(description="factor on the noise depth")
+    gain: dict[Name, Factor] = Field(
+        default_factory=dict,
+        description="factor on the map of a band, by band: an error of its calibration (default: none)",
+    )
 
 
 class CosmologyParams(Block):
@@ -398,6 +402,11 @@ class Params(Block):
             if split.source == "simulated" and split.population not in self.populations:
                 known = ", ".join(self.populations)
                 raise ValueError(f"splits.{name}.population: '{split.population}' is none of {known}")
+            drawn = self.populations.get(split.population or "")
+            for band in drawn.gain if drawn is not None else ():
+                if band not in self.instrument.bands:
+                    known = ", ".join(self.instrument.bands)
+                    raise ValueError(f"populations.{split.population}.gain: '{band}' is none of {known}")
         if self.noise.kind == "model" and self.instrument.fields == "TQU":
             raise ValueError("noise.kind: model is learnt for temperature: choose another, or fields: T")
         if self.analysis.lmax > self.instrument.lmax:

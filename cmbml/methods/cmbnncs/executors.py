@@ -64,9 +64,8 @@ class _Features:
         for band in self.bands:
             if band not in known:
                 raise ConfigError(f"{PARAMS}: cmbnncs.bands: no band '{band}': {did_you_mean(band, known)}")
-        taken = {band: known[band] for band in self.bands}
-        expect_polarised("cmbnncs", cfg.instrument.fields, taken)
-        self.instrument = described(taken)
+        self.taken = {band: known[band] for band in self.bands}
+        self.instrument = described(self.taken)
 
     def maps(self, split: str, sim: int) -> Map:
         """RING maps of the bands without levels, ``(n_bands, n_stokes, npix)``, uK_CMB."""
@@ -173,7 +172,9 @@ class CmbnncsTrainingExecutor(TrainingExecutor[CmbnncsParams]):
         super().__init__(cfg, stage_str="cmbnncs_training")
         self.in_scale: Asset[Scale] = self.assets_in["scale"]
         self.n_target = len(cfg.instrument.fields)
-        self.instrument = _Features(self.assets_in["samples"], cfg).instrument
+        features = _Features(self.assets_in["samples"], cfg)
+        expect_polarised("cmbnncs", cfg.instrument.fields, features.taken)
+        self.instrument = features.instrument
         self.result = described_result(cfg)
         try:
             check_plane(self.settings.architecture, cfg.instrument.nside)

@@ -7,6 +7,7 @@ import numpy as np
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.spec.params import Band
+from cmbml.sky.distributions import distribution
 from cmbml.sky.executors.bands import passbands_of
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.foregrounds import Draw, ForegroundDraw
@@ -88,6 +89,8 @@ class _Observing(BaseStageExecutor):
         self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.in_draw: Asset[Draw] = self.assets_in["draw"]
         self.instrument = cfg.instrument
+        self.seed = cfg.seed
+        self.spreads = cfg.populations.gain
         self.foregrounds = Foregrounds(self, cfg)
         self.noise = InstrumentNoise(self, cfg)
 
@@ -98,6 +101,18 @@ class _Observing(BaseStageExecutor):
     def bands(self) -> Iterable[tuple[int, str, Band]]:
         """Number, name and description of every band."""
         return ((i, name, band) for i, (name, band) in enumerate(self.instrument.bands.items()))
+
+    def gains(self, split: Split, sim: int) -> list[float]:
+        """Factor on the map of every band; as its noise, it belongs to the split's stream."""
+        spreads = self.spreads[split.population]
+        return [
+            distribution(**spreads[freq].values).draw(
+                generator(self.seed, split.stream, sim, "gain", freq), positive=True
+            )
+            if freq in spreads
+            else 1.0
+            for freq in self.instrument.freqs
+        ]
 
     def sky_map(self, alm: Alm, band: Band) -> SkyMap:
         """Synthesise one band: T alone where it has no Q and U."""
@@ -131,9 +146,10 @@ class ObservationsExecutor(_Observing):
             self.instrument.fwhm_arcmin,
             self.instrument.lmax,
         )
+        gains = self.gains(split, sim)
         for i, freq, band in self.bands():
             with self.name_tracker.set_context("freq", freq):
-                self.out_obs.write(self.sky_map(alms[i], band))
+                self.out_obs.write(self.sky_map(gains[i] * alms[i], band))
 
 
 class ComponentsExecutor(_Observing):
@@ -149,10 +165,11 @@ class ComponentsExecutor(_Observing):
         noise = self.noise.draw(float(draw["noise_level"]), split, sim)
         skies = {"cmb": self.in_cmb.read().values, **self.foregrounds.component_alm(draw, split, sim)}
         none = np.zeros((self.instrument.n_stokes, alm_size(self.instrument.lmax)), dtype=np.complex128)
+        gains = self.gains(split, sim)
         for i, freq, band in self.bands():
             beam = gaussian_beam(band.fwhm_arcmin, self.instrument.lmax)
             alms = {name: almxfl(alm if name == "cmb" else alm[i], beam) for name, alm in skies.items()}
             alms["noise"] = noise[i]
             for field in self.out_component.fields:
                 with self.name_tracker.set_contexts({"freq": freq, "field": field}):
-                    self.out_component.write(self.sky_map(alms.get(field, none), band))
+                    self.out_component.write(self.sky_map(gains[i] * alms.get(field, none), band))
