@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.passbands import Bandpass
 from cmbml.sky.sht import Alm, Map, lmax_of, nside_of
-from cmbml.sky.units import parse_unit
+from cmbml.sky.units import Passband, parse_unit
 
 UNSEEN = -1.6375e30  # HEALPix's mark of a missing pixel
 
@@ -55,7 +54,7 @@ class SkyMap:
         """HEALPix resolution."""
         return nside_of(self.values)
 
-    def to(self, unit: str, *, band: Bandpass | None = None) -> "SkyMap":
+    def to(self, unit: str, *, band: Passband | None = None) -> "SkyMap":
         """Convert between thermodynamic units: K_CMB, mK_CMB, uK_CMB; missing pixels stay as they are.
 
         Rayleigh-Jeans temperature and brightness are converted too where the passband of the band is given.
@@ -70,7 +69,7 @@ class SkyMap:
         return replace(self, values=values, unit=unit)
 
 
-def _in_uk(unit: str, band: Bandpass | None) -> float:
+def _in_uk(unit: str, band: Passband | None) -> float:
     """uK_CMB per unit."""
     known = parse_unit(unit)
     if known is None:
