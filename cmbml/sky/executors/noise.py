@@ -19,10 +19,10 @@ from cmbml.sky.noise.draws import (
     stokes_depths,
 )
 from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
-from cmbml.sky.passbands import Bandpass, passband_of
+from cmbml.sky.passbands import passband_of
 from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
-from cmbml.sky.units import parse_variance_unit
+from cmbml.sky.units import variance_in_uk
 
 HITS_NSIDE = 128  # the scan's hits vary smoothly
 MASKED_LATITUDE_DEG, MASK_SMOOTHING_DEG = 5.0, 1.0  # of the strip that noise spectra leave out
@@ -102,11 +102,11 @@ class InstrumentNoise:
             raise DataError(
                 f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
             )
-        factor = _squared_unit(sky.unit, freq, passband_of(self.instrument.bands[freq]))
-        variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
-        # Pixels that were never observed are as noisy as the noisiest.
-        worst = np.nanmax(variance, axis=1, keepdims=True)
         try:
+            factor = variance_in_uk(sky.unit, passband_of(self.instrument.bands[freq]))
+            variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
+            # Pixels that were never observed are as noisy as the noisiest.
+            worst = np.nanmax(variance, axis=1, keepdims=True)
             return depth_from_variance(np.where(np.isfinite(variance), variance, worst))
         except ValueError as error:
             raise DataError(f"band {freq}: {error}") from None
@@ -122,16 +122,6 @@ class InstrumentNoise:
 def _from_hits(depths: list[float]) -> Map:
     hits = scanning_hits(HITS_NSIDE)
     return np.stack([depth_from_hits(hits, depth) for depth in depths])
-
-
-def _squared_unit(unit: str, freq: str, band: Bandpass) -> float:
-    """Factor to uK_CMB^2 of the square of a unit."""
-    known = parse_variance_unit(unit)
-    if known is None:
-        raise DataError(
-            f"noise.kind variance: map of band {freq} has the unit '{unit}': it must be K_CMB^2 or uK_CMB^2"
-        )
-    return known.in_uk(band) ** 2
 
 
 class NoiseModelExecutor(BaseStageExecutor):

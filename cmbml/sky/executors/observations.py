@@ -9,19 +9,28 @@ from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.spec.params import Band
 from cmbml.sky.distributions import distribution
 from cmbml.sky.executors.bands import passbands_of
+from cmbml.sky.executors.extragalactic import Extragalactic
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.foregrounds import Draw, ForegroundDraw
 from cmbml.sky.galaxy.family import FAMILIES
 from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.instrument import beam_warnings
 from cmbml.sky.observe import combine_alm
-from cmbml.sky.passbands import Bandpass
+from cmbml.sky.passbands import Band as SkyBand
 from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm
 from cmbml.sky.sht import Alm, alm2map, alm_size, almxfl, gaussian_beam
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
-# Where a PySM preset belongs among the components, by its first letters.
-KINDS = {"d": "dust", "s": "sync", "f": "freefree", "a": "ame"}
+# Where a PySM preset belongs among the components, by its name without the number.
+KINDS = {
+    "d": "dust",
+    "s": "sync",
+    "f": "freefree",
+    "a": "ame",
+    "rg": "sources",
+    "cib": "cib",
+    "tsz": "tsz",
+}
 
 
 class Foregrounds:
@@ -32,7 +41,7 @@ class Foregrounds:
     executor
         The stage's executor.
     cfg
-        Its parameters: ``seed`` and ``instrument``.
+        Its parameters: ``seed``, ``extragalactic`` and ``instrument``.
 
     Raises
     ------
@@ -44,10 +53,15 @@ class Foregrounds:
         self.seed = cfg.seed
         self.instrument = cfg.instrument
         self.options: dict[str, int] = {"n_stokes": cfg.instrument.n_stokes, "threads": executor.threads}
-        self.bands: list[Bandpass] = [*passbands_of(cfg.instrument.bands).values()]
+        self.bands: list[SkyBand] = [*passbands_of(cfg.instrument.bands).values()]
+        self.extragalactic = Extragalactic(cfg)
 
     def alm(self, draw: Draw, split: Split, sim: int) -> Alm:
         """Sum of all components, unbeamed: ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)``, uK_CMB."""
+        beyond = self.extragalactic.component_alm(self.bands, split, sim)
+        return sum(beyond.values(), start=self._galaxy_alm(draw, split, sim))
+
+    def _galaxy_alm(self, draw: Draw, split: Split, sim: int) -> Alm:
         model, parameters = _split_draw(draw)
         lmax = self.instrument.lmax
         if model in FAMILIES:
@@ -60,6 +74,12 @@ class Foregrounds:
 
     def component_alm(self, draw: Draw, split: Split, sim: int) -> dict[str, Alm]:
         """The components by name; their sum is `alm`."""
+        components = self._galaxy_component_alm(draw, split, sim)
+        for name, alm in self.extragalactic.component_alm(self.bands, split, sim).items():
+            components[name] = components.get(name, 0) + alm
+        return components
+
+    def _galaxy_component_alm(self, draw: Draw, split: Split, sim: int) -> dict[str, Alm]:
         model, parameters = _split_draw(draw)
         lmax = self.instrument.lmax
         if model in FAMILIES:
