@@ -17,6 +17,9 @@ from cmbml.core.files.bandfiles import BandFile, expect_one_convention, find_ban
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.spec.instruments import read_bands, table_path
+from cmbml.core.spec.numbers import parsed
+from cmbml.core.spec.params import Band
+from cmbml.sky.executors.bands import passbands_of
 from cmbml.sky.inpaint import inpaint
 from cmbml.sky.levels import Levels, common_levels
 from cmbml.sky.pixwin import pixel_window, polarisation_window
@@ -64,6 +67,7 @@ class Seen:
             "nside": self.nside,
             "fwhm_arcmin": self.band.fwhm_arcmin,
             "freq_ghz": self.band.freq_ghz,
+            "response": self.band.band.response,
             "pixel_window": self.pixwin,
             "missing_pixels": self.n_missing,
             "inpainted_pixels": int(self.holes.sum()),
@@ -86,19 +90,28 @@ class Observed(Seen):
     alm: Alm
 
 
-def instrument_of(order: Order, folder: Path) -> dict[str, dict[str, float]]:
-    """Rows of the bands that are used, by name.
+def instrument_of(order: Order, folder: Path) -> dict[str, Band]:
+    """The bands that are used, by name.
 
     Raises
     ------
     ConfigError
-        Where the instrument has no such band.
+        Where the instrument has no such band, or a passband is none of its band.
     """
-    table = read_bands(table_path(folder, order.instrument))
+    path = table_path(folder, order.instrument)
+    table = read_bands(path)
     for name in order.bands:
         if name not in table:
             raise ConfigError(f"--bands: {order.instrument} has no '{name}': {did_you_mean(name, table)}")
-    return {name: row for name, row in table.items() if name in (order.bands or table)}
+    used: dict[str, Band] = {}
+    for name, row in table.items():
+        if name in (order.bands or table):
+            try:
+                used[name] = parsed(Band, row)
+            except ValueError as error:
+                raise ConfigError(f"{path}: band {name}: {error}") from None
+    passbands_of(used)
+    return used
 
 
 def common_of(bands: Sequence[Seen]) -> Levels:
@@ -116,10 +129,10 @@ class MapReader:
     folder
         What relative paths start from.
     table
-        Rows of the instrument's bands that are used, by name.
+        The instrument's bands that are used, by name.
     """
 
-    def __init__(self, order: Order, folder: Path, table: dict[str, dict[str, float]]) -> None:
+    def __init__(self, order: Order, folder: Path, table: dict[str, Band]) -> None:
         self.order = order
         self.folder = folder
         self.table = table
@@ -128,7 +141,7 @@ class MapReader:
         """The files of all bands, which must not contradict each other."""
         bands = find_bands(pattern, self.table, self.folder)
         if self.order.fields != "T":
-            expect_one_convention(bands, self.order.reading)
+            expect_one_convention([band for band in bands if band.band.polarised], self.order.reading)
         return bands
 
     @cached_property
@@ -159,7 +172,8 @@ class MapReader:
 
     def _read(self, band: BandFile) -> SkyMap:
         lmax = self.order.lmax
-        sky = read_band(band, "T" if self.order.fields == "T" else "TQU", self.order.reading)
+        polarised = self.order.fields != "T" and band.band.polarised
+        sky = read_band(band, "TQU" if polarised else "T", self.order.reading)
         support = min(3 * sky.nside - 1, sky.lmax or lmax)
         if lmax > support:
             raise DataError(

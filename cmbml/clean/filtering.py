@@ -14,6 +14,7 @@ from cmbml.core.files.outputs import expect_writable
 from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.methods.wiener.wiener import SPECTRA
+from cmbml.sky.instrument import unlike
 from cmbml.sky.sht import Cl, alm2map, almxfl, map2alm
 from cmbml.sky.skymap import SkyMap
 
@@ -104,6 +105,11 @@ class Filtering:
             )
         learned = get_handler("Config").read(self.folder / path)
         origin = origin_of(self.folder / self.order.maps)
+        if difference := unlike(learned.get("instrument"), origin.instrument):
+            raise ConfigError(
+                f"--model {self.model}: learned with another instrument than {self.order.maps} is of: "
+                f"{difference}: learn it anew"
+            )
         here = {"estimate": origin.method, "fwhm_arcmin": self.order.fwhm_arcmin}
         for key, value in here.items():
             if learned.get(key) != value:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from cmbml.clean.bands import MapReader, Observed, common_of, instrument_of
@@ -22,7 +23,8 @@ from cmbml.core.spec.yamlio import parse_yaml
 from cmbml.interfaces.pyilc.params import PyilcParams
 from cmbml.methods import linear as pure
 from cmbml.methods.linear import Channels, Cleaned, Method, Target, settings_of
-from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings
+from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings, described, unlike
+from cmbml.sky.passbands import passband_of
 from cmbml.sky.sht import Alm, alm2map, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
 
@@ -151,12 +153,14 @@ class Cleaning:
         here = settings.model_dump(mode="json") | {
             "fwhm_out": fwhm,
             "lmax": lmax,
-            **{key: [row[key] for row in self.table.values()] for key in ("freq_ghz", "fwhm_arcmin")},
         }
-        for key, value in self.learned_with.items():
-            if here[key] != value:
+        learned = dict(self.learned_with)
+        if learned and (difference := unlike(learned.pop("instrument", None), described(self.table))):
+            raise ConfigError(f"--model: learned with another instrument: {difference}: learn it anew")
+        for key, value in learned.items():
+            if here.get(key) != value:
                 raise ConfigError(
-                    f"--model: learned with {key} {value}, and here it is {here[key]}: learn it anew"
+                    f"--model: learned with {key} {value}, and here it is {here.get(key)}: learn it anew"
                 )
         return settings
 
@@ -182,14 +186,19 @@ class Cleaning:
             except ValueError as error:
                 raise DataError(f"{entry.band.path}: {error}") from None
 
+    def _having(self, observed: list[Observed], number: int) -> NDArray[np.intp]:
+        """Which bands have a field."""
+        return np.array([k for k, entry in enumerate(observed) if len(entry.alm) > number], dtype=np.intp)
+
     def _channels(self, observed: list[Observed], number: int) -> Channels:
         """One field of all bands that have it."""
-        having = [entry for entry in observed if len(entry.alm) > number]
+        having = [observed[k] for k in self._having(observed, number)]
         return Channels(
             np.array([entry.alm[number] for entry in having]),
             [entry.band.name for entry in having],
             [entry.band.freq_ghz for entry in having],
             [entry.band.fwhm_arcmin for entry in having],
+            [passband_of(entry.band.band) for entry in having],
         )
 
     def _clean(self, observed: list[Observed]) -> Iterator[Cleaned]:
@@ -205,7 +214,10 @@ class Cleaning:
                 raise ValueError(
                     f"--model holds {len(learned)} fields: clean --fields T, or learn it on T, Q, U"
                 )
-            yield self.method.clean(channels, self.settings, target, learned[number], self.order.threads)
+            known = learned[number]
+            if self.method.part is not None:
+                known = self.method.part(known, self._having(observed, number), len(observed))
+            yield self.method.clean(channels, self.settings, target, known, self.order.threads)
 
     def _path(self, name: str) -> Path:
         return self.order.beside(self.folder, name)
@@ -259,6 +271,7 @@ class Cleaning:
             "fields": order.fields,
             "pixel_window_removed": any(entry.pixwin for entry in observed),
             "instrument": order.instrument,
+            "bands": described(self.table),
             "maps": [entry.facts() for entry in observed],
             "levels_put_back": common_of(observed).facts(),
             **file_facts(self.folder, {"model": order.model, "mask": order.mask}),

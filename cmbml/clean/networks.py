@@ -21,6 +21,8 @@ from cmbml.core.handlers import get_handler
 from cmbml.core.record.git import commit
 from cmbml.core.spec.instruments import table_path
 from cmbml.core.spec.numbers import refusal
+from cmbml.core.spec.params import Band
+from cmbml.sky.instrument import described
 from cmbml.sky.sht import Map, alm2map, map2alm
 from cmbml.sky.skymap import SkyMap
 
@@ -81,14 +83,13 @@ class NetworkCleaning:
             reason = f"its sizes do not fit: {error}"
             raise DataError(f"{self.model}: is no checkpoint of {self.order.method}: {reason}") from None
 
-    def _same_bands(self, table: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-        """The rows of its bands, in its order."""
+    def _same_bands(self, table: dict[str, Band]) -> dict[str, Band]:
+        """Its bands, in its order."""
         from cmbml.methods.nn.checkpoint import check_checkpoint
 
         names = self.checkpoint["bands"]["names"]
         rows = {name: table[name] for name in names if name in table}
-        here = {key: [row[key] for row in rows.values()] for key in ("freq_ghz", "fwhm_arcmin")}
-        check_checkpoint(self.checkpoint, bands={"names": list(rows), **here})
+        check_checkpoint(self.checkpoint, bands=described(rows))
         return rows
 
     def _check_options(self) -> None:
@@ -159,6 +160,7 @@ class NetworkCleaning:
             "lmax": cleaned.lmax,
             "fields": self.order.fields,
             "instrument": self.order.instrument,
+            "bands": described(self.table),
             "maps": [band.facts() for band in bands],
             "assumed": list(self.assumed),
             "commit": commit(Path(__file__).parent),

@@ -1,8 +1,9 @@
 """What a map was made from: its provenance, or the manifest of the dataset that it lies in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from cmbml.clean.request import provenance_of
@@ -10,6 +11,7 @@ from cmbml.core.errors import CmbmlError, ConfigError, DataError
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
 from cmbml.core.views.trace import find_origin
+from cmbml.sky.instrument import Instrument, described
 
 _OBS = "obs"  # what every method's stage calls the observed bands
 
@@ -24,10 +26,13 @@ class Origin:
         The method, as `cmbml clean` and the pipeline call it.
     maps
         MD5 of the maps of the bands.
+    instrument
+        The bands.
     """
 
     method: str
     maps: frozenset[str]
+    instrument: Instrument
 
 
 def origin_of(path: Path) -> Origin:
@@ -51,7 +56,7 @@ def _of_provenance(path: Path, record: Path) -> Origin:
     said: dict[str, Any] = get_handler("Config").read(record)
     try:
         method, maps, md5 = said["method"], said["maps"], said["results"][path.name]
-        origin = Origin(str(method), frozenset(str(one["md5"]) for one in maps))
+        origin = Origin(str(method), frozenset(str(one["md5"]) for one in maps), said["bands"])
     except (KeyError, TypeError):
         raise DataError(
             f"{record}: does not say which maps {path.name} was made from: clean it anew"
@@ -70,7 +75,18 @@ def _of_manifest(path: Path) -> Origin | None:
     files = [content for source in sources for content in source.fact.files.values()]
     if md5_of(path) not in {md5 for _, md5 in made.fact.files.values()}:
         raise DataError(f"{path}: changed since the pipeline made it: run its stage again")
-    return Origin(str(made.header["stage"]), frozenset(md5 for _, md5 in files))
+    return Origin(
+        str(made.header["stage"]), frozenset(md5 for _, md5 in files), _instrument(path, made.header)
+    )
+
+
+def _instrument(path: Path, header: Mapping[str, Any]) -> Instrument:
+    """The bands that a stage read, of the parameters that its manifest holds."""
+    params = header["params"]
+    bands = params.get("instrument.bands") or params.get("instrument", {}).get("bands")
+    if bands is None:
+        raise DataError(f"{path}: its stage does not declare instrument.bands: add them to its params")
+    return described({name: SimpleNamespace(**band) for name, band in bands.items()})
 
 
 def expect_made_from(option: str, path: Path, method: str, maps: frozenset[str]) -> None:

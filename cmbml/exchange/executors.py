@@ -15,6 +15,7 @@ from cmbml.core.handlers import get_handler
 from cmbml.exchange.cmb_ml import TRUTH, archive_of
 from cmbml.exchange.unpack import unpack_tar
 from cmbml.sky.cosmology import fixed, theory_spectra
+from cmbml.sky.executors.bands import passbands_of
 from cmbml.sky.lensing import lensing_lmax
 from cmbml.sky.sht import Cl, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
@@ -56,6 +57,7 @@ class ImportedObservationsExecutor(_ImportExecutor):
         super().__init__(cfg, stage_str="imported_observations")
         self.out_obs: Asset[SkyMap] = self.assets_out["obs"]
         self.bands = cfg.instrument.bands
+        self.passbands = passbands_of(self.bands)
         self.nside = cfg.instrument.nside
 
     def process_sim(self, split: Split, sim: int) -> None:
@@ -68,7 +70,7 @@ class ImportedObservationsExecutor(_ImportExecutor):
                     raise DataError(f"{split.name} simulation {sim}: the archive has no band {name}")
                 beam = band.fwhm_arcmin
                 raw = get_handler("HealpyMap").read(file, content="T", nside=self.nside, fwhm_arcmin=beam)
-                sky = raw.to("uK_CMB", freq_ghz=band.freq_ghz)
+                sky = raw.to("uK_CMB", band=self.passbands[name])
                 looks.append(look_at(name, band.freq_ghz, sky.values, is_unseen(sky.values)))
                 with self.name_tracker.set_context("freq", name):
                     self.out_obs.write(SkyMap(sky.values, "uK_CMB", beam))

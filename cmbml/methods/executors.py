@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.core import Asset, AssetRef, BaseStageExecutor, Split, StageConfig
+from cmbml.sky.executors.bands import passbands_of
+from cmbml.sky.instrument import described
 from cmbml.sky.levels import Levels, common_levels, full_sky_fit
+from cmbml.sky.passbands import Bandpass
 from cmbml.sky.sht import Alm, Map, alm2map, almxfl, gaussian_beam, lmax_of, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
@@ -30,12 +33,18 @@ class Bands:
         The field in each band at its own beam, ``(n_freq, nalm)``, uK_CMB, without zero levels.
     fwhm_arcmin
         Beam of each band, from its header; None where it does not say.
+    passbands
+        What each band makes of a spectrum.
+    channels
+        Which of the instrument's bands these are: of E and B, those that have Q and U.
     common
         What of the levels is the CMB's, to be put back.
     """
 
     alms: Alm
     fwhm_arcmin: list[float | None]
+    passbands: list[Bandpass]
+    channels: NDArray[np.intp]
     common: Levels
 
     def nuisance(self, cmb: Alm) -> Alm:
@@ -60,6 +69,8 @@ class BandReader:
     def __init__(self, obs: Asset[SkyMap], cfg: StageConfig, threads: int) -> None:
         self.obs = obs
         self.threads = threads
+        self.instrument = described(cfg.instrument.bands)
+        self.passbands = [*passbands_of(cfg.instrument.bands).values()]
         self.freqs = tuple(cfg.instrument.bands)
         self.freq_ghz = [band.freq_ghz for band in cfg.instrument.bands.values()]
         self.fwhm_arcmin = [band.fwhm_arcmin for band in cfg.instrument.bands.values()]
@@ -68,17 +79,27 @@ class BandReader:
 
     def described(self) -> Described:
         """What must be the same where something learned from these bands is used: plain values."""
-        return {"freq_ghz": self.freq_ghz, "fwhm_arcmin": self.fwhm_arcmin, "lmax": self.lmax}
+        return {"instrument": self.instrument, "lmax": self.lmax}
 
     def read(self, split: str, sim: int, **tags: str) -> list[Bands]:
         """Read and analyse the bands of one simulation, and take their levels off: T, or T, E and B."""
         files = [self.obs.at(split=split, sim=sim, freq=freq, **tags) for freq in self.freqs]
         maps = [file.read(nside=self.nside) for file in files]
-        fwhm = [sky.fwhm_arcmin for sky in maps]
         levelled = [without_levels(sky) for sky in maps]
         common = common_levels([levels for _, levels in levelled], self.freq_ghz)
-        alms = np.stack([map2alm(sky.values, self.lmax, threads=self.threads) for sky, _ in levelled], axis=1)
-        return [Bands(field, fwhm, common) for field in alms]
+        alms = [map2alm(sky.values, self.lmax, threads=self.threads) for sky, _ in levelled]
+        return [self._field(row, alms, maps, common) for row in range(max(map(len, alms)))]
+
+    def _field(self, row: int, alms: Sequence[Alm], maps: Sequence[SkyMap], common: Levels) -> Bands:
+        """One field of the bands that have it."""
+        channels = [band for band, alm in enumerate(alms) if row < len(alm)]
+        return Bands(
+            np.stack([alms[band][row] for band in channels]),
+            [maps[band].fwhm_arcmin for band in channels],
+            [self.passbands[band] for band in channels],
+            np.array(channels),
+            common,
+        )
 
     def cleaned(self, fields: Iterable[Alm], bands: Sequence[Bands], fwhm_arcmin: float) -> SkyMap:
         """Put the CMB's levels back and synthesise a cleaned map.
@@ -141,10 +162,17 @@ class LinearExecutor(BaseStageExecutor, Generic[Learned]):
         if self.halves is not None:
             self.clean_parts(self.halves, fields, self.assets_out["halves"], split, sim)
 
-    def clean_fields(self, bands: Sequence[Bands]) -> list[CleanedField]:
-        """Clean the fields of one simulation, each with its learned covariance."""
-        learned = [None] * len(bands) if self.learned is None else self.learned
-        return [self.clean(*each) for each in zip(bands, learned, strict=True)]
+    def clean_fields(self, fields: Sequence[Bands]) -> list[CleanedField]:
+        """Clean the fields of one simulation, each with the learned covariance of its bands."""
+        if self.learned is None:
+            return [self.clean(bands, None) for bands in fields]
+        n_bands = len(self.bands.freqs)
+        pairs = zip(fields, self.learned, strict=True)
+        return [self.clean(bands, self.part(learned, bands.channels, n_bands)) for bands, learned in pairs]
+
+    def part(self, learned: Learned, channels: NDArray[np.intp], n_bands: int) -> Learned:
+        """The covariance of some bands, of that of all: a stage that learns none has none."""
+        return learned
 
     def clean_parts(
         self, parts: BandReader, fields: Sequence[CleanedField], out: Asset[SkyMap], split: Split, sim: int
@@ -177,7 +205,10 @@ class CovarianceExecutor(BaseStageExecutor):
 
     @abstractmethod
     def covariance(self, bands: Bands, cmb: Alm) -> Covariance:
-        """Covariance of the foregrounds and noise of one field of one sky, whose CMB is ``(nalm,)``."""
+        """Covariance of the foregrounds and noise of one field of one sky, whose CMB is ``(nalm,)``.
+
+        It is that of all bands; rows of those that lack the field are zero.
+        """
 
     def execute(self) -> None:
         """Average over all simulations, and note what the average was made with."""

@@ -13,12 +13,15 @@ from pydantic import BaseModel
 from cmbml.methods.hilc.configured import configured_hilc
 from cmbml.methods.hilc.hilc import FloatArray, bin_edges
 from cmbml.methods.hilc.hilc import apply_weights as apply_harmonic
+from cmbml.methods.hilc.hilc import part as harmonic_part
 from cmbml.methods.hilc.params import HilcParams, PlainHilcParams
 from cmbml.methods.nilc.configured import configured_nilc
+from cmbml.methods.nilc.covariance import part as needlet_part
 from cmbml.methods.nilc.nilc import ScaleWeights
 from cmbml.methods.nilc.nilc import apply_weights as apply_needlets
 from cmbml.methods.nilc.params import NilcParams, RegularisedNilcParams
 from cmbml.methods.nilc.scales import WINDOW_FLOOR
+from cmbml.sky.passbands import Band
 from cmbml.sky.sht import Alm, alm2cl, gaussian_beam
 
 # Peaks of the default needlets, in units of the band-limit.
@@ -41,12 +44,15 @@ class Channels:
         Names of the bands.
     freq_ghz, fwhm_arcmin
         Centres, GHz, and beams, arcmin.
+    passbands
+        What each band makes of a spectrum.
     """
 
     alms: Alm
     names: Sequence[str]
     freq_ghz: Sequence[float]
     fwhm_arcmin: Sequence[float]
+    passbands: Sequence[Band]
 
 
 @dataclass(frozen=True)
@@ -90,14 +96,19 @@ class Method(Generic[Settings, Learned]):
         without), threads.
     defaults
         Values of settings.
-    learned
-        Whether it needs what its pipeline stage has learned.
+    part
+        The covariance of some channels, of a learned one of all; None where it learns nothing.
     """
 
     params: type[Settings]
     clean: Callable[[Channels, Settings, Target, NDArray[Learned] | None, int], Cleaned]
     defaults: Mapping[str, object]
-    learned: bool = False
+    part: Callable[[NDArray[Learned], NDArray[np.intp], int], NDArray[Learned]] | None = None
+
+    @property
+    def learned(self) -> bool:
+        """Whether it needs what its pipeline stage has learned."""
+        return self.part is not None
 
 
 def default_peaks(lmax: int) -> list[int]:
@@ -113,7 +124,7 @@ def _clean_nilc(
         settings,
         fwhm_arcmin=channels.fwhm_arcmin,
         fwhm_out=target.fwhm_arcmin,
-        freq_ghz=channels.freq_ghz,
+        passbands=channels.passbands,
         lmax=target.lmax,
         learned=learned,
         threads=threads,
@@ -172,9 +183,9 @@ def _row(scale: int, ell: Sequence[int], band: str, mean: float, scatter: float)
 METHODS: dict[str, Method[Any, Any]] = {
     "nilc": Method(NilcParams, _clean_nilc, {"ilc_bias": 0.001}),
     "nilc_regularised": Method(
-        RegularisedNilcParams, _clean_nilc, {"ilc_bias": 0.001, "shrinkage": 0.999}, learned=True
+        RegularisedNilcParams, _clean_nilc, {"ilc_bias": 0.001, "shrinkage": 0.999}, needlet_part
     ),
-    "hilc": Method(HilcParams, _clean_hilc, {"shrinkage": 1.0}, learned=True),
+    "hilc": Method(HilcParams, _clean_hilc, {"shrinkage": 1.0}, harmonic_part),
     "hilc_plain": Method(PlainHilcParams, _clean_hilc, {"bin_width": 10}),
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.sky.sht import Alm, Map, lmax_of, nside_of
-from cmbml.sky.units import parse_unit
+from cmbml.sky.units import Passband, parse_unit
 
 UNSEEN = -1.6375e30  # HEALPix's mark of a missing pixel
 
@@ -54,30 +54,29 @@ class SkyMap:
         """HEALPix resolution."""
         return nside_of(self.values)
 
-    def to(self, unit: str, *, freq_ghz: float | None = None) -> "SkyMap":
+    def to(self, unit: str, *, band: Passband | None = None) -> "SkyMap":
         """Convert between thermodynamic units: K_CMB, mK_CMB, uK_CMB; missing pixels stay as they are.
 
-        Rayleigh-Jeans temperature and brightness are converted too where `freq_ghz`, the centre of the band,
-        is given.
+        Rayleigh-Jeans temperature and brightness are converted too where the passband of the band is given.
 
         Raises
         ------
         ValueError
-            Where either unit is not one of these, or the frequency is needed.
+            Where either unit is not one of these, or the band is needed.
         """
-        factor = _in_uk(self.unit, freq_ghz) / _in_uk(unit, freq_ghz)
+        factor = _in_uk(self.unit, band) / _in_uk(unit, band)
         values = np.where(is_unseen(self.values), self.values, self.values * factor)
         return replace(self, values=values, unit=unit)
 
 
-def _in_uk(unit: str, freq_ghz: float | None) -> float:
+def _in_uk(unit: str, band: Passband | None) -> float:
     """uK_CMB per unit."""
     known = parse_unit(unit)
     if known is None:
         raise ValueError(
             f"cannot convert from or to the unit {unit}: known are K_CMB, mK_CMB, uK_CMB, K_RJ, MJy/sr"
         )
-    return known.in_uk(freq_ghz)
+    return known.in_uk(band)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ Formulas follow Planck 2015 results X (arXiv:1502.01588, table 4); frequencies i
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,6 @@ T_CMB = 2.7255  # K, Fixsen 2009 (arXiv:0911.1955)
 GHZ_PER_KELVIN = 20.836619123327576  # k_B / h, CODATA 2018
 MJYSR_PER_KELVIN_GHZ2 = 0.0307235837  # 2 k_B / c^2, CODATA 2018: brightness of 1 K_RJ at 1 GHz
 
-# MJy/sr (nu I_nu constant, at the nominal frequency) per K_CMB of Planck's bands in that unit, by the range
-# of centres, GHz: Planck 2013 results IX (arXiv:1303.5070), from the measured transmissions.
-PLANCK_MJYSR = {(540.0, 560.0): 58.0356, (850.0, 870.0): 2.2681}
-
 
 def rj_to_cmb(freq_ghz: float | Array) -> Factor:
     """Thermodynamic temperature per Rayleigh-Jeans temperature (uK_CMB / uK_RJ) for small fluctuations."""
@@ -29,12 +26,24 @@ def rj_to_cmb(freq_ghz: float | Array) -> Factor:
     return (np.expm1(x) / x) ** 2 * np.exp(-x)
 
 
-def mjysr_per_kelvin(freq_ghz: float) -> float:
-    """MJy/sr per K_CMB for small fluctuations: Planck's factors at 545 and 857 GHz, else at the centre."""
-    for (low, high), factor in PLANCK_MJYSR.items():
-        if low <= freq_ghz <= high:
-            return factor
-    return float(MJYSR_PER_KELVIN_GHZ2 * freq_ghz**2 / rj_to_cmb(freq_ghz))
+class Passband(Protocol):
+    """What a band makes of a spectrum (see `cmbml.sky.passbands`)."""
+
+    @property
+    def nominal_ghz(self) -> float:
+        """Where brightness is quoted, GHz."""
+
+    def average(self, law: Callable[[float], Factor]) -> Factor:
+        """Band average in uK_CMB of a function of GHz in uK_RJ."""
+
+
+def mjysr_per_kelvin(band: Passband) -> float:
+    """MJy/sr, of a source with nu I_nu constant at the nominal frequency, per K_CMB for small fluctuations.
+
+    Planck 2013 results IX (arXiv:1303.5070), equation 32.
+    """
+    nominal = band.nominal_ghz
+    return float(1 / band.average(lambda freq: nominal / (MJYSR_PER_KELVIN_GHZ2 * freq**3)))
 
 
 @dataclass(frozen=True)
@@ -62,23 +71,23 @@ class Unit:
         number = "" if prefix is not None else f"{self.scale:g} "
         return f"{number}{'u' if prefix is None else prefix}K{'' if self.kind == 'K' else f'_{self.kind}'}"
 
-    def in_uk(self, freq_ghz: float | None) -> float:
-        """uK_CMB per unit at the centre of a band, GHz.
+    def in_uk(self, band: Passband | None) -> float:
+        """uK_CMB per unit in a band.
 
         Raises
         ------
         ValueError
-            Where the frequency is needed and not known, or the kind of temperature is not said.
+            Where the band is needed and not known, or the kind of temperature is not said.
         """
         if self.kind == "CMB":
             return self.scale
         if self.kind == "K":
             raise ValueError(f"the unit {self.name} does not say which temperature: {self.name}_CMB or _RJ")
-        if freq_ghz is None:
+        if band is None:
             raise ValueError(f"the unit {self.name} needs the frequency of a band: bring the map to K_CMB")
         if self.kind == "RJ":
-            return self.scale * float(rj_to_cmb(freq_ghz))
-        return self.scale * 1e6 / mjysr_per_kelvin(freq_ghz)
+            return self.scale * float(band.average(lambda _: 1.0))
+        return self.scale * 1e6 / mjysr_per_kelvin(band)
 
 
 _BY_SCALE = {1e6: "", 1e3: "m", 1.0: "u", 1e-3: "n"}
@@ -158,8 +167,8 @@ def parse_variance_unit(text: str) -> Unit | None:
     return parse_unit(squared["unit"].rstrip("_ ")) if squared else None
 
 
-def variance_in_uk(text: str, freq_ghz: float) -> float:
-    """uK_CMB^2 per unit of a variance at the centre of a band, GHz.
+def variance_in_uk(text: str, band: Passband) -> float:
+    """uK_CMB^2 per unit of a variance in a band.
 
     Raises
     ------
@@ -169,7 +178,7 @@ def variance_in_uk(text: str, freq_ghz: float) -> float:
     unit = parse_variance_unit(text)
     if unit is None:
         raise ValueError(f"{text} is no unit of a variance: known are K_CMB^2, uK_CMB^2 and the like")
-    return unit.in_uk(freq_ghz) ** 2
+    return unit.in_uk(band) ** 2
 
 
 def power_law(freq_ghz: float, reference_ghz: float, index: float | Array) -> Factor:

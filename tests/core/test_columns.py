@@ -49,42 +49,6 @@ def test_ragged_files_are_refused(tmp_path):
         get_handler("ChainColumn").read(path)[1]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1 2 3\n", "3 columns"),
-        ("1 two\n", "not a table of numbers"),
-        ("1,2\n", "not a table of numbers"),
-        ("1 2\n3\n", "not a table of numbers"),
-        ("1\n2\n", "1 columns"),
-        ("", "holds no row"),
-        ("# GHz response\n\n", "holds no row"),
-    ],
-)
-def test_transmissions_have_two_columns(tmp_path, text, message):
-    path = tmp_path / "100.txt"
-    path.write_text(text)
-    with pytest.raises(DataError, match=message):
-        get_handler("Transmission").read(path)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_transmissions_come_in_any_encoding_with_a_mark(tmp_path, encoding):
-    path = tmp_path / "100.txt"
-    path.write_text("# GHz, response \N{MICRO SIGN}\n90 1\n110 2 # edge\n", encoding=encoding)
-    freqs, response = get_handler("Transmission").read(path)
-    assert (freqs.tolist(), response.tolist()) == ([90.0, 110.0], [1.0, 2.0])
-
-
-def test_transmissions_in_an_unknown_encoding_are_told_in_one_line(tmp_path):
-    path = tmp_path / "100.txt"
-    path.write_bytes("# \N{MICRO SIGN}\n90 1\n110 2\n".encode("latin-1"))
-    with pytest.raises(
-        DataError, match=r"100.txt: not readable as utf-8: byte b5 in line 1: save it as UTF-8"
-    ):
-        get_handler("Transmission").read(path)
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_refused(tmp_path, value):
     column = get_handler("ChainColumn").read(chain(tmp_path, [(1, 60.0), (2, value)]))

@@ -13,6 +13,7 @@ from astropy.utils.masked import Masked
 from cmbml.core.errors import CmbmlError, ConfigError
 from cmbml.core.spec.config import load_config
 from cmbml.core.spec.instruments import SHIPPED, read_bands, table_path
+from cmbml.core.spec.params import Band
 from tests.conftest import ROOT
 
 HEADER = """\
@@ -59,12 +60,12 @@ def test_depths_are_read_in_the_spellings_of_the_field(tmp_path, unit, factor):
     assert bands["low"]["depth_uk_arcmin"] == pytest.approx(1e-4 * factor)
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.ecsv")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*/*.ecsv")), ids=lambda path: path.parent.name)
 def test_shipped_tables_are_instruments(path):
     """As astropy reads them, though they are read without it: that takes too long for every process."""
-    values = {"instrument.table": path.stem, "instrument.bands": None}
+    values = {"instrument.table": path.parent.name, "instrument.bands": None}
     instrument = load_config(ROOT, overrides=values).params.instrument
-    assert len(instrument.bands) >= 7
+    assert len(instrument.bands) >= 6
     table = Table.read(path, format="ascii.ecsv")
     assert table["band"].tolist() == list(instrument.bands)
     assert table["fwhm"].tolist() == instrument.fwhm_arcmin
@@ -75,7 +76,7 @@ def test_shipped_tables_are_instruments(path):
 def test_shipped_tables_are_read_without_astropy():
     code = (
         "import sys; from cmbml.core.spec.instruments import *\n"
-        "for path in SHIPPED.glob('*.ecsv'): read_bands(path)\n"
+        "for path in SHIPPED.glob('*/*.ecsv'): read_bands(path)\n"
         "assert 'astropy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
@@ -83,7 +84,7 @@ def test_shipped_tables_are_read_without_astropy():
 
 BANDS = {
     "100": {"freq_ghz": 100.0, "fwhm_arcmin": 120.0, "depth_uk_arcmin": 50.0, "depth_p_uk_arcmin": 70.0},
-    "857": {"freq_ghz": 857.0, "fwhm_arcmin": 60.0, "depth_uk_arcmin": 1e4},
+    "857": {"freq_ghz": 857.0, "fwhm_arcmin": 60.0, "depth_uk_arcmin": 1e4, "depth_p_uk_arcmin": None},
 }
 
 
@@ -239,3 +240,11 @@ def test_unknown_instruments_are_named(tmp_path):
         table_path(tmp_path, "litebrd")
     with pytest.raises(ConfigError, match="give the path of a table"):
         table_path(tmp_path, "gone.ecsv")
+
+
+def test_a_blank_depth_of_polarisation_is_not_the_default(tmp_path):
+    """Without the column bands have sqrt(2) of temperature's, with a blank cell no Q and U."""
+    usual = Band(**read_bands(written(tmp_path, HEADER + ROWS))["low"])
+    assert usual.depth_p_uk_arcmin == pytest.approx(math.sqrt(2) * usual.depth_uk_arcmin)
+    planck = {name: Band(**row) for name, row in read_bands(table_path(tmp_path, "planck")).items()}
+    assert [name for name, band in planck.items() if not band.polarised] == ["545", "857"]

@@ -19,6 +19,7 @@ from cmbml.core.spec.config import load_config
 from cmbml.core.spec.profile import overlay
 from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 from cmbml.sky.observed.maps import bring_to_instrument
+from cmbml.sky.passbands import as_bandpass
 from cmbml.sky.pixwin import pixel_window
 from cmbml.sky.sht import alm2map, almxfl, draw_alm, gaussian_beam
 from cmbml.sky.units import mjysr_per_kelvin
@@ -110,7 +111,7 @@ def put_planck_sky(raw: Path, bands: dict[str, dict[str, float]], fwhm: dict[str
         real[7] = hp.UNSEEN
         bright = name in ("545", "857")
         if bright:
-            real = np.where(real == hp.UNSEEN, real, real * mjysr_per_kelvin(band["freq_ghz"]))
+            real = np.where(real == hp.UNSEEN, real, real * mjysr_per_kelvin(as_bandpass(band["freq_ghz"])))
         unit, extra = ("MJy/sr", 3) if bright else ("K_CMB", 5)
         write_planck(raw / f"planck/sky_{name}.fits", real, unit, extra=extra)
     for name in METHODS:

@@ -19,11 +19,14 @@ from cmbml.clean.networks import NETWORKS, NetworkCleaning, clean_sky_of
 from cmbml.cli.entry import main
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
+from cmbml.core.spec.params import Band
 from cmbml.methods import registry
 from cmbml.methods.nilc.nilc import nuisance_covariance
 from cmbml.methods.nilc.seds import mixing_columns
 from cmbml.sky import sht
+from cmbml.sky.instrument import described
 from cmbml.sky.levels import Levels
+from cmbml.sky.passbands import as_bandpass
 from cmbml.sky.pixwin import pixel_window, polarisation_window
 from cmbml.sky.skymap import SkyMap
 from cmbml.sky.units import mjysr_per_kelvin
@@ -81,6 +84,11 @@ def observed(sky):
     return np.array([sht.almxfl(cmb, beam) for beam in beams]) + nuisance
 
 
+INSTRUMENT = described(
+    {name: Band(freq_ghz=freq, fwhm_arcmin=FWHM[name], depth_uk_arcmin=1.0) for name, freq in BANDS.items()}
+)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with an instrument's table; the command is called there."""
@@ -110,7 +118,9 @@ def write_planck(folder, alms):
         pixelised = np.array([sht.almxfl(a, w) for a, w in zip(alm, windows, strict=True)])
         stokes = hp.reorder(sht.alm2map(pixelised, nside), r2n=True)
         bright = band in ("545", "857")
-        unit, factor = ("MJy/sr", 1e-6 * mjysr_per_kelvin(BANDS[band])) if bright else ("K_CMB", 1e-6)
+        unit, factor = (
+            ("MJy/sr", 1e-6 * mjysr_per_kelvin(as_bandpass(BANDS[band]))) if bright else ("K_CMB", 1e-6)
+        )
         maps = (stokes[:1] if bright else stokes) * factor
         if band == "143":
             maps[:, 100:104] = -1.6375e30
@@ -310,7 +320,7 @@ def test_components_go_through_the_same_weights(folder, sky):
     assert np.std(read("cleaned_cmb.fits").values - truth(sky)) < 1e-3 * np.std(truth(sky))
 
 
-def test_a_learned_covariance_needs_the_bands_that_it_was_learned_with(folder, sky):
+def test_a_learned_covariance_needs_the_instrument_that_it_was_learned_with(folder, sky, capsys):
     write_plain(folder, observed(sky))
     made = {"lmax": LMAX, "peaks": [20, 41], "needlets": "cosine", "domain_deg": 60.0, "fwhm_out": 300.0}
     prior = np.mean(
@@ -322,16 +332,29 @@ def test_a_learned_covariance_needs_the_bands_that_it_was_learned_with(folder, s
     )
     (folder / "model").mkdir()
     np.save(folder / "model/covariance.npy", prior[None])
-    settings = {"freq_ghz": list(BANDS.values()), "fwhm_arcmin": list(FWHM.values()), **made}
+    settings = {"instrument": dict(INSTRUMENT), **made}
     (folder / "model/settings.yaml").write_text(yaml.safe_dump(settings))
     clean("--set", "peaks=[20, 41]")
     plain = error(sky, read())[0]
     clean("--model", "model/covariance.npy", method="nilc_regularised")
     assert error(sky, read())[0] < plain
-    settings["freq_ghz"][0] = 27.0
+    for key, was in (
+        ("freq_ghz", 27.0),
+        ("depth_uk_arcmin", 10.0),
+        ("response", "power 0123"),
+        ("fwhm_arcmin", 299.0),
+    ):
+        settings["instrument"] = INSTRUMENT | {key: [was, *INSTRUMENT[key][1:]]}
+        (folder / "model/settings.yaml").write_text(yaml.safe_dump(settings))
+        with pytest.raises(SystemExit):
+            clean("--model", "model/covariance.npy", method="nilc_regularised")
+        here = f"{key} of band {next(iter(BANDS))} was {was}, is {INSTRUMENT[key][0]}"
+        assert f"--model: learned with another instrument: {here}: learn it anew" in capsys.readouterr().err
+    del settings["instrument"]
     (folder / "model/settings.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(SystemExit):
         clean("--model", "model/covariance.npy", method="nilc_regularised")
+    assert "learned with another instrument: it is not said which: learn it anew" in capsys.readouterr().err
 
 
 def test_a_model_of_another_method_is_told(folder, sky, capsys):
@@ -346,7 +369,12 @@ def test_a_model_of_another_method_is_told(folder, sky, capsys):
 def write_cleaned(path, sky, method="nilc_regularised"):
     """A map as `cmbml clean` leaves it: with its record beside it."""
     get_handler("HealpyMap").write(path, sky)
-    record = {"method": method, "maps": [{"md5": "0" * 32}], "results": {path.name: md5_of(path)}}
+    record = {
+        "method": method,
+        "bands": INSTRUMENT,
+        "maps": [{"md5": "0" * 32}],
+        "results": {path.name: md5_of(path)},
+    }
     get_handler("Config").write(path.with_name(f"{path.stem}_provenance.yaml"), record)
 
 
@@ -361,7 +389,7 @@ def cleaned_map(folder, sky):
         write_cleaned(folder / f"out/{name}.fits", values)
     for learned in (folder, folder / "elsewhere"):
         learned.mkdir(exist_ok=True)
-        facts = {"estimate": "nilc_regularised", "fwhm_arcmin": 300.0, "lmax": LMAX}
+        facts = {"instrument": INSTRUMENT, "estimate": "nilc_regularised", "fwhm_arcmin": 300.0, "lmax": LMAX}
         get_handler("Config").write(learned / "settings.yaml", facts)
     get_handler("PowerSpectrum").write(folder / "window.txt", {"TT": WINDOW})
     get_handler("PowerSpectrum").write(folder / "windows.txt", dict.fromkeys(("TT", "EE", "BB"), WINDOW))
@@ -465,6 +493,12 @@ def test_orders_that_a_filter_cannot_carry_out_are_one_line(cleaned_map, capsys,
             "is not the map",
         ),
         (lambda f: (f / "settings.yaml").unlink(), "window.txt: no settings.yaml beside it"),
+        (
+            lambda f: get_handler("Config").write(
+                f / "settings.yaml", {"instrument": INSTRUMENT | {"depth_uk_arcmin": [9.0] * len(BANDS)}}
+            ),
+            "learned with another instrument than out/cleaned.fits is of: depth_uk_arcmin of band 30 was 9.0",
+        ),
     ],
 )
 def test_a_window_is_for_maps_of_the_method_that_it_was_learned_with(cleaned_map, capsys, spoil, message):

@@ -399,7 +399,7 @@ def changed_checkpoint(data, **parts):
     ("parts", "message"),
     [
         ({"architecture": {"name": "unet8"}}, "another architecture: name was unet8, is gsc_unet"),
-        ({"bands": {"names": ["30"]}}, r"another bands: names was \['30'\]"),
+        ({"bands": {"names": ["30"]}}, r"another instrument: bands were 30, are"),
         ({"result": {"lmax": 10}}, "another result: fields was None, is T"),
         ({"normalisation": {"mean": "0"}}, "another normalisation: deviation was None"),
         ({"format": 0}, "is no checkpoint of format 1"),
@@ -501,7 +501,12 @@ def test_maps_of_ones_own_are_cleaned_as_the_stage_does(data, tmp_path):
         get_handler("HealpyMap").write(filtered, replace(estimate, signal_preserving=False))
         with pytest.raises(DataError, match=r"filtered.fits: nothing says how it was made"):
             clean(Order(**usual | {"settings": estimates | {name: str(filtered)}}), tmp_path)
-        made = {"method": METHODS[name], "maps": record["maps"], "results": {filtered.name: md5_of(filtered)}}
+        made = {
+            "method": METHODS[name],
+            "bands": record["bands"],
+            "maps": record["maps"],
+            "results": {filtered.name: md5_of(filtered)},
+        }
         get_handler("Config").write(tmp_path / "filtered_provenance.yaml", made)
         paths, *_ = clean(Order(**usual | {"settings": estimates | {name: str(filtered)}}), tmp_path)
         assert not get_handler("HealpyMap").read(paths[0]).signal_preserving, f"{name} lacks CMB"

@@ -176,14 +176,17 @@ def test_worker_processes_change_nothing():
     assert same(one["model"], other["model"])
 
 
-BANDS = {"freq_ghz": [30.0, 44.0], "fwhm_arcmin": [225.0, 195.0]}
+BANDS = {"names": ["30", "44"], "freq_ghz": [30.0, 44.0], "fwhm_arcmin": [225.0, 195.0]}
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"architecture": {"name": "unet8"}}, "another architecture: name was toy, is unet8"),
-        ({"bands": BANDS | {"freq_ghz": [30.0, 70.0]}}, r"another bands: freq_ghz was \[30.0, 44.0\], is"),
+        (
+            {"bands": BANDS | {"freq_ghz": [30.0, 70.0]}},
+            r"another instrument: freq_ghz of band 44 was 44.0, is 70.0",
+        ),
         ({"normalisation": {"mean": torch.ones(2)}}, "another normalisation: mean has other values"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import defaultdict
+from copy import deepcopy
 
 import healpy as hp
 import numpy as np
@@ -49,7 +50,8 @@ def root(tmp_path):
 
 
 def configured(root, **overrides):
-    return load_config(root, overrides=SMALL | {k.replace("__", "."): v for k, v in overrides.items()})
+    values = deepcopy(SMALL) | {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_config(root, overrides=values)
 
 
 def simulated(root, *stages, **overrides):
@@ -343,8 +345,8 @@ def test_an_unphysical_cosmology_is_reported_with_its_simulation_and_values(root
         ({"populations__nominal__dust_beta": {"low": 0.2}}, "needs mean and sd, or low and high"),
         ({"populations__dusty__like": "nowhere"}, "populations.dusty.like: 'nowhere' is no other population"),
         ({"instrument__lmax": 48}, "lmax 48 is above what nside 16 supports: at most 47"),
-        ({"instrument__bandpass": "top_hat"}, "bands.100.bandwidth_ghz: a top hat needs it"),
-        ({"instrument__bandpass": "file"}, "science asset data/raw/bandpasses/100.txt is missing"),
+        ({"instrument__bands__100__bandwidth_ghz": 200.0}, "must be narrower than twice its centre 100"),
+        ({"instrument__bandpass": "top_hat"}, "instrument.bandpass: Input should be 'own' or 'delta'"),
         ({"noise__kind": "variance"}, "science asset data/raw/noise/variance_100.fits is missing"),
         ({"mask__kind": "map"}, "science asset data/raw/mask/mask.fits is missing"),
         ({"instrument__table": "planck"}, "has a table and bands: leave out one"),
@@ -355,21 +357,100 @@ def test_bad_parameters_get_one_line(root, overrides, message):
     assert message in problems(root, **overrides)
 
 
-def test_a_bandpass_that_misses_its_band_is_refused(root):
-    raw(root, "bandpasses/100.txt", "90 1\n100 1\n110 1\n")
-    raw(root, "bandpasses/353.txt", "90 1\n100 1\n110 1\n")
-    with pytest.raises(DataError, match=r"band 353: bandpass of 353 GHz: the table transmits 90 to 110 GHz"):
-        simulated(root, instrument__bandpass="file")
+def passband(*rows):
+    freqs, response = zip(*rows, strict=True)
+    return {"convention": "power", "freq_ghz": list(freqs), "response": list(response)}
 
 
-def test_a_narrow_bandpass_is_the_delta(root):
-    """Tables of 1 per cent of the frequency: maps within 1e-3 of those at the centre."""
-    one = simulated(root)["observations"].obs.at(split="test", sim=0, freq="353").read().values
-    for freq in (100.0, 353.0):
-        raw(root, f"bandpasses/{freq:.0f}.txt", f"{freq * 0.995} 1\n{freq} 1\n{freq * 1.005} 1\n")
-    data = simulated(root, instrument__bandpass="file")
-    other = data["observations"].obs.at(split="test", sim=0, freq="353").read().values
-    assert 0 < np.std(one - other) < 1e-3 * np.std(one)
+def test_a_passband_that_misses_its_band_is_refused_at_the_start(root):
+    missed = passband((90.0, 1.0), (100.0, 1.0), (110.0, 1.0))
+    message = problems(root, instrument__bands__353__passband=missed)
+    assert "instrument: band 353: bandpass of 353 GHz: the table transmits 90 to 110 GHz" in message
+
+
+def test_a_gain_is_a_factor_on_all_that_a_band_sees(root):
+    """It changes nothing else, and is another in every sky."""
+    key = "populations__nominal__gain"
+
+    def skies(**values):
+        obs = simulated(root, **values)["observations"].obs
+        return {
+            (sim, freq): obs.at(split="test", sim=sim, freq=freq).read().values
+            for sim in range(2)
+            for freq in BANDS
+        }
+
+    usual, drawn = skies(), skies(**{key: {"353": {"mean": 1.0, "sd": 0.05}}})
+    gains = []
+    for sim in range(2):
+        gains.append(np.mean(drawn[sim, "353"] / usual[sim, "353"]))
+        np.testing.assert_allclose(drawn[sim, "353"], gains[-1] * usual[sim, "353"], rtol=1e-5)
+        np.testing.assert_array_equal(drawn[sim, "100"], usual[sim, "100"])
+    assert 0 < abs(gains[0] - 1) < 0.2
+    assert gains[0] != gains[1]
+    message = "populations.nominal.gain: '545' is none of 100, 353"
+    assert message in problems(root, **{key: {"545": {"mean": 1.0, "sd": 0.05}}})
+
+
+def test_skies_are_seen_through_passbands(root):
+    """One of 1 per cent leaves maps within 1e-3 of those at the centre, and 30 per cent do not; delta is none."""
+
+    def sky(**values):
+        return simulated(root, **values)["observations"].obs.at(split="test", sim=0, freq="353").read().values
+
+    key = "instrument__bands__353__passband"
+    narrow = {key: passband(*((353.0 * (1 + x), 1.0) for x in (-0.005, 0.0, 0.005)))}
+    wide = {key: passband(*((353.0 * (1 + x), 1.0) for x in np.linspace(-0.15, 0.15, 31)))}
+    centre = sky()
+    assert 0 < np.std(sky(**narrow) - centre) < 1e-3 * np.std(centre)
+    assert np.std(sky(**wide) - centre) > 1e-2 * np.std(centre)
+    np.testing.assert_array_equal(sky(**wide, instrument__bandpass="delta"), centre)
+
+
+@pytest.mark.long
+def test_a_band_without_q_and_u_has_them_nowhere(root):
+    """T of all bands, Q and U of those that have them; E and B are cleaned from the latter alone."""
+    some = {name: {"fwhm_arcmin": 240.0, "freq_ghz": float(name)} for name in ("100", "217", "353")}
+    bands = {name: band | {"depth_uk_arcmin": 3 * band["freq_ghz"]} for name, band in some.items()}
+    lacking = {**bands, "353": bands["353"] | {"depth_p_uk_arcmin": None}}
+    polarised = {name: bands[name] for name in ("100", "217")}
+    stages = (*STAGES, "hilc_covariance", "nilc_covariance", "hilc", "nilc_regularised", "noise_floor")
+
+    def made(bands):
+        return simulated(
+            root,
+            *stages,
+            splits={"train": {"n_sims": 3, "population": "nominal"}},
+            methods=["hilc", "nilc_regularised"],
+            instrument__fields="TQU",
+            instrument__bands=bands,
+            nilc_regularised__peaks=[20, 41],
+            nilc_regularised__domain_deg=60.0,
+            nilc_regularised__ilc_bias=0.5,
+            hilc__bin_width=10,
+        )
+
+    def observed(data, names):
+        refs = [data["observations"].obs.at(split="train", sim=0, freq=name) for name in names]
+        return [ref.read().values for ref in refs]
+
+    whole = observed(made(bands), bands)
+    few = {
+        method: made(polarised)[method].cleaned.at(split="train", sim=0).read().values
+        for method in stages[-3:]
+    }
+    data = made(lacking)
+    sky = observed(data, lacking)
+    assert [len(rows) for rows in sky] == [3, 3, 1]
+    for rows, before in zip(sky, whole, strict=True):
+        np.testing.assert_array_equal(rows, before[: len(rows)])
+    learned = data["hilc_covariance"].covariance.read()
+    assert np.all(learned[0, :, 2, 2] > 0)
+    assert not learned[1:, :, 2].any()
+    for method, without in few.items():
+        cleaned = data[method].cleaned.at(split="train", sim=0).read().values
+        np.testing.assert_allclose(cleaned[1:], without[1:], atol=1e-4 * without[1:].std())
+        assert np.std(cleaned[0] - without[0]) > 1e-3 * np.std(without[0])
 
 
 TEMPLATES = {"freefree": "pysm_2/ff_t_new.fits"}

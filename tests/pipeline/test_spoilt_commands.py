@@ -13,8 +13,10 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmbml.core.spec.params import Band
 from cmbml.methods.nn.checkpoint import make_checkpoint
 from cmbml.methods.patch_nn.network import UNet
+from cmbml.sky.instrument import described
 from tests.commands import call
 from tests.conftest import ROOT
 from tests.small_run import repository, run
@@ -72,11 +74,12 @@ NUMBERS = {
 CHECKPOINT = make_checkpoint(
     UNet(3, 1, 4, 1).state_dict(),
     architecture={"name": "unet", "init": 4, "depth": 1},
-    bands={
-        "names": list(BANDS),
-        "freq_ghz": [f for f, _ in BANDS.values()],
-        "fwhm_arcmin": [b for _, b in BANDS.values()],
-    },
+    bands=described(
+        {
+            name: Band(freq_ghz=freq, fwhm_arcmin=fwhm, depth_uk_arcmin=1.0)
+            for name, (freq, fwhm) in BANDS.items()
+        }
+    ),
     normalisation=NUMBERS,
     layout={"nside_patches": 1, "margin": 0, "batch": 12},
     result={"fields": "T", "nside": NSIDE, "lmax": LMAX, "fwhm_arcmin": 600.0},

@@ -5,8 +5,10 @@ import pysm3.units as u
 import pytest
 from pysm3.utils import bandpass_unit_conversion
 
+from cmbml.core.spec.instruments import read_bands, table_path
+from cmbml.core.spec.params import Band
 from cmbml.sky.foregrounds import ForegroundDraw
-from cmbml.sky.passbands import tabulated
+from cmbml.sky.passbands import passband_of, tabulated
 from cmbml.sky.pysm.components import load_model, native_nside
 from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm
 from cmbml.sky.pysm.templates import (
@@ -17,6 +19,7 @@ from cmbml.sky.pysm.templates import (
     template_files,
 )
 from cmbml.sky.sht import map2alm, resize_alm
+from tests.conftest import ROOT
 from tests.sky.maps import pysm_maps
 
 FREQS = (28.4, 142.876, 545.0, 866.8)
@@ -154,13 +157,26 @@ def test_component_coefficients_add_up(sky64):
 
 @pytest.mark.parametrize("presets", [("d1",), ("s1",), ("a1",)])
 def test_bandpasses_are_plain_pysm(sky64, presets):
-    """PySM integrates 71 rows by the trapezium rule, we use five nodes; spinning dust is a table with kinks."""
+    """PySM integrates 71 rows by the trapezium rule, we use six nodes; spinning dust is a table with kinks."""
     freqs = np.linspace(25.0, 32.0, 71)
     bell = np.exp(-(((freqs - 28.4) / 3) ** 2))
     rj = pysm3.Sky(nside=64, preset_strings=list(presets)).get_emission(freqs * u.GHz, bell)
     factor = bandpass_unit_conversion(freqs * u.GHz, bell, u.uK_CMB).value
     ours = pysm_maps(presets, (tabulated(freqs, bell, 28.4),), ForegroundDraw(), 64)[0]
     np.testing.assert_allclose(ours, rj[0].value * factor, rtol=5e-5)
+
+
+@pytest.mark.parametrize("name", ["30", "143", "545", "857"])
+def test_passbands_of_planck_are_plain_pysm(sky64, name):
+    """The same rows, integrated by PySM, of which it would leave the faintest out for the unit alone."""
+    band = Band(**read_bands(table_path(ROOT, "planck"))[name])
+    freqs, response = np.array(band.passband.freq_ghz), np.array(band.passband.response)
+    power = response / (freqs**2 if band.passband.convention == "rj" else 1)
+    preset = "s1" if name == "30" else "d1"
+    rj = pysm3.Sky(nside=64, preset_strings=[preset]).get_emission(freqs * u.GHz, power)
+    factor = bandpass_unit_conversion(freqs * u.GHz, power, u.uK_CMB, cut=0).value
+    ours = pysm_maps((preset,), (passband_of(band),), ForegroundDraw(), 64)[0]
+    np.testing.assert_allclose(ours, rj[0].value * factor, rtol=1e-4)
 
 
 def test_offsets_that_a_model_cannot_have_are_refused(sky64):

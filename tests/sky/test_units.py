@@ -5,7 +5,11 @@ import pytest
 from astropy.cosmology import Planck15
 from astropy.modeling.physical_models import BlackBody
 
+from cmbml.core.spec.instruments import read_bands, table_path
+from cmbml.core.spec.params import Band
 from cmbml.sky import units
+from cmbml.sky.passbands import as_bandpass, passband_of
+from tests.conftest import ROOT
 
 FREQS = [0.408, 28.4, 142.876, 353.0, 866.8]
 
@@ -49,10 +53,11 @@ def test_spinning_dust_peaks_where_told():
 
 
 @pytest.mark.parametrize(
-    ("freq", "factor"), [(545.0, 58.0356), (857.0, 2.2681), (217.0, 483.69), (353.0, 287.45)]
+    ("band", "factor"), [("545", 58.0356), ("857", 2.2681), ("217", 483.69), ("353", 287.45)]
 )
-def test_brightness_per_kelvin_is_that_of_the_measured_bands(shared, freq, factor):
+def test_brightness_per_kelvin_is_that_of_the_measured_bands(shared, band, factor):
     """Planck 2013 IX: int tau dB/dT dnu / int tau (nu_c / nu) dnu, over the measured transmission."""
+    freq = float(band)
     table = np.loadtxt(shared / f"bandpasses/HFI_BANDPASS_F{freq:.0f}_reformat.txt")
     freqs, transmission = table[table[:, 0] > 0].T
     derivative = units.MJYSR_PER_KELVIN_GHZ2 * freqs**2 / units.rj_to_cmb(freqs)
@@ -61,5 +66,10 @@ def test_brightness_per_kelvin_is_that_of_the_measured_bands(shared, freq, facto
     )
     # published with five digits for the average of the detectors
     assert expected == pytest.approx(factor, rel=2e-3)
-    # other bands are taken at their centre
-    assert units.mjysr_per_kelvin(freq) == pytest.approx(factor, rel=1e-6 if freq > 500 else 0.05)
+    ours = passband_of(Band(**read_bands(table_path(ROOT, "planck"))[band]))
+    assert units.mjysr_per_kelvin(ours) == pytest.approx(factor, rel=2e-4)
+
+
+def test_a_narrow_band_has_its_own_brightness_per_kelvin():
+    """Not that of Planck's band nearby, 2.27."""
+    assert units.mjysr_per_kelvin(as_bandpass(860.0)) == pytest.approx(1.38, abs=0.01)

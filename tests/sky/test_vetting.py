@@ -25,7 +25,7 @@ SUN = (
     * np.array(hp.ang2vec(264.0, 48.0, lonlat=True))
     @ np.array(hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2)))
 )
-INSTRUMENTS = {path.stem: read_bands(path) for path in sorted(SHIPPED.glob("*.ecsv"))}
+INSTRUMENTS = {path.parent.name: read_bands(path) for path in sorted(SHIPPED.glob("*/*.ecsv"))}
 PLANCK = INSTRUMENTS["planck"]
 
 

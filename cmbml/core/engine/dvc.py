@@ -15,7 +15,7 @@ from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.record.dvc_cache import setting
 from cmbml.core.record.git import is_under_git
 from cmbml.core.spec.formats import BUILT_IN
-from cmbml.core.spec.instruments import table_path
+from cmbml.core.spec.instruments import instrument_files, table_path
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import DVC_LOCK, DVC_YAML, LOCAL
 from cmbml.core.spec.yamlio import dump_yaml
@@ -191,8 +191,8 @@ def _inputs(plan: Plan, stage: Stage) -> Iterator[str]:
             yield _relative(plan, plan.folder(source))
     table = plan.config.params.instrument.table
     if table and any(key.startswith("instrument") for key in stage.params):
-        path = table_path(plan.config.root, table)
-        yield from [_relative(plan, path)] if path.is_relative_to(plan.config.root) else []
+        for path in instrument_files(table_path(plan.config.root, table)):
+            yield from [_relative(plan, path)] if path.is_relative_to(plan.config.root) else []
     for files in plan.files_of(stage).values():
         yield from (_relative(plan, path) for path in files)
     for name in plan.config.inputs(stage):

@@ -9,6 +9,7 @@ from cmbml.core.errors import ConfigError
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.record.git import committed
 from cmbml.core.spec.config import make_config
+from cmbml.core.spec.instruments import instrument_files, table_path
 from cmbml.core.spec.profile import Profiles
 from cmbml.core.spec.repository import DVC_YAML, PARAMS, PIPELINE, RAW
 from cmbml.core.spec.yamlio import parse_yaml, read_yaml
@@ -99,8 +100,9 @@ def _own_files(plan: Plan) -> Iterator[str]:
     for stage in stages:
         yield from (str(p.relative_to(root)) for paths in plan.files_of(stage).values() for p in paths)
     table = plan.config.params.instrument.table
-    if table and (root / table).is_file():
-        yield table
+    if table:
+        paths = instrument_files(table_path(root, table))
+        yield from (str(path.relative_to(root)) for path in paths if path.is_relative_to(root / table))
 
 
 def _copy(source: Path, target: Path) -> None:

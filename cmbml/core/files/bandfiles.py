@@ -11,6 +11,7 @@ from cmbml.core.handlers import get_handler
 from cmbml.core.handlers.cards import Told, advise, polarisation_of
 from cmbml.core.handlers.mapcolumns import Content
 from cmbml.core.handlers.mapreading import conventions
+from cmbml.core.spec.params import Band
 
 if TYPE_CHECKING:
     from cmbml.sky.skymap import SkyMap
@@ -21,12 +22,21 @@ class BandFile:
     """One band of an instrument, and the file that holds its map."""
 
     name: str
-    freq_ghz: float
-    fwhm_arcmin: float
+    band: Band
     path: Path
 
+    @property
+    def freq_ghz(self) -> float:
+        """Its centre, GHz."""
+        return self.band.freq_ghz
 
-def find_bands(pattern: str, table: Mapping[str, Mapping[str, float]], folder: Path) -> list[BandFile]:
+    @property
+    def fwhm_arcmin(self) -> float:
+        """Its beam, arcmin."""
+        return self.band.fwhm_arcmin
+
+
+def find_bands(pattern: str, table: Mapping[str, Band], folder: Path) -> list[BandFile]:
     """The file of every band.
 
     Parameters
@@ -34,7 +44,7 @@ def find_bands(pattern: str, table: Mapping[str, Mapping[str, float]], folder: P
     pattern
         Path with {freq} for the name of the band, or {freq:03d} for three digits, and wildcards.
     table
-        Bands by name, each with freq_ghz and fwhm_arcmin.
+        Bands by name.
     folder
         What relative paths start from.
 
@@ -46,11 +56,11 @@ def find_bands(pattern: str, table: Mapping[str, Mapping[str, float]], folder: P
     if not has_place(pattern, "freq"):
         raise DataError(f"{pattern}: lacks {{freq}}, which stands for the name of the band")
     bands: dict[Path, BandFile] = {}
-    for name, row in table.items():
+    for name, band in table.items():
         path = _find(pattern, name, folder)
         if path in bands:
             raise DataError(f"{path}: is taken for bands {bands[path].name} and {name}: narrow {pattern}")
-        bands[path] = BandFile(name, row["freq_ghz"], row["fwhm_arcmin"], path)
+        bands[path] = BandFile(name, band, path)
     return list(bands.values())
 
 
@@ -133,9 +143,11 @@ def read_band(band: BandFile, content: Content, told: Told) -> "SkyMap":
     DataError
         Where the file is unreadable, has no known unit, or another beam than the band.
     """
+    from cmbml.sky.passbands import passband_of
+
     expected: Told = {**told, "fwhm_arcmin": band.fwhm_arcmin}
     sky: SkyMap = get_handler("HealpyMap").read(band.path, content=content, allow_unseen=True, **expected)
     try:
-        return sky.to("uK_CMB", freq_ghz=band.freq_ghz)
+        return sky.to("uK_CMB", band=passband_of(band.band))
     except ValueError as error:
         raise DataError(f"{band.path}: {error}") from None

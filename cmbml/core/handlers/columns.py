@@ -1,4 +1,4 @@
-"""Columns of numbers in text: Markov chains, read by seeking, and transmissions of bands."""
+"""Columns of numbers in text: Markov chains, read by seeking."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cmbml.core.errors import DataError
 from cmbml.core.handlers.base import AssetHandler
-from cmbml.core.spec.encoding import read_text
 
 
 @dataclass(frozen=True)
@@ -90,20 +89,3 @@ def number_table(path: Path, lines: Iterable[str]) -> NDArray[np.float64]:
         return np.loadtxt(rows, ndmin=2)
     except ValueError as error:
         raise DataError(f"{path}: not a table of numbers: {error}") from None
-
-
-class Transmission(AssetHandler[tuple[NDArray[np.float64], NDArray[np.float64]]]):
-    """Transmission of a band: text of two columns, frequency in GHz and response."""
-
-    def read(self, path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Read frequencies and response.
-
-        Raises
-        ------
-        DataError
-            Where the file is empty, or has not two columns of numbers.
-        """
-        table = number_table(path, read_text(path).split("\n"))
-        if table.shape[1] != 2:
-            raise DataError(f"{path}: {table.shape[1]} columns, expected two: frequency in GHz and response")
-        return table[:, 0], table[:, 1]

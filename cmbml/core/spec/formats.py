@@ -18,5 +18,4 @@ BUILT_IN: Mapping[str, str] = MappingProxyType({
     "PyTorchModel": "cmbml.core.handlers.torch",
     "QTable": "cmbml.core.handlers.table",
     "Text": "cmbml.core.handlers.text",
-    "Transmission": "cmbml.core.handlers.columns",
 })  # fmt: skip

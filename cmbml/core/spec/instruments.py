@@ -1,4 +1,4 @@
-"""Instruments by name or from a user's table: ECSV, every quantity with its unit."""
+"""Instruments by name or from a user's folder: a table of bands, ECSV, and the files that it names."""
 
 import csv
 import io
@@ -13,8 +13,10 @@ import yaml
 from cmbml.core.errors import ConfigError, did_you_mean
 from cmbml.core.spec.encoding import read_text
 from cmbml.core.spec.numbers import Bandwidth, Depth, Finite, Frequency, Fwhm, parsed
+from cmbml.core.spec.passbands import read_passband
 
 SHIPPED = Path(__file__).parents[2] / "instruments"
+TABLE = "bands.ecsv"
 _SUFFIX = ".ecsv"
 _BAND = "band"
 _EDITORS = re.compile(r"#[ \t]*(-\*-|vim?:|coding[:=])")
@@ -23,12 +25,16 @@ _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticErr
 
 
 class _Quantity(NamedTuple):
-    """A column: the key of a band, its unit there, what it may be, and whether it must be there."""
+    """A column: the key of a band, its unit there, what it may be, and whether it must be there.
+
+    Of some, a blank cell is another thing than no column.
+    """
 
     key: str
     unit: str
     kind: Any
     needed: bool
+    blank_says: bool = False
 
 
 class _Column(NamedTuple):
@@ -42,58 +48,70 @@ _QUANTITIES = {
     "freq": _Quantity("freq_ghz", "GHz", Frequency, needed=True),
     "fwhm": _Quantity("fwhm_arcmin", "arcmin", Fwhm, needed=True),
     "depth": _Quantity("depth_uk_arcmin", "uK_CMB arcmin", Depth, needed=True),
-    "depth_p": _Quantity("depth_p_uk_arcmin", "uK_CMB arcmin", Depth, needed=False),
+    "depth_p": _Quantity("depth_p_uk_arcmin", "uK_CMB arcmin", Depth, needed=False, blank_says=True),
     "bandwidth": _Quantity("bandwidth_ghz", "GHz", Bandwidth, needed=False),
 }
 
-# The words of the tables that ship, as astropy writes them; a blank number is "".
+# Columns of names of files, and what reads one.
+_FILES = {"passband": read_passband}
+_KNOWN = (_BAND, *_QUANTITIES, *_FILES)
+
+# The words of the tables that ship, as astropy writes them; a blank cell is "".
 _PLAIN_HEADER = ["# %ECSV 1.0", "# ---", "# datatype:"]
-_PLAIN_COLUMNS = {"# - {name: band, datatype: string}": _BAND} | {
+_PLAIN_COLUMNS = {f"# - {{name: {name}, datatype: string}}": name for name in (_BAND, *_FILES)} | {
     f"# - {{name: {name}, unit: {quantity.unit}, datatype: float64}}": name
     for name, quantity in _QUANTITIES.items()
 }
 _PLAIN_COMMENT = re.compile(r"# meta:$|#   comments:$|#   - ")
-_PLAIN_NAME = re.compile(r"[\w+.-]+")
+_PLAIN_NAME = re.compile(r'[\w+./-]+|""')
 _PLAIN_NUMBER = re.compile(r'-?[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?|""')
 
 
 def table_path(root: Path, name: str) -> Path:
-    """File of an instrument: one that ships, by its name, or a table in the repository, by its path.
+    """Table of an instrument: of one that ships, by its name, or of a folder, or a table itself, by its path.
 
     Raises
     ------
     ConfigError
         Where there is none.
     """
-    path = root / name if name.endswith(_SUFFIX) else SHIPPED / f"{name}{_SUFFIX}"
-    if not path.is_file():
-        known = [file.stem for file in SHIPPED.glob(f"*{_SUFFIX}")]
+    places = [root / name] if name.endswith(_SUFFIX) else [SHIPPED / name / TABLE, root / name / TABLE]
+    found = next((path for path in places if path.is_file()), None)
+    if found is None:
+        known = [folder.parent.name for folder in SHIPPED.glob(f"*/{TABLE}")]
         remedy = "give the path of a table" if name.endswith(_SUFFIX) else did_you_mean(name, known)
         raise ConfigError(f"no instrument '{name}': {remedy}")
-    return path
+    return found
 
 
-def read_bands(path: Path) -> dict[str, dict[str, float]]:
+def instrument_files(path: Path) -> list[Path]:
+    """The table of an instrument, and the files that it names."""
+    named = (values for name, (values, _) in _read(path).items() if name in _FILES)
+    return [path, *(path.parent / str(cell) for values in named for cell in values if cell)]
+
+
+def read_bands(path: Path) -> dict[str, dict[str, Any]]:
     """Bands of an instrument, as params.yaml has them below ``instrument.bands``.
 
     Parameters
     ----------
     path
-        ECSV with the columns band, freq, fwhm and depth; depth_p and bandwidth where wanted, blank for bands
-        that have none.  Units are those of astropy, and uK_CMB.
+        ECSV with the columns band, freq, fwhm and depth; depth_p, bandwidth and passband where wanted, blank
+        for bands that have none: one whose depth_p is blank has no Q and U.  Units are those of astropy, and
+        uK_CMB; a passband is the name of a file beside the table.
 
     Raises
     ------
     ConfigError
         Where a column or its unit is missing or unknown, a value is missing or impossible, a band is named
-        twice, or bands are not in order of frequency.
+        twice, bands are not in order of frequency, or a file that is named is unreadable.
     DataError
-        Where the file is not text.
+        Where a file is not text.
     """
     columns = _read(path)
     _check_columns(path, columns)
     names = _names(path, columns[_BAND].values)
-    bands: dict[str, dict[str, float]] = {name: {} for name in names}
+    bands: dict[str, dict[str, Any]] = {name: {} for name in names}
     for column, quantity in _QUANTITIES.items():
         if column in columns:
             factor = _factor(path, column, columns[column].unit)
@@ -101,7 +119,13 @@ def read_bands(path: Path) -> dict[str, dict[str, float]]:
                 if value is not None or quantity.needed:
                     where = f"{path.name}, row {row} (band {name}): {column}"
                     bands[name][quantity.key] = _number(where, quantity, value, factor)
+                elif quantity.blank_says:
+                    bands[name][quantity.key] = None
     _check_order(path, [band["freq_ghz"] for band in bands.values()])
+    for column in _FILES.keys() & columns.keys():
+        for name, cell in zip(names, columns[column].values, strict=True):
+            if cell:
+                bands[name][column] = _FILES[column](path.parent / str(cell))
     return bands
 
 
@@ -128,12 +152,11 @@ def _read_plain(lines: Sequence[str]) -> dict[str, _Column] | None:
         return None
     columns = {}
     for name, *cells in zip(names, *rows, strict=True):
-        if not all(map((_PLAIN_NAME if name == _BAND else _PLAIN_NUMBER).fullmatch, cells)):
+        text = name not in _QUANTITIES
+        if not all(map((_PLAIN_NAME if text else _PLAIN_NUMBER).fullmatch, cells)):
             return None
-        columns[name] = _Column(
-            [cell if name == _BAND else float(cell) if cell != '""' else None for cell in cells],
-            "" if name == _BAND else _QUANTITIES[name].unit,
-        )
+        values = [None if cell == '""' else cell if text else float(cell) for cell in cells]
+        columns[name] = _Column(values, "" if text else _QUANTITIES[name].unit)
     return columns
 
 
@@ -170,8 +193,8 @@ def _check_columns(path: Path, columns: Mapping[str, _Column]) -> None:
         if quantity.needed
     }
     for column in columns:
-        if column not in (_BAND, *_QUANTITIES):
-            known = did_you_mean(column, (_BAND, *_QUANTITIES))
+        if column not in _KNOWN:
+            known = did_you_mean(column, _KNOWN)
             raise ConfigError(f"{path.name}: unknown column {column!r}: {known}")
     for column, what in needed.items():
         if column not in columns:

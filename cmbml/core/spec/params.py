@@ -4,9 +4,11 @@ The blocks of methods are described by the methods themselves (see `cmbml.core.s
 """
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from cmbml.core.spec.names import Apart, Name, apart
 from cmbml.core.spec.numbers import (
@@ -21,7 +23,9 @@ from cmbml.core.spec.numbers import (
     NotNegative,
     Nside,
     Positive,
+    parsed,
 )
+from cmbml.core.spec.passbands import Passband
 
 
 class Block(BaseModel):
@@ -133,6 +137,10 @@ class PopulationParams(Block):
     ame_peak: Scatter = Field(description="offset of the spinning-dust peak, GHz")
     small_scale: Factor = Field(description="factor on the log-normal small scales")
     noise_level: Factor = Field(description="factor on the noise depth")
+    gain: dict[Name, Factor] = Field(
+        default_factory=dict,
+        description="factor on the map of a band, by band: an error of its calibration (default: none)",
+    )
 
 
 class CosmologyParams(Block):
@@ -193,9 +201,51 @@ class Band(Block):
     fwhm_arcmin: Fwhm = Field(description="FWHM of the Gaussian beam, arcmin")
     depth_uk_arcmin: Depth = Field(description="white-noise depth in temperature, uK_CMB arcmin")
     depth_p_uk_arcmin: Depth | None = Field(
-        default=None, description="the same in polarisation (default: sqrt(2) of temperature's)"
+        default=None,
+        description="the same in polarisation (default: sqrt(2) times that); null: the band has no Q and U",
     )
-    bandwidth_ghz: Bandwidth | None = Field(default=None, description="full width of a top hat, GHz")
+    bandwidth_ghz: Bandwidth | None = Field(
+        default=None, description="full width of a top hat, GHz; without it and a passband: the centre alone"
+    )
+    passband: SkipJsonSchema[Passband | None] = Field(
+        default=None, exclude=True, description="response by frequency, of the table's file"
+    )
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def response(self) -> str:
+        """What tells its spectral response from another's: records hold it in place of the rows."""
+        if self.passband is not None:
+            return self.passband.digest
+        return "centre" if self.bandwidth_ghz is None else f"top hat of {self.bandwidth_ghz:g} GHz"
+
+    @property
+    def polarised(self) -> bool:
+        """Whether it has Q and U."""
+        return self.depth_p_uk_arcmin is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_polarisation(cls, values: Any) -> Any:
+        """Fill a depth in polarisation that is not given; one that is null stays."""
+        if not isinstance(values, dict) or "depth_p_uk_arcmin" in values:
+            return values
+        try:
+            depth = parsed(Depth, values.get("depth_uk_arcmin"))
+        except ValueError:
+            return values
+        return {**values, "depth_p_uk_arcmin": sqrt(2) * depth}
+
+    @model_validator(mode="after")
+    def _one_response(self) -> Self:
+        if self.bandwidth_ghz is not None:
+            if self.passband is not None:
+                raise ValueError("has a bandwidth and a passband: leave out one")
+            if self.bandwidth_ghz >= 2 * self.freq_ghz:
+                raise ValueError(
+                    f"bandwidth_ghz: a top hat must be narrower than twice its centre {self.freq_ghz:g}"
+                )
+        return self
 
 
 class InstrumentParams(Block):
@@ -206,12 +256,12 @@ class InstrumentParams(Block):
     fields: Literal["T", "TQU"] = Field(
         description="Stokes fields of the maps: T alone, or T, Q, U in one file a band"
     )
-    bandpass: Literal["delta", "top_hat", "file"] = Field(
-        default="delta",
-        description="delta: at the centre; top_hat: over bandwidth_ghz; file: data/raw/bandpasses/BAND.txt",
+    bandpass: Literal["own", "delta"] = Field(
+        default="own", description="own: what the bands say; delta: their centres, whatever they say"
     )
     table: str | None = Field(
-        default=None, description="in place of bands: planck, cmbml, litebird, mini, or an ECSV table"
+        default=None,
+        description="in place of bands: planck, litebird, so, cmbml, mini, or the path of a folder or table",
     )
     bands: Annotated[dict[Name, Band], Apart] = Field(
         min_length=1, description="bands by name, in order of frequency"
@@ -242,6 +292,23 @@ class InstrumentParams(Block):
         """White-noise depths in the order of the bands, uK_CMB arcmin."""
         return [band.depth_uk_arcmin for band in self.bands.values()]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _at_centres(cls, values: Any) -> Any:
+        """With bandpass: delta, bands have no response of their own, for whoever reads them."""
+        if not isinstance(values, dict) or values.get("bandpass") != "delta":
+            return values
+        if not isinstance(bands := values.get("bands"), dict):
+            return values
+        response = {"passband", "bandwidth_ghz"}
+        left_out = {
+            name: {key: value for key, value in band.items() if key not in response}
+            if isinstance(band, dict)
+            else band
+            for name, band in bands.items()
+        }
+        return {**values, "bands": left_out}
+
     @model_validator(mode="after")
     def _supported(self) -> Self:
         if self.lmax >= 3 * self.nside:
@@ -250,13 +317,7 @@ class InstrumentParams(Block):
             )
         if sorted(self.freq_ghz) != self.freq_ghz or len(set(self.freq_ghz)) < len(self.freq_ghz):
             raise ValueError("bands must be in order of frequency, each frequency once")
-        self._check_bandwidths()
         return self
-
-    def _check_bandwidths(self) -> None:
-        for name, band in self.bands.items() if self.bandpass == "top_hat" else ():
-            if band.bandwidth_ghz is None or band.bandwidth_ghz >= 2 * band.freq_ghz:
-                raise ValueError(f"bands.{name}.bandwidth_ghz: a top hat needs it, below twice the centre")
 
 
 class NoiseParams(Block):
@@ -384,6 +445,11 @@ class Params(Block):
             if split.source == "simulated" and split.population not in self.populations:
                 known = ", ".join(self.populations)
                 raise ValueError(f"splits.{name}.population: '{split.population}' is none of {known}")
+            drawn = self.populations.get(split.population or "")
+            for band in drawn.gain if drawn is not None else ():
+                if band not in self.instrument.bands:
+                    known = ", ".join(self.instrument.bands)
+                    raise ValueError(f"populations.{split.population}.gain: '{band}' is none of {known}")
         if self.noise.kind == "model" and self.instrument.fields == "TQU":
             raise ValueError("noise.kind: model is learnt for temperature: choose another, or fields: T")
         others = [name for name, split in self.splits.items() if split.source != "simulated"]

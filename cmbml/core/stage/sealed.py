@@ -13,13 +13,14 @@ from cmbml.core.spec.split import Split
 if TYPE_CHECKING:
     from cmbml.core.spec.config import Config
     from cmbml.core.spec.names import Name
-    from cmbml.core.spec.params import CosmologyRegion, Params, PopulationParams
+    from cmbml.core.spec.params import CosmologyRegion, Factor, Params, PopulationParams
     from cmbml.core.spec.pipeline import Stage
 
     class _Populations(dict[Name, PopulationParams]):
         """All populations, or one block of each where the stage declares no more."""
 
         cosmology: OwnPopulation[CosmologyRegion]
+        gain: OwnPopulation[Mapping[Name, Factor]]
 
         def __getitem__(self, name: str | None) -> PopulationParams: ...
 

@@ -24,11 +24,17 @@ from cmbml.methods.cmbnncs.params import CmbnncsParams
 from cmbml.methods.cmbnncs.plane import to_plane
 from cmbml.methods.executors import mean, read_cmb, read_maps
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.executors.training import (
+    TrainingExecutor,
+    described_result,
+    expect_polarised,
+    open_network,
+)
 from cmbml.methods.nn.linear_fit import LinearFit, moments, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map
 from cmbml.methods.nn.training import Loss, Weights, predict, seeded
+from cmbml.sky.instrument import described
 from cmbml.sky.levels import Levels, common_levels
 from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyAlm, SkyMap
@@ -58,12 +64,8 @@ class _Features:
         for band in self.bands:
             if band not in known:
                 raise ConfigError(f"{PARAMS}: cmbnncs.bands: no band '{band}': {did_you_mean(band, known)}")
-        self.freq_ghz = [known[band].freq_ghz for band in self.bands]
-        self.described = {
-            "names": list(self.bands),
-            "freq_ghz": self.freq_ghz,
-            "fwhm_arcmin": [known[band].fwhm_arcmin for band in self.bands],
-        }
+        self.taken = {band: known[band] for band in self.bands}
+        self.instrument = described(self.taken)
 
     def maps(self, split: str, sim: int) -> Map:
         """RING maps of the bands without levels, ``(n_bands, n_stokes, npix)``, uK_CMB."""
@@ -73,7 +75,7 @@ class _Features:
         """The maps, and what of their levels is the CMB's."""
         files = [self.obs.at(split=split, sim=sim, freq=band) for band in self.bands]
         maps, levels = read_maps(files, self.nside)
-        return maps, common_levels(levels, self.freq_ghz)
+        return maps, common_levels(levels, self.instrument["freq_ghz"])
 
 
 class _Truth:
@@ -170,7 +172,9 @@ class CmbnncsTrainingExecutor(TrainingExecutor[CmbnncsParams]):
         super().__init__(cfg, stage_str="cmbnncs_training")
         self.in_scale: Asset[Scale] = self.assets_in["scale"]
         self.n_target = len(cfg.instrument.fields)
-        self.described = _Features(self.assets_in["samples"], cfg).described
+        features = _Features(self.assets_in["samples"], cfg)
+        expect_polarised("cmbnncs", cfg.instrument.fields, features.taken)
+        self.instrument = features.instrument
         self.result = described_result(cfg)
         try:
             check_plane(self.settings.architecture, cfg.instrument.nside)
@@ -191,7 +195,7 @@ class CmbnncsTrainingExecutor(TrainingExecutor[CmbnncsParams]):
         return make_checkpoint(
             weights,
             architecture=described_network(self.settings),
-            bands=self.described,
+            bands=self.instrument,
             normalisation=scale,
             result=self.result,
             epoch=epoch,
@@ -218,7 +222,7 @@ class CmbnncsPredictionExecutor(BaseStageExecutor):
             lambda: network(self.settings, self.n_stokes),
             self.in_model.at(epoch="best"),
             architecture=described_network(self.settings),
-            bands=self.features.described,
+            bands=self.features.instrument,
             normalisation=self.scale,
         )
 

@@ -28,7 +28,7 @@ from cmbml.methods.gsc_unet.statistics import regression, steady
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nn.checkpoint import check_checkpoint, load_weights, make_checkpoint
 from cmbml.methods.nn.executors.samples import FileSamples
-from cmbml.methods.nn.executors.training import TrainingExecutor, naming
+from cmbml.methods.nn.executors.training import TrainingExecutor, expect_polarised, naming
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import mean_and_deviation, target_map
 from cmbml.methods.nn.training import Weights, seeded
@@ -63,11 +63,6 @@ class _Skies:
         self.base: Asset[SkyMap] = executor.assets_in["base"]
         self.other: Asset[SkyMap] = executor.assets_in["other"]
         self.result = {"fields": cfg.instrument.fields, "nside": self.bands.nside, "lmax": self.bands.lmax}
-
-    def described(self) -> Described:
-        """The bands, for a checkpoint: plain values."""
-        bands = self.bands
-        return {"names": list(bands.freqs), "freq_ghz": bands.freq_ghz, "fwhm_arcmin": bands.fwhm_arcmin}
 
     def free(self, settings: GscUnetParams) -> CmbFree:
         """How these skies are taken apart."""
@@ -130,6 +125,7 @@ class GscUnetTrainingExecutor(TrainingExecutor[GscUnetParams]):
         self.out_normalisation: Asset[Statistics] = self.assets_out["normalisation"]
         self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.in_mask: Asset[SkyMap] = self.assets_in["mask"]
+        expect_polarised("gsc_unet", cfg.instrument.fields, cfg.instrument.bands)
         self.skies = _Skies(self, cfg)
         self.free = self.skies.free(self.settings)
         n_all = (len(self.skies.bands.freqs) + 1) * len(self.settings.peaks)
@@ -151,7 +147,7 @@ class GscUnetTrainingExecutor(TrainingExecutor[GscUnetParams]):
             lambda weights, epoch: make_checkpoint(
                 weights,
                 architecture=_architecture(self.settings),
-                bands=self.skies.described(),
+                bands=self.skies.bands.instrument,
                 normalisation=digest(statistics),
                 result=self._result(),
                 epoch=epoch,
@@ -223,7 +219,7 @@ class _CleaningExecutor(BaseStageExecutor):
         """
         checkpoint, statistics = model.read(), self.in_normalisation.read()
         with naming(model):
-            check_checkpoint(checkpoint, bands=self.skies.described(), **expected)
+            check_checkpoint(checkpoint, bands=self.skies.bands.instrument, **expected)
             # the beam is that of the base, whatever it is
             result = self.skies.result | {"fwhm_arcmin": checkpoint.get("result", {}).get("fwhm_arcmin")}
             return open_cleaner(checkpoint, statistics, self.threads, result=result)

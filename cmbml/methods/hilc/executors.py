@@ -2,6 +2,9 @@
 
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cmbml.core import StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
@@ -14,7 +17,14 @@ from cmbml.methods.executors import (
     LinearExecutor,
 )
 from cmbml.methods.hilc.configured import configured_hilc
-from cmbml.methods.hilc.hilc import FloatArray, apply_weights, bin_edges, nuisance_covariance
+from cmbml.methods.hilc.hilc import (
+    FloatArray,
+    apply_weights,
+    bin_edges,
+    nuisance_covariance,
+    part,
+    whole,
+)
 from cmbml.methods.hilc.params import PlainHilcParams
 from cmbml.methods.ilc import known_beams
 from cmbml.sky.sht import Alm
@@ -35,19 +45,24 @@ class HilcCovarianceExecutor(CovarianceExecutor):
 
     def covariance(self, bands: Bands, cmb: Alm) -> FloatArray:
         """Covariance of one field of one sky, in bins of multipoles."""
-        return nuisance_covariance(
+        learned = nuisance_covariance(
             bands.nuisance(cmb),
             fwhm_arcmin=known_beams(bands.fwhm_arcmin, len(bands.alms)),
             fwhm_out=self.fwhm_out,
             lmax=self.bands.lmax,
             bin_width=self.bin_width,
         )
+        return whole(learned, bands.channels, len(self.bands.freqs))
 
 
 class _HilcExecutor(LinearExecutor[FloatArray]):
     """Cleans every simulation with harmonic weights."""
 
     settings: PlainHilcParams
+
+    def part(self, learned: FloatArray, channels: NDArray[np.intp], n_bands: int) -> FloatArray:
+        """The rows and columns of some bands."""
+        return part(learned, channels, n_bands)
 
     def clean(self, bands: Bands, learned: FloatArray | None) -> CleanedField:
         """Clean one field."""

@@ -210,3 +210,23 @@ def _weights(
         solved = ilc.weights(binned[np.ix_(used, used)], mixing[used])
         weights[used, low:high] = solved[:, None] * rebeam[used, low:high]
     return weights
+
+
+def part(learned: FloatArray, channels: NDArray[np.intp], n_channels: int) -> FloatArray:
+    """Covariance of some channels, of that of `n_channels`: ``(n_bins, n_channels, n_channels)``.
+
+    Raises
+    ------
+    ValueError
+        Where it is of another number of channels.
+    """
+    if learned.shape[-1] != n_channels:
+        raise ValueError(f"the known covariance is not of {n_channels} channels: learn it anew")
+    return learned[:, channels[:, None], channels]
+
+
+def whole(learned: FloatArray, channels: NDArray[np.intp], n_channels: int) -> FloatArray:
+    """Covariance of `n_channels`, of that of some of them; zero in all other pairs."""
+    everything = np.zeros((len(learned), n_channels, n_channels), learned.dtype)
+    everything[:, channels[:, None], channels] = learned
+    return everything

@@ -7,6 +7,7 @@ from cmbml.methods.nilc.nilc import NeedletPrior, NilcOptions, NilcResult, mixin
 from cmbml.methods.nilc.params import NilcParams, RegularisedNilcParams
 from cmbml.methods.nilc.scales import needlet_scales
 from cmbml.methods.nilc.seds import mixing_columns
+from cmbml.sky.passbands import Band
 from cmbml.sky.sht import Alm
 
 
@@ -16,7 +17,7 @@ def configured_nilc(
     *,
     fwhm_arcmin: Sequence[float | None],
     fwhm_out: float,
-    freq_ghz: Sequence[float],
+    passbands: Sequence[Band],
     lmax: int,
     learned: Alm | None = None,
     threads: int = 1,
@@ -29,8 +30,8 @@ def configured_nilc(
         As for `cmbml.methods.nilc.nilc.nilc`.
     settings
         The block of parameters.
-    freq_ghz
-        Centre of each band, ``(n_freq,)``, GHz.
+    passbands
+        What each band makes of a spectrum, ``(n_freq,)``.
     learned
         Covariance learned on train skies, for the regularised variant.
 
@@ -47,7 +48,7 @@ def configured_nilc(
     prior = None
     if learned is not None and isinstance(settings, RegularisedNilcParams):
         prior = NeedletPrior(learned, settings.domain_deg, settings.shrinkage)
-    nulled = mixing_columns(settings.nulled, freq_ghz) if settings.nulled else None
+    nulled = mixing_columns(settings.nulled, passbands) if settings.nulled else None
     return nilc(
         alms,
         fwhm_arcmin=fwhm_arcmin,
@@ -65,7 +66,7 @@ def check_nilc(
     *,
     fwhm_arcmin: Sequence[float],
     fwhm_out: float,
-    freq_ghz: Sequence[float],
+    passbands: Sequence[Band],
     lmax: int,
 ) -> None:
     """Refuse settings that no map can be cleaned with, before there is a map.
@@ -74,8 +75,10 @@ def check_nilc(
     ----------
     settings
         The block of parameters.
-    fwhm_arcmin, freq_ghz
-        Beam and centre of each band, arcmin and GHz.
+    fwhm_arcmin
+        Beam of each band, arcmin.
+    passbands
+        As for `configured_nilc`.
     fwhm_out, lmax
         Beam, arcmin, and band-limit of the result.
 
@@ -85,7 +88,7 @@ def check_nilc(
         Where a nulled component is unknown, the peaks do not suit the band-limit, or a scale has no band, too
         few for what is nulled, or fewer modes than bands.
     """
-    nulled = mixing_columns(settings.nulled, freq_ghz)
+    nulled = mixing_columns(settings.nulled, passbands)
     scales = needlet_scales(
         lmax,
         peaks=settings.peaks,

@@ -90,3 +90,24 @@ def pairs_of(channels: NDArray[np.intp], n_channels: int) -> NDArray[np.intp]:
     rows, columns = np.triu_indices(n_channels)
     index[rows, columns] = np.arange(len(rows))
     return index[np.ix_(channels, channels)][np.triu_indices(len(channels))]
+
+
+def part(learned: Alm, channels: NDArray[np.intp], n_channels: int) -> Alm:
+    """Covariance of some channels, of that of `n_channels`: ``(n_scales, n_pairs, nalm)``.
+
+    Raises
+    ------
+    ValueError
+        Where it is of another number of channels.
+    """
+    if learned.shape[1] != n_channels * (n_channels + 1) // 2:
+        raise ValueError(f"the known covariance is not of {n_channels} channels: learn it anew")
+    return learned[:, pairs_of(channels, n_channels)]
+
+
+def whole(learned: Alm, channels: NDArray[np.intp], n_channels: int) -> Alm:
+    """Covariance of `n_channels`, of that of some of them; zero in all other pairs."""
+    n_pairs = n_channels * (n_channels + 1) // 2
+    everything = np.zeros((len(learned), n_pairs, learned.shape[-1]), learned.dtype)
+    everything[:, pairs_of(channels, n_channels)] = learned
+    return everything

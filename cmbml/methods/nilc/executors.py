@@ -2,6 +2,9 @@
 
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cmbml.core import Split, StageConfig
 from cmbml.core.errors import ConfigError
 from cmbml.core.spec.repository import PARAMS
@@ -15,6 +18,7 @@ from cmbml.methods.executors import (
 )
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.nilc.configured import check_nilc, configured_nilc
+from cmbml.methods.nilc.covariance import part, whole
 from cmbml.methods.nilc.nilc import apply_weights, nuisance_covariance
 from cmbml.methods.nilc.params import NilcParams
 from cmbml.methods.peaks import Peaks
@@ -42,7 +46,7 @@ class NilcCovarianceExecutor(CovarianceExecutor):
 
     def covariance(self, bands: Bands, cmb: Alm) -> Alm:
         """Covariance of one field of one sky, on every scale and in every domain."""
-        return nuisance_covariance(
+        learned = nuisance_covariance(
             bands.nuisance(cmb),
             fwhm_arcmin=known_beams(bands.fwhm_arcmin, len(bands.alms)),
             fwhm_out=self.fwhm_out,
@@ -52,12 +56,17 @@ class NilcCovarianceExecutor(CovarianceExecutor):
             needlets=self.needlets,
             threads=self.threads,
         )
+        return whole(learned, bands.channels, len(self.bands.freqs))
 
 
 class _NilcExecutor(LinearExecutor[Alm]):
     """Cleans every simulation with needlet weights."""
 
     settings: NilcParams
+
+    def part(self, learned: Alm, channels: NDArray[np.intp], n_bands: int) -> Alm:
+        """The pairs of some bands."""
+        return part(learned, channels, n_bands)
 
     def clean(self, bands: Bands, learned: Alm | None) -> CleanedField:
         """Clean one field."""
@@ -66,7 +75,7 @@ class _NilcExecutor(LinearExecutor[Alm]):
             self.settings,
             fwhm_arcmin=bands.fwhm_arcmin,
             fwhm_out=self.fwhm_out,
-            freq_ghz=self.bands.freq_ghz,
+            passbands=bands.passbands,
             lmax=self.bands.lmax,
             learned=learned,
             threads=self.threads,
@@ -129,7 +138,7 @@ def _check(block: str, settings: NilcParams, bands: BandReader, fwhm_out: float)
             settings,
             fwhm_arcmin=bands.fwhm_arcmin,
             fwhm_out=fwhm_out,
-            freq_ghz=bands.freq_ghz,
+            passbands=bands.passbands,
             lmax=bands.lmax,
         )
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Spectra that an ILC can null: foregrounds in uK_CMB, and their first moments.
+"""Spectra that an ILC can null: foregrounds as the bands see them, and their first moments.
 
 A moment is the derivative of a spectrum by one of its parameters.  Nulling it as well removes what spatial
 variation of the parameter leaves, to first order (Chluba, Hill & Abitbol 2017, arXiv:1701.00274;
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.sky.passbands import Band, Emission, as_bandpass
 from cmbml.sky.units import GHZ_PER_KELVIN, T_CMB, free_free, modified_blackbody, power_law, rj_to_cmb
 
 FloatArray = NDArray[np.floating]
@@ -46,27 +47,28 @@ class SpectralParameters:
 
 
 def _dust(freq: float, p: SpectralParameters) -> float:
-    return float(modified_blackbody(freq, REFERENCE_GHZ, p.dust_beta, p.dust_temp) * rj_to_cmb(freq))
+    return float(modified_blackbody(freq, REFERENCE_GHZ, p.dust_beta, p.dust_temp))
 
 
 def _synchrotron(freq: float, p: SpectralParameters) -> float:
-    return float(power_law(freq, REFERENCE_LOW_GHZ, p.sync_beta) * rj_to_cmb(freq))
+    return float(power_law(freq, REFERENCE_LOW_GHZ, p.sync_beta))
 
 
 def _cib(freq: float, p: SpectralParameters) -> float:
-    return float(modified_blackbody(freq, REFERENCE_GHZ, p.cib_beta, p.cib_temp) * rj_to_cmb(freq))
+    return float(modified_blackbody(freq, REFERENCE_GHZ, p.cib_beta, p.cib_temp))
 
 
 def _free_free(freq: float, _: SpectralParameters) -> float:
-    return float(free_free(freq, REFERENCE_LOW_GHZ) * rj_to_cmb(freq))
+    return free_free(freq, REFERENCE_LOW_GHZ)
 
 
 def _tsz(freq: float, _: SpectralParameters) -> float:
-    """Thermal Sunyaev-Zeldovich effect per unit of y, in T_CMB, not relativistic."""
+    """Thermal Sunyaev-Zeldovich effect, not relativistic: per unit of y, in T_CMB where thermodynamic."""
     x = freq / (GHZ_PER_KELVIN * T_CMB)
-    return float(x / np.tanh(x / 2) - 4)
+    return float((x / np.tanh(x / 2) - 4) / rj_to_cmb(freq))
 
 
+# In Rayleigh-Jeans temperature, by GHz.
 Spectrum = Callable[[float, SpectralParameters], float]
 
 
@@ -95,7 +97,7 @@ SPECTRA: dict[str, Spectrum] = {
 
 
 def mixing_columns(
-    components: Sequence[str], freq_ghz: Sequence[float], parameters: SpectralParameters | None = None
+    components: Sequence[str], bands: Sequence[Band], parameters: SpectralParameters | None = None
 ) -> FloatArray:
     """Response of channels to components, for `NilcOptions.nulled`.
 
@@ -103,8 +105,8 @@ def mixing_columns(
     ----------
     components
         Names in `SPECTRA`.
-    freq_ghz
-        Centre of each (narrow) band, ``(n_freq,)``, GHz.
+    bands
+        Each band's passband, or its centre, GHz, where it is narrow.
     parameters
         Spectral parameters; None for the defaults.
 
@@ -122,5 +124,9 @@ def mixing_columns(
         if name not in SPECTRA:
             raise ValueError(f"no spectrum of component {name}: choose from {', '.join(SPECTRA)}")
     chosen = parameters or SpectralParameters()
-    columns = [[SPECTRA[name](freq, chosen) for name in components] for freq in freq_ghz]
-    return np.array(columns).reshape(len(freq_ghz), len(components))
+
+    def seen(name: str, band: Band) -> Emission:
+        return as_bandpass(band).average(lambda freq: SPECTRA[name](freq, chosen))
+
+    columns = [[seen(name, band) for name in components] for band in bands]
+    return np.array(columns).reshape(len(bands), len(components))

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
+from cmbml.sky.instrument import Instrument, unlike
+
 FORMAT = 1
 
 
@@ -17,18 +19,10 @@ class Result(TypedDict):
     fwhm_arcmin: float
 
 
-class Bands(TypedDict):
-    """Bands that a network takes, in its order."""
-
-    names: list[str]
-    freq_ghz: list[float]
-    fwhm_arcmin: list[float]
-
-
 class Trained(TypedDict):
     """What every network that cleans says of itself."""
 
-    bands: Bands
+    bands: Instrument
     result: Result
     epoch: int
     weights: dict[str, object]
@@ -38,7 +32,7 @@ def make_checkpoint(
     weights: Mapping[str, Tensor],
     *,
     architecture: Mapping[str, object],
-    bands: Mapping[str, object],
+    bands: Instrument,
     **more: object,
 ) -> dict[str, object]:
     """Put a checkpoint together.
@@ -50,7 +44,7 @@ def make_checkpoint(
     architecture
         Name and sizes of the network: plain values.
     bands
-        What the bands were like that it learned from: plain values.
+        What the bands were like that it learned from.
     more
         What else belongs to it, such as ``normalisation`` and ``epoch``.
     """
@@ -71,7 +65,8 @@ def check_checkpoint(checkpoint: object, **expected: object) -> None:
     checkpoint
         What was read.
     expected
-        Values that its parts must have, by name: ``architecture``, ``bands``, ``normalisation``.
+        Values that its parts must have, by name: ``bands`` (an `Instrument`), ``architecture``,
+        ``normalisation``.
 
     Raises
     ------
@@ -81,10 +76,13 @@ def check_checkpoint(checkpoint: object, **expected: object) -> None:
     if not isinstance(checkpoint, Mapping) or checkpoint.get("format") != FORMAT:
         raise ValueError(f"is no checkpoint of format {FORMAT}: train the network again")
     for part, wanted in expected.items():
-        difference = _difference(checkpoint.get(part), wanted)
+        found = checkpoint.get(part)
+        name, difference = part, _difference(found, wanted)
+        if part == "bands":
+            name, difference = "instrument", unlike(found, wanted)
         if difference:
             raise ValueError(
-                f"the network was trained with another {part}: {difference}: train it again, or use its own"
+                f"the network was trained with another {name}: {difference}: train it again, or use its own"
             )
 
 

@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -21,7 +20,12 @@ from cmbml.core.spec.repository import PARAMS
 from cmbml.methods.executors import read_cmb, read_maps
 from cmbml.methods.nn.batches import Sample
 from cmbml.methods.nn.checkpoint import make_checkpoint
-from cmbml.methods.nn.executors.training import TrainingExecutor, described_result, open_network
+from cmbml.methods.nn.executors.training import (
+    TrainingExecutor,
+    described_result,
+    expect_polarised,
+    open_network,
+)
 from cmbml.methods.nn.linear_fit import LinearFit, fitted, left, moments, normalised, statistics_of
 from cmbml.methods.nn.ranks import own_device
 from cmbml.methods.nn.samples import target_map
@@ -31,6 +35,7 @@ from cmbml.methods.patch_nn.cleaning import clean_patches
 from cmbml.methods.patch_nn.network import UNet, check_side
 from cmbml.methods.patch_nn.params import PatchNnParams
 from cmbml.methods.patch_nn.patches import Index, choose_patches, patch_table
+from cmbml.sky.instrument import described
 from cmbml.sky.levels import common_levels
 from cmbml.sky.sht import Map
 from cmbml.sky.skymap import SkyAlm, SkyMap
@@ -197,8 +202,9 @@ class PatchNnTrainingExecutor(TrainingExecutor[PatchNnParams]):
 
     def __init__(self, cfg: StageConfig) -> None:
         super().__init__(cfg, stage_str="patch_nn_training")
+        expect_polarised("patch_nn", cfg.instrument.fields, cfg.instrument.bands)
         self.in_statistics: Asset[LinearFit] = self.assets_in["statistics"]
-        self.described = described_bands(cfg)
+        self.instrument = described(cfg.instrument.bands)
         self.result = described_result(cfg)
         self.n_stokes = len(cfg.instrument.fields)
 
@@ -215,7 +221,7 @@ class PatchNnTrainingExecutor(TrainingExecutor[PatchNnParams]):
     def execute(self) -> None:
         """Train."""
         self.statistics = self.in_statistics.read()
-        build = lambda: network(self.settings, len(self.described["freq_ghz"]), self.n_stokes)  # noqa: E731
+        build = lambda: network(self.settings, len(self.instrument["freq_ghz"]), self.n_stokes)  # noqa: E731
         state = self.fit(build, lambda _model: torch.nn.functional.l1_loss)
         self.write_models(state, self._checkpoint)
 
@@ -223,7 +229,7 @@ class PatchNnTrainingExecutor(TrainingExecutor[PatchNnParams]):
         return make_checkpoint(
             weights,
             architecture=described_network(self.settings),
-            bands=self.described,
+            bands=self.instrument,
             normalisation=self.statistics,
             layout={key: getattr(self.settings, key) for key in ("nside_patches", "margin", "batch")},
             result=self.result,
@@ -242,7 +248,7 @@ class PatchNnExecutor(BaseStageExecutor):
         self.in_statistics: Asset[LinearFit] = self.assets_in["statistics"]
         self.in_table: Asset[Index] = self.assets_in["table"]
         self.settings: PatchNnParams = cfg.patch_nn
-        self.described = described_bands(cfg)
+        self.instrument = described(cfg.instrument.bands)
         self.freqs = tuple(cfg.instrument.bands)
         self.nside = cfg.instrument.nside
         self.lmax = cfg.instrument.lmax
@@ -257,7 +263,7 @@ class PatchNnExecutor(BaseStageExecutor):
             lambda: network(self.settings, len(self.freqs), self.n_stokes),
             self.in_model.at(epoch="best"),
             architecture=described_network(self.settings),
-            bands=self.described,
+            bands=self.instrument,
             normalisation=self.statistics,
         )
 
@@ -275,7 +281,7 @@ class PatchNnExecutor(BaseStageExecutor):
                 lmax=self.lmax,
                 device=own_device(),
             )
-        sky = common_levels(levels, self.described["freq_ghz"]).onto_map(sky, self.fwhm)
+        sky = common_levels(levels, self.instrument["freq_ghz"]).onto_map(sky, self.fwhm)
         self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.fwhm, self.lmax, signal_preserving=False))
 
 
@@ -287,21 +293,3 @@ def network(settings: PatchNnParams, n_bands: int, n_stokes: int) -> UNet:
 def described_network(settings: PatchNnParams) -> Architecture:
     """What of the network must agree where its weights are used: plain values."""
     return {"name": "unet", "init": settings.init, "depth": settings.depth}
-
-
-class DescribedBands(TypedDict):
-    """The bands as a checkpoint names them: centres, GHz, and beams, arcmin."""
-
-    names: list[str]
-    freq_ghz: list[float]
-    fwhm_arcmin: list[float]
-
-
-def described_bands(cfg: StageConfig) -> DescribedBands:
-    """What of the bands must agree where the weights are used: plain values."""
-    bands = cfg.instrument.bands.values()
-    return {
-        "names": list(cfg.instrument.bands),
-        "freq_ghz": [band.freq_ghz for band in bands],
-        "fwhm_arcmin": [band.fwhm_arcmin for band in bands],
-    }

@@ -9,6 +9,7 @@ from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.methods.executors import mean
 from cmbml.methods.ilc import known_beams
 from cmbml.methods.wiener.wiener import SPECTRA, residual_power, signal_power, wiener_window
+from cmbml.sky.instrument import described
 from cmbml.sky.mask import apodise
 from cmbml.sky.sht import Cl, alm2map, almxfl, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap
@@ -29,6 +30,7 @@ class WienerWindowExecutor(BaseStageExecutor):
         self.in_theory: Asset[Mapping[str, Cl]] = self.assets_in["theory"]
         self.in_mask: Asset[SkyMap] = self.assets_in["mask"]
         self.lmax = cfg.instrument.lmax
+        self.instrument = described(cfg.instrument.bands)
 
     def setup(self) -> None:
         """Read the mask."""
@@ -47,7 +49,12 @@ class WienerWindowExecutor(BaseStageExecutor):
     def _settings(self, split: str, sim: int) -> dict[str, object]:
         """What a map must be for the window to belong to it."""
         fwhm = self.in_estimate.at(split=split, sim=sim).read().fwhm_arcmin
-        return {"estimate": self.stage.assets_in["estimate"].stage, "fwhm_arcmin": fwhm, "lmax": self.lmax}
+        return {
+            "instrument": self.instrument,
+            "estimate": self.stage.assets_in["estimate"].stage,
+            "fwhm_arcmin": fwhm,
+            "lmax": self.lmax,
+        }
 
     def _signal(self, split: str, sim: int) -> Cl:
         theory = self.in_theory.at(split=split, sim=sim).read()

@@ -23,6 +23,7 @@ from cmbml.sky.noise.draws import (
 )
 from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum, shared_power
 from cmbml.sky.noise.stripes import Stripes
+from cmbml.sky.passbands import passband_of
 from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
 from cmbml.sky.units import variance_in_uk
@@ -77,7 +78,7 @@ class InstrumentNoise:
                 f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
             )
         try:
-            return variance_in_uk(unit, self.instrument.bands[freq].freq_ghz)
+            return variance_in_uk(unit, passband_of(self.instrument.bands[freq]))
         except ValueError as error:
             raise DataError(f"band {freq}: {error}") from None
 
@@ -112,8 +113,14 @@ class InstrumentNoise:
         return generator(self.seed, split.stream, sim, component, freq)
 
     def spectra(self, level: float) -> Map:
-        """Mean spectra of every band: ``(n_freq, n_stokes, lmax + 1)``, uK_CMB^2."""
-        return np.stack([band.spectra(level, self.lmax) for band in self.bands.values()])
+        """Mean spectra of every band: ``(n_freq, n_stokes, lmax + 1)``, uK_CMB^2.
+
+        Infinite in E and B of a band that has no Q and U.
+        """
+        spectra = np.stack([band.spectra(level, self.lmax) for band in self.bands.values()])
+        for row, band in zip(spectra, self.instrument.bands.values(), strict=True):
+            row[1:] = row[1:] if band.polarised else np.inf
+        return spectra
 
     def _band(self, freq: str) -> BandNoise:
         band = self.instrument.bands[freq]
@@ -207,7 +214,7 @@ class NoiseModelExecutor(BaseStageExecutor):
 
     def _map(self, freq: str, field: str) -> Map:
         sky = self.in_sims.at(freq=freq, field=field).read(content="T")
-        return sky.to("uK_CMB", freq_ghz=self.bands[freq].freq_ghz).values[0]
+        return sky.to("uK_CMB", band=passband_of(self.bands[freq])).values[0]
 
 
 def _strip(nside: int, threads: int) -> Map:

@@ -6,7 +6,10 @@ import numpy as np
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
+from cmbml.core.spec.params import Band
+from cmbml.sky.distributions import distribution
 from cmbml.sky.emission import squeeze
+from cmbml.sky.executors.bands import passbands_of
 from cmbml.sky.executors.extragalactic import Extragalactic
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.foregrounds import Draw, ForegroundDraw
@@ -15,7 +18,7 @@ from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.instrument import beam_warnings
 from cmbml.sky.levels import Levels
 from cmbml.sky.observe import combine_alm
-from cmbml.sky.passbands import Band, tabulated, top_hat
+from cmbml.sky.passbands import Band as SkyBand
 from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm
 from cmbml.sky.sht import Alm, alm2map, alm_size, almxfl, gaussian_beam
 from cmbml.sky.skymap import SkyAlm, SkyMap
@@ -34,7 +37,7 @@ KINDS = {
 
 
 class Foregrounds:
-    """The foregrounds of all bands, as parameters and inputs of a stage describe them.
+    """The foregrounds of all bands, as the parameters of a stage describe them.
 
     Parameters
     ----------
@@ -42,32 +45,19 @@ class Foregrounds:
         The stage's executor.
     cfg
         Its parameters: ``seed``, ``extragalactic`` and ``instrument``.
+
+    Raises
+    ------
+    ConfigError
+        As `passbands_of`.
     """
 
     def __init__(self, executor: BaseStageExecutor, cfg: StageConfig) -> None:
-        self.assets_in = executor.assets_in
         self.seed = cfg.seed
         self.instrument = cfg.instrument
         self.options: dict[str, int] = {"n_stokes": cfg.instrument.n_stokes, "threads": executor.threads}
-        self.bands: list[Band] = []
+        self.bands: list[SkyBand] = [*passbands_of(cfg.instrument.bands).values()]
         self.extragalactic = Extragalactic(cfg)
-
-    def load(self) -> None:
-        """Prepare the bandpasses; call it from ``setup``."""
-        self.bands = [self._band(freq) for freq in self.instrument.freqs]
-
-    def _band(self, freq: str) -> Band:
-        band = self.instrument.bands[freq]
-        if self.instrument.bandpass == "top_hat":
-            half = (band.bandwidth_ghz or 0.0) / 2
-            return top_hat(band.freq_ghz - half, band.freq_ghz + half)
-        if self.instrument.bandpass == "delta":
-            return band.freq_ghz
-        freqs, transmission = self.assets_in["bandpass"].at(freq=freq).read()
-        try:
-            return tabulated(freqs, transmission, band.freq_ghz)
-        except ValueError as error:
-            raise DataError(f"band {freq}: {error}") from None
 
     def alm(self, draw: Draw, split: Split, sim: int) -> Alm:
         """Sum of all components, unbeamed: ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)``, uK_CMB."""
@@ -122,23 +112,36 @@ class _Observing(BaseStageExecutor):
         self.in_cmb: Asset[SkyAlm] = self.assets_in["cmb"]
         self.in_draw: Asset[Draw] = self.assets_in["draw"]
         self.instrument = cfg.instrument
+        self.seed = cfg.seed
+        self.spreads = cfg.populations.gain
         self.foregrounds = Foregrounds(self, cfg)
         self.noise = InstrumentNoise(self, cfg)
 
     def setup(self) -> None:
-        """Prepare bandpasses and noise."""
-        self.foregrounds.load()
+        """Prepare the noise."""
         self.noise.load()
 
-    def bands(self) -> Iterable[tuple[int, str, float]]:
-        """Number, name and beam of every band."""
-        names, beams = self.instrument.freqs, self.instrument.fwhm_arcmin
-        return ((i, name, fwhm) for i, (name, fwhm) in enumerate(zip(names, beams, strict=True)))
+    def bands(self) -> Iterable[tuple[int, str, Band]]:
+        """Number, name and description of every band."""
+        return ((i, name, band) for i, (name, band) in enumerate(self.instrument.bands.items()))
 
-    def sky_map(self, alm: Alm, fwhm: float) -> SkyMap:
-        """Synthesise one band."""
-        sky = alm2map(np.atleast_2d(alm), self.instrument.nside, threads=self.threads)
-        return SkyMap(sky, "uK_CMB", fwhm, self.instrument.lmax)
+    def gains(self, split: Split, sim: int) -> list[float]:
+        """Factor on the map of every band; as its noise, it belongs to the split's stream."""
+        spreads = self.spreads[split.population]
+        return [
+            distribution(**spreads[freq].values).draw(
+                generator(self.seed, split.stream, sim, "gain", freq), positive=True
+            )
+            if freq in spreads
+            else 1.0
+            for freq in self.instrument.freqs
+        ]
+
+    def sky_map(self, alm: Alm, band: Band) -> SkyMap:
+        """Synthesise one band: T alone where it has no Q and U."""
+        rows = np.atleast_2d(alm) if band.polarised else np.atleast_2d(alm)[:1]
+        sky = alm2map(rows, self.instrument.nside, threads=self.threads)
+        return SkyMap(sky, "uK_CMB", band.fwhm_arcmin, self.instrument.lmax)
 
 
 class ObservationsExecutor(_Observing):
@@ -171,16 +174,17 @@ class ObservationsExecutor(_Observing):
             self.instrument.fwhm_arcmin,
             self.instrument.lmax,
         )
+        gains = np.reshape(self.gains(split, sim), (-1, *(1,) * (alms.ndim - 1)))
         if self.out_levels is not None:
             levels = self._zero_points(split, sim)
             alms = self._with_levels(alms, levels)
             self.out_levels.write({freq: one.facts() for freq, one in levels.items()})
-        self.write_bands(self.out_obs, alms)
+        self.write_bands(self.out_obs, gains * alms)
         if self.out_halves is not None:
             difference = self.noise.draw_half_difference(level, split, sim)
             for half, sign in zip(self.out_halves.fields, (1, -1), strict=True):
                 with self.name_tracker.set_context("field", half):
-                    self.write_bands(self.out_halves, alms + sign * difference)
+                    self.write_bands(self.out_halves, gains * (alms + sign * difference))
 
     def _zero_points(self, split: Split, sim: int) -> dict[str, Levels]:
         bands = zip(self.instrument.freqs, self.foregrounds.bands, strict=True)
@@ -193,14 +197,14 @@ class ObservationsExecutor(_Observing):
 
     def _with_levels(self, alms: Alm, levels: Mapping[str, Levels]) -> Alm:
         return squeeze([
-            levels[freq].onto_alm(np.atleast_2d(alms[i]), fwhm) for i, freq, fwhm in self.bands()
+            levels[freq].onto_alm(np.atleast_2d(alms[i]), band.fwhm_arcmin) for i, freq, band in self.bands()
         ])  # fmt: skip
 
     def write_bands(self, out: Asset[SkyMap], alms: Alm) -> None:
         """Synthesise and write all bands."""
-        for i, freq, fwhm in self.bands():
+        for i, freq, band in self.bands():
             with self.name_tracker.set_context("freq", freq):
-                out.write(self.sky_map(alms[i], fwhm))
+                out.write(self.sky_map(alms[i], band))
 
 
 class ComponentsExecutor(_Observing):
@@ -216,10 +220,11 @@ class ComponentsExecutor(_Observing):
         noise = self.noise.draw(float(draw["noise_level"]), split, sim)
         skies = {"cmb": self.in_cmb.read().values, **self.foregrounds.component_alm(draw, split, sim)}
         none = np.zeros((self.instrument.n_stokes, alm_size(self.instrument.lmax)), dtype=np.complex128)
-        for i, freq, fwhm in self.bands():
-            beam = gaussian_beam(fwhm, self.instrument.lmax)
+        gains = self.gains(split, sim)
+        for i, freq, band in self.bands():
+            beam = gaussian_beam(band.fwhm_arcmin, self.instrument.lmax)
             alms = {name: almxfl(alm if name == "cmb" else alm[i], beam) for name, alm in skies.items()}
             alms["noise"] = noise[i]
             for field in self.out_component.fields:
                 with self.name_tracker.set_contexts({"freq": freq, "field": field}):
-                    self.out_component.write(self.sky_map(alms.get(field, none), fwhm))
+                    self.out_component.write(self.sky_map(gains[i] * alms.get(field, none), band))

@@ -4,6 +4,7 @@ import numpy as np
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import ConfigError, DataError, did_you_mean
+from cmbml.sky.executors.bands import passbands_of
 from cmbml.sky.observed.maps import bring_to_instrument
 from cmbml.sky.observed.params import ObservedParams
 from cmbml.sky.skymap import SkyMap, is_unseen
@@ -18,6 +19,7 @@ class ObservedSkyExecutor(BaseStageExecutor):
         self.out_obs: Asset[SkyMap] = self.assets_out["obs"]
         self.in_sky: Asset[SkyMap] = self.assets_in["sky"]
         self.bands = cfg.instrument.bands
+        self.passbands = passbands_of(self.bands)
         self.nside = cfg.instrument.nside
         self.lmax = cfg.instrument.lmax
         self.observed: ObservedParams = cfg.observed
@@ -41,7 +43,7 @@ class ObservedSkyExecutor(BaseStageExecutor):
                 allow_unseen=True,
             )
             try:
-                sky = raw.to("uK_CMB", freq_ghz=band.freq_ghz)
+                sky = raw.to("uK_CMB", band=self.passbands[name])
                 looks.append(look_at(name, band.freq_ghz, sky.values, is_unseen(sky.values)))
                 values = bring_to_instrument(
                     sky.values[0],

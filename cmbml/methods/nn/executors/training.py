@@ -18,6 +18,7 @@ from cmbml.core import Asset, AssetRef, BaseStageExecutor, StageConfig, generato
 from cmbml.core.errors import ConfigError, DataError, StageError
 from cmbml.core.files.progress import Progress
 from cmbml.core.record.locks import die_with_parent
+from cmbml.core.spec.params import Band
 from cmbml.core.spec.pipeline import Stage
 from cmbml.core.spec.repository import LOCAL
 from cmbml.methods.nn.batches import Sample, SampleLoader
@@ -281,6 +282,22 @@ def schedule_of(stage: Stage, settings: TrainingParams) -> Schedule:
         repeats=settings.repeats,
         kept=tuple(epoch for epoch in stage.epochs if epoch != "best"),
     )
+
+
+def expect_polarised(method: str, fields: str, bands: Mapping[str, Band]) -> None:
+    """Refuse bands without Q and U to a network that sees all fields of all of its bands.
+
+    Raises
+    ------
+    ConfigError
+        Where there are such.
+    """
+    lacking = [name for name, band in bands.items() if not band.polarised]
+    if fields == "TQU" and lacking:
+        raise ConfigError(
+            f"methods: {method} takes bands that have Q and U, and {', '.join(lacking)} has none: switch "
+            "it off, leave such bands out, or set instrument.fields to T"
+        )
 
 
 def described_result(cfg: StageConfig) -> Result:
