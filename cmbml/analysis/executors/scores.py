@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from cmbml.analysis.charts.scores import bars_chart, latitude_chart, power_grid
 from cmbml.analysis.charts.svg import svg
 from cmbml.analysis.gathering import by_metric, profiles, table_rows
@@ -13,7 +11,7 @@ from cmbml.analysis.spectra.coupling import Matrix
 from cmbml.analysis.spectra.master import mask_statistics
 from cmbml.analysis.statistics import all_differences, summarise
 from cmbml.analysis.tables import all_latex, all_markdown, differences_csv, headline, to_csv, to_json
-from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import DataError
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.sht import Cl, Map, alm2map, almxfl, gaussian_beam, resize_alm
@@ -153,8 +151,6 @@ class ScoresExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="scores")
         self.out = dict(self.assets_out)
         self.inputs = {name: self.assets_in[name] for name in ("metrics", "latitude", "bands")}
-        self.seed = cfg.seed
-        self.n_bootstrap = cfg.analysis.n_bootstrap
 
     def execute(self) -> None:
         """Write all numbers, their means in four formats, the few that DVC compares, and charts."""
@@ -166,14 +162,13 @@ class ScoresExecutor(BaseStageExecutor):
         rows = table_rows(found)
         latitude, bands = profiles(found)
         values = by_metric(rows)
-        scores = summarise(values, self._bootstrap_rng, n_resamples=self.n_bootstrap)
-        pairs = all_differences(values, self._bootstrap_rng, n_resamples=self.n_bootstrap)
+        scores = summarise(values)
         self.out["simulations"].write(rows)
         self.out["latitude"].write(latitude)
         self.out["bands"].write(bands)
         self.out["scores"].write(to_json(scores))
         self.out["table"].write(to_csv(scores))
-        self.out["differences"].write(differences_csv(pairs))
+        self.out["differences"].write(differences_csv(all_differences(values)))
         self.out["markdown"].write(all_markdown(scores))
         self.out["latex"].write(all_latex(scores))
         self.out["summary"].write(headline(scores))
@@ -185,6 +180,3 @@ class ScoresExecutor(BaseStageExecutor):
         place = {"split": split.name, "method": method, "sim": sim}
         tables = {name: asset.at(**place).read() for name, asset in self.inputs.items()}
         return Score(metrics_of(tables["metrics"]), tables["latitude"], tables["bands"])
-
-    def _bootstrap_rng(self, split: str) -> np.random.Generator:
-        return generator(self.seed, split, 0, "bootstrap")
