@@ -61,7 +61,7 @@ def score_by_parameter(values: ArrayLike, parameter: ArrayLike, *, n_bins: int =
     order = np.argsort(drawn, kind="stable")
     groups = np.array_split(order, min(n_bins, len(order)))
     return [
-        ParameterBin(*drawn[group[[0, -1]]].tolist(), len(group), mean_interval(scores[group]))
+        ParameterBin(drawn[group].min(), drawn[group].max(), len(group), mean_interval(scores[group]))
         for group in groups
     ]
 

@@ -218,9 +218,10 @@ def _spectra(method: str, results: SplitResults) -> list[Picture]:
         if method not in shown:
             continue
         power = power_chart(shown, results.sigma[spectrum], field=spectrum, title=f"{spectrum} spectra")
-        transfer = transfer_chart(shown, field=spectrum, title=f"{spectrum} transfer and coherence")
-        pictures += [
-            chart_picture(power, f"{spectrum} spectra of truth, {method} and residual, with errors below"),
-            chart_picture(transfer, f"{spectrum} transfer function and coherence of {method}"),
-        ]
+        text = f"{spectrum} spectra of truth, {method} and residual, with errors below"
+        pictures.append(chart_picture(power, text))
+        if spectrum[0] == spectrum[1]:
+            transfer = transfer_chart(shown, field=spectrum, title=f"{spectrum} transfer and coherence")
+            text = f"{spectrum} transfer function and coherence of {method}"
+            pictures.append(chart_picture(transfer, text))
     return pictures

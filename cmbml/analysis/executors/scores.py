@@ -118,8 +118,7 @@ class ComparisonExecutor(BaseStageExecutor):
             estimate = self.ground.estimate(self.in_estimate.read())
         except ValueError as error:
             raise DataError(f"{self.in_estimate.path.name} of method {self.method}: {error}") from None
-        truth = self.ground.truth(self.in_cmb.read())
-        found = score(estimate, truth, self.ground.mask, self.master, self.in_theory.read())
+        found = score(estimate, self.in_cmb.read(), self.ground, self.master, self.in_theory.read())
         self.out["metrics"].write(metric_rows(found.metrics))
         self.out["latitude"].write(found.latitude)
         self.out["bands"].write(found.bands)
