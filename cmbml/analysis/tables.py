@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cmbml.analysis.metric import FIELDS, MASKED, SCORED, Metric, metric_name
@@ -100,7 +100,9 @@ def differences_csv(pairs: Mapping[str, Mapping[str, Mapping[str, Mapping[str, I
 
 def all_markdown(scores: Scores) -> str:
     """Every split as a Markdown table below its name."""
-    return "\n".join(f"## {split}\n\n{to_markdown(scores, split)}" for split in scores)
+    return "\n".join(
+        f"## {split}\n\n{to_markdown(scores, split, metric_names(scores[split]))}" for split in scores
+    )
 
 
 def all_latex(scores: Scores) -> str:
@@ -108,9 +110,15 @@ def all_latex(scores: Scores) -> str:
     return "\n".join(f"% split {split}\n{to_latex(scores, split)}" for split in scores)
 
 
-def to_markdown(scores: Scores, split: str) -> str:
-    """One split as a Markdown table, a row per method, reference rows in italics."""
-    names = metric_names(scores[split])
+def leading(methods: Mapping[str, Row]) -> list[str]:
+    """The four metrics that say most of a method: with polarisation, of E and B as well."""
+    present = metric_names(methods)
+    order = ("rmse", "spectrum_error", "coherence_EE", "coherence_BB", "transfer_error", "coherence")
+    return [name for name in order if name in present][:4]
+
+
+def to_markdown(scores: Scores, split: str, names: Sequence[str]) -> str:
+    """Some metrics of one split as a Markdown table, a row per method, reference rows in italics."""
     lines = [
         "| method | " + " | ".join(header(name) for name in names) + " |",
         "|---" * (len(names) + 1) + "|",

@@ -105,6 +105,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lmax", type=number(Lmax), help="their band-limit, where the headers do not say")
     _add_reading(parser)
     parser.add_argument("--name", required=True, help="name of the row in the tables")
+    parser.add_argument("--all", action="store_true", help="print every score, not the leading four")
 
 
 def _clean(options: argparse.Namespace) -> None:
@@ -180,4 +181,4 @@ def _score(options: argparse.Namespace, plan: Plan) -> None:
     told = _told_of_files(options)
     submission = Submission(options.name, options.maps, options.split, options.fwhm, options.lmax, told)
     _say(score_submission(plan, submission, Path.cwd()))
-    print(leaderboard(plan, submission.split))
+    print(leaderboard(plan, submission.split, every=options.all))

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from cmbml.analysis.charts.scores import bars_chart, latitude_chart, power_grid
 from cmbml.analysis.charts.svg import svg
 from cmbml.analysis.gathering import by_metric, profiles, table_rows
-from cmbml.analysis.reference import combine, noise_floor_weights
+from cmbml.analysis.reference import floor_noise
 from cmbml.analysis.scoring import Ground, Score, metric_rows, metrics_of, score
 from cmbml.analysis.spectra.coupling import Matrix
 from cmbml.analysis.spectra.master import mask_statistics
@@ -40,11 +42,13 @@ class NoiseFloorExecutor(BaseStageExecutor):
         n_stokes = self.instrument.n_stokes
         level = float(self.in_draw.read()["noise_level"])
         noise = self.noise.draw(level, split, sim).reshape(len(beams), n_stokes, -1)
-        spectra = self.noise.spectra(level)
-        alm = almxfl(self.in_cmb.read().values[:n_stokes], gaussian_beam(self.fwhm, lmax))
-        for row in range(n_stokes):
-            weights = noise_floor_weights(spectra[:, row], beams, lmax)
-            alm[row] += combine(noise[:, row], weights, beams, self.fwhm)
+        out = gaussian_beam(self.fwhm, lmax)
+        ratios = np.stack([gaussian_beam(beam, lmax) for beam in beams]) / out
+        try:
+            left = floor_noise(noise, list(self.noise.bands.values()), ratios, threads=self.threads)
+        except ValueError as error:
+            raise DataError(str(error)) from None
+        alm = almxfl(self.in_cmb.read().values[:n_stokes], out) + left
         sky = alm2map(alm, self.instrument.nside, threads=self.threads)
         self.out_cleaned.write(SkyMap(sky, "uK_CMB", self.fwhm, lmax))
 
