@@ -89,9 +89,8 @@ def floor_noise(noise: Alm, bands: Sequence[BandNoise], beams: Cl, *, threads: i
 
 def _mean_power(band: BandNoise, lmax: int) -> Cl:
     """Mean spectra of a band's noise, what its simulations share included: ``(n_stokes, lmax + 1)``."""
-    power = np.asarray(band.spectra(1.0, lmax))
-    if band.model is not None:
-        power += alm2cl(resize_alm(band.model.average_alm, lmax))
+    shared = 0.0 if band.model is None else alm2cl(resize_alm(band.model.average_alm, lmax))
+    power: Cl = band.spectra(1.0, lmax) + shared
     if np.any(power <= 0):
         raise ValueError(f"the noise floor needs noise at every l up to {lmax}, one band has none")
     return power

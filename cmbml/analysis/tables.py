@@ -100,9 +100,7 @@ def differences_csv(pairs: Mapping[str, Mapping[str, Mapping[str, Mapping[str, I
 
 def all_markdown(scores: Scores) -> str:
     """Every split as a Markdown table below its name."""
-    return "\n".join(
-        f"## {split}\n\n{to_markdown(scores, split, metric_names(scores[split]))}" for split in scores
-    )
+    return "\n".join(f"## {split}\n\n{to_markdown(scores, split)}" for split in scores)
 
 
 def all_latex(scores: Scores) -> str:
@@ -117,8 +115,9 @@ def leading(methods: Mapping[str, Row]) -> list[str]:
     return [name for name in order if name in present][:4]
 
 
-def to_markdown(scores: Scores, split: str, names: Sequence[str]) -> str:
-    """Some metrics of one split as a Markdown table, a row per method, reference rows in italics."""
+def to_markdown(scores: Scores, split: str, names: Sequence[str] | None = None) -> str:
+    """One split as a Markdown table, a row per method, reference rows in italics; all metrics by default."""
+    names = metric_names(scores[split]) if names is None else names
     lines = [
         "| method | " + " | ".join(header(name) for name in names) + " |",
         "|---" * (len(names) + 1) + "|",

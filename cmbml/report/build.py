@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cmbml.analysis.reference import NOISE_FLOOR, PERFECT
-from cmbml.analysis.tables import leading, metric_names, to_markdown
+from cmbml.analysis.tables import leading, to_markdown
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.roles import SCORES
@@ -72,4 +72,4 @@ def leaderboard(plan: Plan, split: str, *, every: bool = False) -> str:
     """Scores of one split, maps made elsewhere among them, as a Markdown table: the leading four, or all."""
     expect_complete(plan, SCORES.stage)
     scores = read_numbers(plan).scores
-    return to_markdown(scores, split, metric_names(scores[split]) if every else leading(scores[split]))
+    return to_markdown(scores, split, None if every else leading(scores[split]))
