@@ -106,7 +106,7 @@ def _inverse(band: BandNoise, lmax: int, threads: int) -> Operator:
     unit = 1 / (white_noise_cl(1.0, grid.lmax) * band.knee.shape(grid.lmax))
 
     def apply(alm: Alm) -> Alm:
-        sky = _synthesise(grid, alm) / depths
+        sky: Map = _synthesise(grid, alm) / depths
         if band.knee.l_knee > 0:
             sky = _synthesise(grid, almxfl(_analyse(grid, sky, grid.lmax), unit))
         else:

@@ -149,7 +149,9 @@ def _pixel_scores(estimate: Map, truth: Map, mask: Map) -> tuple[dict[str, float
         for region, found in region_metrics(one, other, mask).items():
             metrics |= {metric_name(name, field, region): value for name, value in found.items()}
         parts = split_by_gain(one, other, mask)
-        metrics |= {metric_name(name, field): parts[name] for name in ("multiplicative", "additive")}
+        metrics |= {
+            metric_name(name, field): parts[name] for name in ("response", "multiplicative", "additive")
+        }
         rows = latitude_metrics(one, other, LATITUDE_EDGES_DEG, mask)
         latitude += [{"field": field, **row} for row in rows]
     return metrics, latitude

@@ -199,7 +199,9 @@ def _parts(results: SplitResults) -> list[Picture]:
     """What the residuals of all methods are made of: rms over simulations."""
     parts = {
         method: {
-            name: float(np.sqrt(np.mean(np.square(row[name])))) for name in RESIDUAL_METRICS if name in row
+            name: float(np.sqrt(np.mean(np.square(row[name]))))
+            for name, known in RESIDUAL_METRICS.items()
+            if name in row and known.unit == "µK"
         }
         for method, row in results.values.items()
         if method != PERFECT
