@@ -29,7 +29,10 @@ RESIDUAL_METRICS: dict[str, Metric] = {
     ),
     "noise": Metric("noise residual", "µK", False, "rms of what a linear method makes of the noise alone"),
 }
-"""Parts of a residual: estimate e, truth t, mask weights w.  Multiplicative and additive add up to the MSE in squares."""
+"""Parts of a residual: estimate e, truth t, mask weights w.
+
+The squares of the multiplicative and the additive one add up to the MSE.
+"""
 
 
 def split_by_gain(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
@@ -45,9 +48,9 @@ def split_by_gain(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
     Returns
     -------
     dict[str, float]
-        ``response``, 100 (g - 1) with the gain g = <estimate truth> / <truth truth>: its mean over skies is 0
-        for a lossless method; ``multiplicative``, the rms in uK of (g - 1) times the truth; ``additive``, that
-        of the rest, which does not correlate with the truth.  The squares of the two add up to the MSE.
+        ``response``, 100 (g - 1) with the gain g = <estimate truth> / <truth truth>: its mean over skies
+        is 0 for a lossless method; ``multiplicative``, the rms in uK of (g - 1) times the truth;
+        ``additive``, that of the rest, which does not correlate with the truth.
     """
     check_fields(estimate, truth, mask)
     seen = mask > 0
