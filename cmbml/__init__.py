@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmbml.baseline import hold
+
 if TYPE_CHECKING:
     from cmbml.core.views.dataset import Dataset
     from cmbml.exchange.torch_dataset import SkyDataset
 
 __all__ = ["open", "torch_dataset"]
+
+hold()  # before anything that computes is loaded
 
 
 def open(root: Path | str | None = None) -> "Dataset":  # noqa: A001

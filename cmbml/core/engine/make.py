@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from threadpoolctl import threadpool_limits
 
+from cmbml import baseline
 from cmbml.core.engine.batch import Batch, Staging, scratch_folder
 from cmbml.core.engine.watch import Watch
 from cmbml.core.errors import CmbmlError, DataError, StageError
@@ -48,6 +49,11 @@ class Engine:
         self.plan = plan
         self.reporter = reporter or Reporter()
         self._facts: dict[Portion, Facts] = {}
+        if library := baseline.hold().too_late:
+            self.reporter.note(
+                f"{library} was loaded before cmbml: the last digits may depend on the processor: "
+                "import cmbml first"
+            )
 
     def facts(self, portion: Portion) -> Facts:
         """What has been made of a portion."""

@@ -15,6 +15,7 @@ from dataclasses import asdict, fields
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from cmbml.baseline import hold
 from cmbml.core.errors import DataError
 from cmbml.core.files.jsonlines import read_lines, write_lines
 from cmbml.core.files.memo import Memo
@@ -46,6 +47,8 @@ class Fact(NamedTuple):
         Fingerprints of its inputs by name.
     files
         Bytes and MD5 of every file, by path relative to the repository.
+    baseline
+        What kind of processor the libraries computed for, as `cmbml.baseline` names it.
     """
 
     sim: int | None
@@ -54,6 +57,7 @@ class Fact(NamedTuple):
     identity: list[Any]
     inputs: dict[str, str]
     files: dict[str, tuple[int, str]]
+    baseline: str = ""
 
     @classmethod
     def read(cls, record: Any, folder: str) -> "Fact | None":
@@ -68,7 +72,8 @@ class Fact(NamedTuple):
                 "files": dict(files),
             } if len(identity) == _IDENTITY and all(map(_is_content, files.values())):
                 placed = {_placed(name, folder): (size, md5) for name, (size, md5) in files.items()}
-                return cls(sim, fingerprint, recipe, identity, inputs, placed)
+                baseline = str(record.get("baseline", ""))
+                return cls(sim, fingerprint, recipe, identity, inputs, placed, baseline)
         return None
 
     def line(self, folder: str) -> dict[str, Any]:
@@ -178,9 +183,14 @@ class Facts:
     def flaws(self, pieces: Iterable[Piece]) -> dict[Piece, str]:
         """Say in a few words of those of some pieces that must be made, why."""
         self.index.refresh()
+        pieces = list(pieces)
+        self._refresh(pieces)
         with no_garbage():
             found = {piece: self._stale(piece) for piece in pieces}
         return {piece: flaw for piece, flaw in found.items() if flaw is not None}
+
+    def _refresh(self, pieces: Iterable[Piece]) -> None:
+        self.memo.refresh(path for piece in pieces for path in self.plan.files(piece))
 
     def _stale(self, piece: Piece) -> str | None:
         return self._flaw(self._in_manifest(piece), piece) and self._flaw(self._in_index(piece), piece)
@@ -246,6 +256,7 @@ class Facts:
             return False
         if self._complete_at != self._seen:
             pieces = self.plan.pieces(self.portion)
+            self._refresh(pieces)
             with no_garbage():
                 complete = not any(self._flaw(self._in_manifest(piece), piece) for piece in pieces)
             self.memo.save()
@@ -270,6 +281,7 @@ class Facts:
             identity=self.plan.identity(piece),
             inputs=self.plan.input_digests(piece),
             files=dict(files),
+            baseline=hold().name,
         )
 
     def add(self, facts: Iterable[Fact]) -> None:

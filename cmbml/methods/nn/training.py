@@ -150,7 +150,8 @@ class _Trainer:
         self.best: Best = {"epoch": 0, "loss": float("inf"), "weights": {}}
         self.kept: dict[int, Weights] = {}
         self.curve: list[dict[str, float]] = []
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
+        # fused: its square root is IEEE's on every processor, which that of MKL is not
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate, fused=True)
         steps = max(schedule.epochs * n_batches * schedule.repeats - 1, 1)
         gamma = (schedule.final_learning_rate / schedule.learning_rate) ** (1 / steps)
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, gamma)
