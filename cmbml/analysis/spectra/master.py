@@ -208,7 +208,7 @@ def _checked_window(bands: Bands, window: Cl | None) -> Cl:
 
 def _power(mask: Map, lmax: int, threads: int) -> Cl:
     """Spectrum of a mask, by sums over pixels; l may be beyond what the grid resolves."""
-    return alm2cl(map2alm(mask, lmax, iterations=1, threads=threads))
+    return alm2cl(map2alm(mask, lmax, iterations=0, threads=threads))
 
 
 @dataclass(frozen=True)
