@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # pytest plugins and matplotlib must not depend on the user's own settings.
 export MPLBACKEND := Agg
 
-.PHONY: run demo test test-all soak bench bench-ml docs notebooks lint regenerate clean
+.PHONY: run demo test test-all soak bench bench-ml portability docs notebooks lint regenerate clean
 
 run: $(INSTALLED)
 	@python -m cmbml repro
@@ -40,10 +40,13 @@ soak: $(INSTALLED)
 	python -m pytest -m soak --durations 20
 
 bench: $(INSTALLED)
-	for subject in $(filter-out benchmarks/training.py,$(wildcard benchmarks/*.py)); do python $$subject || exit 1; done
+	for subject in $(filter-out benchmarks/training.py benchmarks/portability.py,$(wildcard benchmarks/*.py)); do python $$subject || exit 1; done
 
 bench-ml: $(INSTALLED)
 	python benchmarks/training.py
+
+portability: $(INSTALLED)
+	python benchmarks/portability.py
 
 regenerate: $(INSTALLED)
 	python -m cmbml dvc

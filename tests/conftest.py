@@ -65,6 +65,14 @@ def real_config() -> Config:
     return load_config(ROOT)
 
 
+TOY_SPLITS = """
+splits:
+  train: {n_sims: 3, population: nominal}
+  valid: {n_sims: 3, population: nominal}
+  test: {n_sims: 3, population: nominal}
+  shifted: {n_sims: 3, population: dusty}
+"""
+
 TOY_EXECUTORS = '''\
 """Executors on plain numbers."""
 
@@ -196,8 +204,7 @@ class ToyRepository:
         params = params.replace("dataset: mini", "dataset: toy")
         # The blocks of the methods come last.
         params = params[: params.index("\nnilc:")] + "\n"
-        for split, count in (("train", 24), ("valid", 4), ("test", 6), ("shifted", 4)):
-            params = params.replace(f"{split}: {{n_sims: {count}", f"{split}: {{n_sims: 3")
+        params = re.sub(r"\nsplits:\n( .*\n)+", TOY_SPLITS, params)
         self.write("params.yaml", params)
         shutil.copy(ROOT / "luigi.cfg", root)
         self.write("dvc.yaml", "")

@@ -124,7 +124,7 @@ def _clean(options: argparse.Namespace) -> None:
         lmax=options.lmax,
         out=options.out,
         model=options.model,
-        bands=[name for name in options.bands.split(",") if name],
+        bands=[name for each in options.bands.split(",") if (name := each.strip())],
         mask=options.mask,
         settings=_pairs("--set", options.set),
         pixwin=options.pixwin,

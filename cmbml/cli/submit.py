@@ -1,6 +1,7 @@
 """The command that hands the whole run to a cluster: submit."""
 
 import argparse
+import re
 import shlex
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from cmbml.core.spec.repository import LOCAL
 _RUN = "cluster/run.sh"
 _SCRIPT = f"{LOCAL}/slurm.sbatch"
 _LOG = f"{LOCAL}/slurm-%j.log"
+# Minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes, days-hours:minutes:seconds.
+_TIME = re.compile(r"[0-9]+(:[0-5]?[0-9]){0,2}|[0-9]+-[0-9]+(:[0-5]?[0-9]){0,2}")
 _SLURM = """\
 #!/usr/bin/env bash
 # Written by `cmbml submit slurm`: luigid on the first node, and {workers} workers.
@@ -53,11 +56,21 @@ def add_submit(add: Add, plan: Callable[[], Plan]) -> None:
     parser.add_argument(
         "--cpus", type=number(Count), help="cores of each (default: as many as any stage has threads)"
     )
-    parser.add_argument("--time", default="12:00:00", help="limit of the job (default: 12:00:00)")
+    parser.add_argument(
+        "--time", type=_time_limit, default="12:00:00", help="limit of the job (default: 12:00:00)"
+    )
     parser.add_argument(
         "--sbatch", default="", metavar="OPTIONS", help="more, as in --sbatch='--partition long'"
     )
     parser.add_argument("--print", action="store_true", help="only show the script")
+
+
+def _time_limit(text: str) -> str:
+    if not _TIME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no time of Slurm: say minutes, hours:minutes:seconds or days-hours:minutes:seconds"
+        )
+    return text
 
 
 def _submit(options: argparse.Namespace, plan: Plan) -> None:

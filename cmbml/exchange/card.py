@@ -15,7 +15,7 @@ from cmbml.core.spec.params import Params
 from cmbml.core.spec.repository import MANIFEST
 from cmbml.core.spec.yamlio import dump_yaml
 from cmbml.core.views.trace import Folder
-from cmbml.sky.foreground_facts import foreground_facts, foreground_limits
+from cmbml.sky.foreground_facts import extragalactic_summary, foreground_facts, foreground_limits
 
 CARDS = "cards"
 _SHOWN = ("cosmology", "cmb", "foregrounds", "noise", "mask", "populations")
@@ -131,6 +131,8 @@ def _content(parts: list[tuple[Portion, Folder]]) -> Iterator[str]:
 
 def _limits(params: Params) -> Iterator[str]:
     yield from foreground_limits(foreground_facts(params.foreground_models(), params.foregrounds.presets))
+    if beyond := extragalactic_summary(params.extragalactic.switched_on):
+        yield f"Beyond the Galaxy: {beyond}; sources are not clustered, and no component knows of another."
     if params.cmb.kind == "gaussian":
         yield "The CMB is a Gaussian draw from lensed spectra: it has no lensing correlations."
     if params.instrument.fields == "T":

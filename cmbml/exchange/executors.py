@@ -18,7 +18,7 @@ from cmbml.sky.cosmology import fixed, theory_spectra
 from cmbml.sky.lensing import lensing_lmax
 from cmbml.sky.sht import Cl, map2alm
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
-from cmbml.sky.vetting import look_at, refuse_repeats
+from cmbml.sky.vetting import expect_sky, look_at, refuse_repeats
 
 
 class _ImportExecutor(BaseStageExecutor):
@@ -88,6 +88,7 @@ class ImportedCmbExecutor(_ImportExecutor):
         """Take over one simulation."""
         with self.unpacked(split, sim) as files, self._blamed_on(split, sim):
             sky = get_handler("HealpyMap").read(files[TRUTH], content="T", nside=self.nside).to("uK_CMB")
+            expect_sky(sky.values, is_unseen(sky.values), f"take {TRUTH} from another archive")
         alm = map2alm(np.asarray(sky.values), self.lmax, threads=self.threads)
         self.out_alm.write(SkyAlm(alm, "uK_CMB", fwhm_arcmin=0.0))
 

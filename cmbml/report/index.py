@@ -40,7 +40,7 @@ from cmbml.report.page import median_sim
 from cmbml.report.submissions import (
     Scorer,
 )
-from cmbml.sky.foreground_facts import foreground_facts, foreground_summary
+from cmbml.sky.foreground_facts import extragalactic_summary, foreground_facts, foreground_summary
 
 
 def index_context(numbers: Numbers, pages: list[Page]) -> ReportContext:
@@ -98,7 +98,9 @@ def _portions(plan: Plan) -> Iterator[Portion]:
 
 
 def _foregrounds(params: Params) -> str:
-    return foreground_summary(foreground_facts(params.foreground_models(), params.foregrounds.presets))
+    galaxy = foreground_summary(foreground_facts(params.foreground_models(), params.foregrounds.presets))
+    beyond = extragalactic_summary(params.extragalactic.switched_on)
+    return f"{galaxy}; beyond it {beyond}" if beyond else galaxy
 
 
 def _notes(numbers: Numbers) -> list[str]:

@@ -23,7 +23,8 @@ from cmbml.core.views.dataset import Dataset
 from cmbml.report.freshness import submission_folder
 from cmbml.report.page import median_sim
 from cmbml.sky.sht import Cl, Map
-from cmbml.sky.skymap import SkyAlm, SkyMap
+from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
+from cmbml.sky.vetting import expect_sky
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,7 @@ def read_submission(submission: Submission, folder: Path, sim: int) -> SkyMap:
     sky: SkyMap = get_handler("HealpyMap").read(path, **submission.told)
     try:
         known = sky.to("uK_CMB")
+        expect_sky(known.values, is_unseen(known.values), "name another --column, or give another map")
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
     fwhm = _agreed(path, "--fwhm", sky.fwhm_arcmin, submission.fwhm_arcmin)

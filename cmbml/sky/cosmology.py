@@ -41,26 +41,66 @@ class Cosmology:
 
 @dataclass(frozen=True)
 class GaussianCosmology:
-    """Published means and standard deviations; correlations are not published with them and are left out."""
+    """A published constraint as a Gaussian distribution of what was measured.
+
+    Attributes
+    ----------
+    mean
+        Published means.
+    measured
+        Mean and standard deviation by name: parameters of `Cosmology`, or in the place of H0 and As the
+        combinations that the peaks of the CMB's spectra fix: `theta_star_100`, 100 times the angle of the
+        sound horizon in radians, and `As_damped`, As exp(-2 tau).
+    correlation
+        Lower triangle of the correlation matrix, row by row in the order of `measured`; none where it is
+        left out.
+    reference
+        Where it is published.
+    """
 
     mean: Cosmology
-    sd: Mapping[str, float]
-    reference: str
+    measured: Mapping[str, tuple[float, float]]
+    correlation: tuple[tuple[float, ...], ...] = ()
+    reference: str = ""
 
 
 PLANCK2018 = GaussianCosmology(
     Cosmology(
         H0=67.36, ombh2=0.02237, omch2=0.1200, mnu=0.06, tau=0.0544, As=2.100e-9, ns=0.9649, pivot_scalar=0.05
     ),
-    {"H0": 0.54, "ombh2": 0.00015, "omch2": 0.0012, "tau": 0.0073, "As": 0.030e-9, "ns": 0.0042},
+    {
+        "theta_star_100": (1.04110, 0.00031),
+        "As_damped": (1.883e-9, 0.011e-9),
+        "ombh2": (0.02237, 0.00015),
+        "omch2": (0.1200, 0.0012),
+        "ns": (0.9649, 0.0042),
+        "tau": (0.0544, 0.0073),
+    },
+    # From the covariance of the chain base_plikHM_TTTEEE_lowl_lowE_lensing as CosmoMC holds it; its theta_MC
+    # stands for theta_star, from which it differs by a fiftieth of its error.
+    (
+        (1.0,),
+        (-0.067, 1.0),
+        (0.388, -0.115, 1.0),
+        (-0.343, 0.400, -0.526, 1.0),
+        (0.319, -0.319, 0.393, -0.670, 1.0),
+        (0.189, -0.274, 0.278, -0.396, 0.346, 1.0),
+    ),
     "Planck 2018 results VI, arXiv:1807.06209, table 2, TT,TE,EE+lowE+lensing",
 )
 WMAP9 = GaussianCosmology(
     Cosmology(
         H0=70.0, ombh2=0.02264, omch2=0.1138, mnu=0.0, tau=0.089, As=2.41e-9, ns=0.972, pivot_scalar=0.002
     ),
-    {"H0": 2.2, "ombh2": 0.00050, "omch2": 0.0045, "tau": 0.014, "As": 0.10e-9, "ns": 0.013},
-    "Hinshaw et al. 2013, arXiv:1212.5226, table 3, WMAP nine years alone",
+    {
+        "As": (2.41e-9, 0.10e-9),
+        "H0": (70.0, 2.2),
+        "ns": (0.972, 0.013),
+        "ombh2": (0.02264, 0.00050),
+        "omch2": (0.1138, 0.0045),
+        "tau": (0.089, 0.014),
+    },
+    reference="Hinshaw et al. 2013, arXiv:1212.5226, table 3, WMAP nine years alone",
 )
 GAUSSIANS = {"planck2018": PLANCK2018, "wmap9": WMAP9}
 
@@ -99,14 +139,46 @@ def fixed(name: str) -> Cosmology:
     return _gaussian(name).mean
 
 
-def draw_gaussian(name: str, rng: np.random.Generator) -> Cosmology:
-    """Draw independent Gaussian parameters around the means of "planck2018" or "wmap9"."""
+def draw_measured(name: str, rng: np.random.Generator) -> dict[str, float]:
+    """Draw what "planck2018" or "wmap9" measured, with its correlations where they are known."""
     published = _gaussian(name)
-    deviates = dict(zip(sorted(published.sd), rng.standard_normal(len(published.sd)), strict=True))
-    drawn = {
-        key: getattr(published.mean, key) + sd * float(deviates[key]) for key, sd in published.sd.items()
-    }
-    return replace(published.mean, **drawn)
+    deviates = rng.standard_normal(len(published.measured))
+    if published.correlation:
+        lower = np.zeros((len(deviates), len(deviates)))
+        lower[np.tril_indices(len(deviates))] = np.concatenate(published.correlation)
+        deviates = np.linalg.cholesky(lower) @ deviates  # which reads the lower triangle only
+    means, deviations = np.array(list(published.measured.values())).T
+    return dict(zip(published.measured, (means + deviations * deviates).tolist(), strict=True))
+
+
+def draw_gaussian(name: str, rng: np.random.Generator) -> Cosmology:
+    """Draw the parameters of one universe from the published constraint "planck2018" or "wmap9"."""
+    drawn = draw_measured(name, rng)
+    if "As_damped" in drawn:
+        drawn["As"] = drawn.pop("As_damped") * float(np.exp(2 * drawn["tau"]))
+    theta = drawn.pop("theta_star_100", None)
+    cosmology = replace(_gaussian(name).mean, **drawn)
+    return cosmology if theta is None else replace(cosmology, H0=_hubble_constant(cosmology, theta / 100))
+
+
+def _background(cosmology: Cosmology, **expansion: float | None) -> camb.CAMBparams:
+    """Parameters of CAMB that hold no spectra, with the rate of expansion given one way or another."""
+    camb.config.ThreadNum = 1
+    params = camb.CAMBparams()
+    densities = {key: getattr(cosmology, key) for key in ("ombh2", "omch2", "mnu", "tau")}
+    params.set_cosmology(**densities, **expansion)
+    return params
+
+
+def _hubble_constant(cosmology: Cosmology, theta_star: float) -> float:
+    """H0 in km/s/Mpc that gives the sound horizon the angle `theta_star` in radians; 0.03 s by CAMB."""
+    return float(_background(cosmology, H0=None, thetastar=theta_star).H0)
+
+
+def theta_star_100(cosmology: Cosmology) -> float:
+    """100 times the angle of the sound horizon at last scattering, radians."""
+    background = camb.get_background(_background(cosmology, H0=cosmology.H0))
+    return float(background.get_derived_params()["thetastar"])
 
 
 def _camb_params(cosmology: Cosmology, settings: Mapping[str, float], lmax: int) -> camb.CAMBparams:
@@ -156,6 +228,31 @@ def check_cosmology(cosmology: Cosmology) -> None:
     matter = cosmology.ombh2 + cosmology.omch2 + cosmology.mnu / EV_PER_OMNUH2
     if matter > (cosmology.H0 / 100) ** 2:
         raise ValueError(f"cosmology: matter exceeds the critical density of a flat universe: {cosmology}")
+
+
+def check_region(name: str, spreads: Mapping[str, Mapping[str, float]]) -> None:
+    """Refuse a region of impossible universes, before any is drawn.
+
+    Parameters
+    ----------
+    name
+        "planck2018" or "wmap9", whose means hold for parameters without a distribution of their own.
+    spreads
+        By parameter of `Cosmology`, mean and sd, or low and high.
+
+    Raises
+    ------
+    ValueError
+        Where a mean or an end of a range is not within `RANGES`, or the middle has more matter than fits in
+        a flat universe.
+    """
+    middle = {}
+    for parameter, spread in spreads.items():
+        places = [value for key, value in spread.items() if key != "sd"]
+        for value in places:
+            expect_plausible(parameter, value)
+        middle[parameter] = sum(places) / len(places)
+    check_cosmology(replace(fixed(name), **middle))
 
 
 def _accuracy(lmax: int, n_stokes: int) -> str:

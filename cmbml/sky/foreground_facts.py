@@ -60,6 +60,18 @@ def foreground_summary(facts: Mapping[str, ForegroundFacts]) -> str:
     return "; ".join(f"{', '.join(names)}: {fact}" for fact, names in splits.items())
 
 
+EXTRAGALACTIC = {
+    "sources": "radio sources",
+    "cib": "infrared background",
+    "tsz": "thermal Sunyaev-Zeldovich effect",
+}
+
+
+def extragalactic_summary(names: Sequence[str]) -> str:
+    """What is drawn beyond the Galaxy, in words."""
+    return ", ".join(EXTRAGALACTIC[name] for name in names)
+
+
 def foreground_limits(facts: Mapping[str, ForegroundFacts]) -> Iterator[str]:
     """What one must not read into the foregrounds of a dataset: a sentence for each kind of them."""
     families = dict.fromkeys(name for fact in facts.values() for name in fact.families)

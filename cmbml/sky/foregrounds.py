@@ -8,7 +8,7 @@ import numpy as np
 from cmbml.sky.distributions import Distribution
 
 PYSM = "pysm3"  # as a foreground model: the presets of the block foregrounds
-PROCEDURAL = ("galaxy", "layered")  # models that need no template
+PROCEDURAL = ("galaxy", "layered", "polarised")  # models that need no template
 AMPLITUDES = ("dust_amplitude", "sync_amplitude", "freefree_amplitude", "ame_amplitude", "small_scale")
 
 

@@ -75,7 +75,7 @@ class Unit:
         if self.kind == "K":
             raise ValueError(f"the unit {self.name} does not say which temperature: {self.name}_CMB or _RJ")
         if freq_ghz is None:
-            raise ValueError(f"the unit {self.name} needs the frequency of a band")
+            raise ValueError(f"the unit {self.name} needs the frequency of a band: bring the map to K_CMB")
         if self.kind == "RJ":
             return self.scale * float(rj_to_cmb(freq_ghz))
         return self.scale * 1e6 / mjysr_per_kelvin(freq_ghz)
@@ -158,6 +158,20 @@ def parse_variance_unit(text: str) -> Unit | None:
     return parse_unit(squared["unit"].rstrip("_ ")) if squared else None
 
 
+def variance_in_uk(text: str, freq_ghz: float) -> float:
+    """uK_CMB^2 per unit of a variance at the centre of a band, GHz.
+
+    Raises
+    ------
+    ValueError
+        Where it is no unit of a variance, or does not say which temperature.
+    """
+    unit = parse_variance_unit(text)
+    if unit is None:
+        raise ValueError(f"{text} is no unit of a variance: known are K_CMB^2, uK_CMB^2 and the like")
+    return unit.in_uk(freq_ghz) ** 2
+
+
 def power_law(freq_ghz: float, reference_ghz: float, index: float | Array) -> Factor:
     """Power law in Rayleigh-Jeans temperature, 1 at the reference."""
     return np.exp(np.log(freq_ghz / reference_ghz) * np.asarray(index))
@@ -170,6 +184,12 @@ def modified_blackbody(
     scale = 1 / (GHZ_PER_KELVIN * np.asarray(temperature))
     planck = np.expm1(reference_ghz * scale) / np.expm1(freq_ghz * scale)
     return power_law(freq_ghz, reference_ghz, np.asarray(index) + 1) * planck
+
+
+def thermal_sz(freq_ghz: float) -> float:
+    """Thermal Sunyaev-Zeldovich effect, not relativistic: Rayleigh-Jeans temperature per y, over T_CMB."""
+    x = freq_ghz / (GHZ_PER_KELVIN * T_CMB)
+    return float((x / np.tanh(x / 2) - 4) / rj_to_cmb(freq_ghz))
 
 
 def free_free(freq_ghz: float, reference_ghz: float, electron_temperature: float = 7000.0) -> float:

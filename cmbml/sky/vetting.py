@@ -84,22 +84,37 @@ def look_at(name: str, freq_ghz: float, sky: Map, missing: NDArray[np.bool_]) ->
     ValueError
         Where a field has no pixels, holds one number in most of them, or a mark of what is missing.
     """
+    expect_sky(sky, missing, f"leave band {name} out, or mark what is missing as UNSEEN, or mask it")
+    return Look(name, freq_ghz, _blocks(sky, missing))
+
+
+def expect_sky(sky: Map, missing: NDArray[np.bool_], remedy: str) -> None:
+    """Refuse a field that is no sky, or not all of it.
+
+    Parameters
+    ----------
+    sky, missing
+        As in `look_at`.
+    remedy
+        What the user can do about a field that is none.
+
+    Raises
+    ------
+    ValueError
+        Where a field has no pixels, holds one number in most of them, or a mark of what is missing.
+    """
     for field, row, gone in zip(STOKES, sky, missing, strict=False):
         seen = row[~gone]
         if not seen.size:
-            raise ValueError(f"{field}: all pixels are missing: leave band {name} out")
+            raise ValueError(f"{field}: all pixels are missing: {remedy}")
         usual = float(np.median(seen))
         if np.mean(np.abs(seen - usual) <= SAME_VALUE * abs(usual)) > 0.5:
-            raise ValueError(
-                f"{field} is {usual:g} in most pixels, as where a detector is dead: leave band {name} out, "
-                "or mark what is missing as UNSEEN, or mask it"
-            )
+            raise ValueError(f"{field} is {usual:g} in most pixels, as no sky is: {remedy}")
         if (mark := _mark(seen)) is not None:
             raise ValueError(
                 f"{field} is exactly {mark:g} in {np.sum(seen == mark)} pixels, as where nothing was seen: "
                 "mark them as UNSEEN, name the value in a BAD_DATA card, or mask them"
             )
-    return Look(name, freq_ghz, _blocks(sky, missing))
 
 
 def _mark(seen: FloatArray) -> float | None:

@@ -50,6 +50,35 @@ def test_what_would_be_assumed_and_refused(folder, capsys):
     assert "read as" in said(capsys, "turned.fits", "--coord", "C")
 
 
+@pytest.mark.parametrize(
+    ("name", "unit", "values"),
+    [("TMASK", None, [0.0, 0.5]), ("GAL040", "none", [0.0, 1.0]), ("I_STOKES", "unitless", [0.0, 1.0]),
+     ("C1", None, [0.0, 1.0])],
+)  # fmt: skip
+def test_a_mask_is_called_a_mask(folder, capsys, name, unit, values):
+    mask = np.where(np.arange(12 * NSIDE**2) < 192, *values)
+    column = {"column_names": [name], "column_units": unit, "coord": "G"}
+    hp.write_map(folder / "mine.fits", mask, overwrite=True, **column)
+    text = said(capsys, "mine.fits", "--out", "mask.png")
+    assert "read as: mask, nside 8, 0 missing pixels" in text
+    assert f"mask: mean {0.75 * values[1]:g}, from 0 to {values[1]:g}" in text
+    assert " T" not in text.partition("read as")[2]
+
+
+def test_a_mask_beside_a_sky_leaves_it_a_sky(folder, capsys):
+    sky = hp.read_map(folder / "turned.fits")
+    names = {"column_names": ["I_STOKES", "TMASK"], "column_units": "K_CMB", "coord": "G"}
+    hp.write_map(folder / "smica.fits", [sky, (sky > 7) * 1.0], overwrite=True, **names)
+    assert "read as: T, K_CMB" in said(capsys, "smica.fits")
+    # where no row is a sky, the file would be refused as before
+    hp.write_map(folder / "hits.fits", 3 * (sky > 7), column_names=["HITS"], overwrite=True, coord="G")
+    assert "would be refused: no column of the sky" in said(capsys, "hits.fits")
+    names = {"column_names": ["GAL020", "GAL040"], "coord": "G"}
+    hp.write_map(folder / "planes.fits", [sky > 7, sky > 8], overwrite=True, dtype=np.uint8, **names)
+    text = said(capsys, "planes.fits")
+    assert "would be refused: columns GAL020, GAL040 could be meant: say --column GAL020 or another" in text
+
+
 def test_a_picture_is_drawn_and_never_over_a_map(folder, capsys):
     assert said(capsys, "ours.fits", "theirs.fits", "--out", "maps.png").endswith("maps.png\n")
     assert (folder / "maps.png").read_bytes().startswith(b"\x89PNG")

@@ -39,3 +39,20 @@ def test_a_beam_agrees_to_single_precision(folder, fwhm):
 def test_what_is_missing_or_contradicts_is_told_with_the_option(folder, sim, fwhm, message):
     with pytest.raises(DataError, match=message):
         read_submission(asked(fwhm), folder, sim)
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5])
+def test_a_map_of_one_number_is_refused(folder, value):
+    dead = SkyMap(np.full((1, 768), value), "uK_CMB", 160.0)
+    get_handler("HealpyMap").write(folder / "pred_0.fits", dead)
+    with pytest.raises(DataError, match=f"pred_0.fits: T is {value:g} in most pixels, as no sky is: name"):
+        read_submission(asked(), folder, 0)
+
+
+def test_a_map_with_zeros_in_its_mask_is_refused(folder):
+    sky = np.where(np.arange(768) < 90, 0.0, np.random.default_rng(1).standard_normal(768))
+    get_handler("HealpyMap").write(folder / "pred_0.fits", SkyMap(sky[None], "uK_CMB", 160.0))
+    with pytest.raises(
+        DataError, match=r"pred_0.fits: T is exactly 0 in 90 pixels, as where nothing was seen"
+    ):
+        read_submission(asked(), folder, 0)

@@ -74,6 +74,11 @@ def test_what_is_written_is_read_without_an_assumption(tmp_path):
     assert (tmp_path / "m.fits.gz").read_bytes() == gzip.compress((tmp_path / "m.fits").read_bytes(), mtime=0)
 
 
+def test_what_python_cannot_unpack_is_told(tmp_path):
+    (tmp_path / "map.fits.Z").write_bytes(b"\x1f\x9d\x90" + bytes(3000))
+    refused(tmp_path / "map.fits.Z", "packed by compress, as .Z: unpack it with gunzip first")
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
 def test_packed_files_are_read_and_told_when_cut(write, tmp_path, pack):
     packed = tmp_path / "m.fits.gz"
@@ -126,6 +131,17 @@ class TestPolarisation:
         fits.setval(path, "POLCCONV", value="IAU", ext=0)
         np.testing.assert_array_equal(read(path).values[2], -sky(3)[2])
 
+    @pytest.mark.parametrize(("card", "here", "there", "same"), [
+        ("COORDSYS", "G", "C", "GALACTIC"), ("ORDERING", "RING", "NESTED", "ring"), ("NSIDE", NSIDE, 64, f"{NSIDE}.0"),
+        ("POLCCONV", "COSMO", "IAU", ""), ("PIXWIN", False, True, ".false."), ("BAD_DATA", -32768.0, 0, "-3.2768D4"),
+    ])  # fmt: skip
+    def test_it_may_not_contradict_the_table(self, write, card, here, there, same):
+        path = write(n_stokes=3, cards={card: here})
+        fits.setval(path, card, value=there, ext=0)
+        refused(path, f"{card} is {there} in the primary header, {here} in the table's: mend one of them")
+        fits.setval(path, card, value=same, ext=0)
+        np.testing.assert_array_equal(read(path).values, sky(3))
+
 
 def band_limited(n_stokes):
     rng = np.random.default_rng(3)
@@ -144,6 +160,19 @@ class TestCoordinates:
     @pytest.mark.parametrize("word", ["X", "FK4"])
     def test_what_is_not_known_is_refused(self, write, word):
         refused(write(cards={"COORDSYS": word}), f"COORDSYS is '{word}', which is not known")
+
+    @pytest.mark.parametrize("card", ["RADESYS", "RADECSYS", "COORDREF"])
+    @pytest.mark.parametrize("word", ["ICRS", "FK5"])
+    def test_a_frame_alone_is_equatorial(self, write, card, word):
+        path = write(cards={"COORDSYS": None, card: word})
+        refused(path, rf"{card} is {word} \(equatorial\): --coord C has it rotated", way="command")
+        assert "rotated from" in read(path, coord="C").assumed[0]
+        assert read(write(cards={"COORDSYS": "G", card: word})).assumed == ()
+
+    def test_a_frame_that_is_not_that_of_the_rotation_is_told(self, write):
+        path = write(cards={"COORDSYS": None, "RADESYS": "FK4"})
+        refused(path, "RADESYS is 'FK4', which is not known: say --coord", way="command")
+        refused(write(cards={"COORDSYS": "G", "SKYCOORD": "C"}), "COORDSYS is G, SKYCOORD is C: mend one")
 
     def test_absent_is_galactic_and_said(self, write):
         for word in (None, "", "unknown"):
@@ -207,6 +236,14 @@ class TestMissing:
         assert np.flatnonzero(is_unseen(read(path, allow_unseen=True).values[0])).tolist() == [7]
         refused(path, "has 1 missing pixels")
 
+    @pytest.mark.parametrize(
+        ("value", "size"), [(3e38, r"3e\+38"), (-1.6375e24, r"1.6375e\+24"), (-np.inf, "inf")]
+    )
+    def test_numbers_that_no_sky_has(self, write, value, size):
+        rows = sky()
+        rows[0, 3] = value
+        refused(write(rows=rows), f"holds numbers as large as {size}, which no sky has", missing="nan")
+
     def test_not_a_number_counts_on_request(self, write):
         rows = sky()
         rows[0, 7] = np.nan
@@ -260,9 +297,9 @@ class TestPixels:
             **more,
         )
 
+    @pytest.mark.parametrize("pixels", [np.array([9, 3, 700]), np.arange(192)])
     @pytest.mark.parametrize("cards", [{}, {"INDXSCHM": "EXPLICIT"}, {"GRAIN": 1}])
-    def test_the_rest_of_a_partial_map_is_missing(self, write, cards):
-        pixels = np.array([9, 3, 700])
+    def test_the_rest_of_a_partial_map_is_missing(self, write, cards, pixels):
         found = read(write(self.partial(pixels, cards)), allow_unseen=True).values[0]
         np.testing.assert_array_equal(found[pixels], sky()[0, pixels])
         assert is_unseen(np.delete(found, pixels)).all()
@@ -301,6 +338,11 @@ class TestColumns:
         np.testing.assert_array_equal(read(path).values, rows)
         np.testing.assert_array_equal(read(path, content="T").values, rows[:1])
         refused(write(table({"T": rows[0], "Q": rows[1]})), "has a column Q and no U")
+
+    def test_short_names_of_all_three(self, write):
+        rows = sky(3)
+        path = write(table({"COUNTS": rows[0], "U_POL": rows[2], "TEMP": rows[0], "Q_POL": rows[1]}))
+        np.testing.assert_array_equal(read(path).values, rows)
 
     def test_one_of_an_unknown_name_is_taken_and_said(self, write):
         found = read(write(table({"HITS": sky()[0], "C1": sky()[0]})))

@@ -61,7 +61,7 @@ def by_astropy(path):
             for column, (key, wanted) in COLUMNS.items():
                 unit = u.Unit(str(table[column].unit).replace("_CMB", ""))
                 for row, value in zip(rows.values(), table[column].tolist(), strict=True):
-                    row[key] = value * unit.to(wanted)
+                    row[key] = float(value) * unit.to(wanted)  # a column without a type is text
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
     return rows
@@ -96,7 +96,8 @@ def transmissions_are_integrated_as_they_are(path):
     assert band.average(lambda freq: 1 / rj_to_cmb(freq)) == pytest.approx(1, rel=1e-9)
     power = response / response.max()
     power = np.where(power > 1e-6, power, 0) * freqs**2
-    direct = np.trapezoid(power * (freqs / 100), freqs) / np.trapezoid(power / rj_to_cmb(freqs), freqs)
+    seen = np.where(power > 0, freqs, 100.0)  # far beyond, where nothing is transmitted, the factor overflows
+    direct = np.trapezoid(power * (freqs / 100), freqs) / np.trapezoid(power / rj_to_cmb(seen), freqs)
     assert band.average(lambda freq: freq / 100) == pytest.approx(direct, rel=1e-3)
 
 

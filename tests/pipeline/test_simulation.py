@@ -19,7 +19,7 @@ from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.plan.pieces import Piece, Portion
 from cmbml.core.spec.config import load_config
 from cmbml.core.views.dataset import Dataset
-from cmbml.sky.executors import cmb, cosmology, draws, noise, observations
+from cmbml.sky.executors import cmb, cosmology, draws, extragalactic, noise, observations
 from cmbml.sky.sht import alm2cl, map2alm
 from cmbml.sky.skymap import SkyMap
 from tests.conftest import ROOT
@@ -184,6 +184,41 @@ def test_components_add_up_to_the_observation(root):
     assert "components" not in Plan(configured(root)).stages, "off by default"
 
 
+BEYOND = {f"extragalactic__{name}": True for name in ("sources", "cib", "tsz")}
+
+
+def test_what_lies_beyond_the_galaxy_is_added_and_changes_nothing_else(root):
+    """Its components are in the observation; all others have the bytes that they have without it."""
+    place = {"split": "test", "sim": 0, "freq": "353"}
+
+    def components(**overrides):
+        data = simulated(root, *STAGES, "components", components__write=True, **overrides)
+        asset = data["components"].component
+        maps = {field: asset.at(**place, field=field).read().values for field in asset.fields}
+        return maps, data["observations"].obs.at(**place).read().values
+
+    (without, plain), (within, full) = components(), components(**BEYOND)
+    beyond = {name: within.pop(name) for name in ("sources", "cib", "tsz")}
+    for name, sky in within.items():
+        np.testing.assert_array_equal(sky, without[name], err_msg=name)
+    assert all(sky.std() > 0.01 for sky in beyond.values())
+    np.testing.assert_allclose(plain + sum(beyond.values()), full, atol=2e-6 * np.abs(full).max())
+    assert not any(without[name].any() for name in beyond)
+
+
+def test_bright_sources_are_listed_and_masked(root):
+    """Where there are sources, and only then, there is a stage that says what their mask would cut."""
+    data = simulated(root, "source_mask", extragalactic__sources=True, extragalactic__source_cut_jy=5.0)
+    listed = data["source_mask"].sources.at(split="test", sim=0).read()
+    assert listed["flux_143"].to_value("Jy").min() >= 5.0
+    mask = data["source_mask"].mask.at(split="test", sim=0, freq="100").read()
+    assert mask.unit == "1"
+    assert 0.5 < mask.values.mean() < 1
+    vectors = hp.ang2vec(listed["longitude"].value, listed["latitude"].value, lonlat=True)
+    assert not mask.values[0][hp.vec2pix(16, *vectors.T)].any()
+    assert "source_mask" not in Plan(configured(root)).stages
+
+
 def test_no_purpose_of_random_numbers_is_shared_by_two_splits(root, monkeypatch):
     """Every key that a run asks for, by split: pairs share those of CMB and noise, and no others do."""
     asked = defaultdict(set)
@@ -197,10 +232,10 @@ def test_no_purpose_of_random_numbers_is_shared_by_two_splits(root, monkeypatch)
 
         monkeypatch.setattr(module, "generator", record)
 
-    for module in (cmb, cosmology, draws, noise, observations):
+    for module in (cmb, cosmology, draws, extragalactic, noise, observations):
         recording(module)
     current = [""]
-    config = configured(root, splits=PAIRED, cosmology__scatter=True)
+    config = configured(root, splits=PAIRED, cosmology__scatter=True, **BEYOND)
     engine = Engine(Plan(config))
     for key in ("cosmology", "theory", "cmb", "draws", "observations"):
         for portion in engine.plan.portions(engine.plan.stages[key]):
@@ -211,7 +246,7 @@ def test_no_purpose_of_random_numbers_is_shared_by_two_splits(root, monkeypatch)
     assert {frozenset(splits) for splits in asked.values() if len(splits) > 1} == {
         frozenset({"test", "paired"})
     }
-    assert {key[3] for key in asked} == shared | {"foregrounds", "model", "galaxy"}
+    assert {key[3] for key in asked} == shared | {"foregrounds", "model", "galaxy", "sources", "cib", "tsz"}
 
 
 def test_the_same_foregrounds_in_two_splits_are_a_leak(root):
@@ -431,7 +466,7 @@ def test_a_variance_map_without_a_squared_unit_is_refused(root):
     for freq in BANDS:
         raw(root, f"noise/variance_{freq}.fits", SkyMap(np.ones((1, 3072)), "K_CMB"))
     with pytest.raises(
-        DataError, match=r"variance_100.fits: TUNIT is 'K_CMB', which is no unit of a variance"
+        DataError, match=r"variance_100.fits: TUNIT of a variance is 'K_CMB', which is not known"
     ):
         simulated(root, noise__kind="variance")
 
@@ -457,12 +492,14 @@ def test_masks_of_all_kinds(root):
         ("As", {"mean": 2.1, "sd": 0.03}, "As should be between 1e-10 and 1e-08 (it is 2.1)"),
         ("H0", {"low": 0.6, "high": 0.8}, "H0 should be between 10 and 200 (it is 0."),
         ("tau", {"low": 0.05, "high": 5.0}, "tau should be between 0 and 1 (it is 5)"),
+        ("H0", {"mean": 30.0, "sd": 1.0}, "matter exceeds the critical density"),
     ],
 )
-def test_regions_of_impossible_cosmologies_are_refused(root, name, spread, message):
+def test_the_check_refuses_regions_of_impossible_cosmologies(name, spread, message):
+    plan = Plan(load_config(ROOT, overrides={"populations.dusty.cosmology": {name: spread}}))
     with pytest.raises(CmbmlError) as caught:
-        simulated(root, "cosmology", populations__nominal__cosmology={name: spread})
-    assert f"populations: that of split 'test': cosmology: {message}" in str(caught.value)
+        check_executors(plan, [plan.stages["cosmology"]])
+    assert str(caught.value).startswith(f"params.yaml: populations.dusty: cosmology: {message}")
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "profiles").glob("*.yaml")))

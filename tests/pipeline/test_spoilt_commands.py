@@ -18,7 +18,7 @@ from cmbml.methods.patch_nn.network import UNet
 from tests.commands import call
 from tests.conftest import ROOT
 from tests.small_run import repository, run
-from tests.spoiling import NASTY, damaged, spoilt
+from tests.spoiling import NASTY, Content, damaged, spoilt
 
 NSIDE, LMAX = 8, 16
 BANDS = {"low": (30.0, 600.0), "mid": (100.0, 500.0), "high": (353.0, 400.0)}
@@ -186,7 +186,8 @@ def spoilt_command(draw):
     if name in OPTIONS and draw(st.booleans()):
         words += f" {draw(st.sampled_from(OPTIONS[name]))}\t{draw(st.sampled_from(WORDS))}"
     first, _, option = words.partition("\t")
-    return [*first.split(" "), *([option] if option else [])], files
+    shown = {file: Content(content) for file, content in files.items()}
+    return [*first.split(" "), *([option] if option else [])], shown
 
 
 def ended_in_one_line(folder, arguments, files):

@@ -79,3 +79,23 @@ def test_a_job_finds_the_python_that_submitted_it(clone):
         ["bash", "-c", f"{line}; command -v python"], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == str(Path(sys.executable).with_name("python"))
+
+
+@pytest.mark.parametrize("given", ["90", "90:30", "1:30:00", "2-6", "2-6:30", "2-06:30:15", "0"])
+def test_times_of_slurm_are_handed_on(clone, given):
+    assert directives(clone.cmbml("submit", "slurm", "--time", given, "--print").stdout)["--time"] == given
+
+
+@pytest.mark.parametrize(
+    "given", ["12h", "1:2:3:4", "2-", "1.5", "", "10:75", "noon", "1:00 --exclusive", "٣"]
+)
+def test_other_times_are_refused_before_anything_is_written(clone, sbatch, given):
+    said = refusal(clone, "--time", given)
+    assert said.startswith(f"cmbml: --time: '{given}' is no time of Slurm: say minutes, ")
+    assert not (sbatch / "given").exists()
+    assert not (clone.root / ".cmbml/slurm.sbatch").exists()
+
+
+@pytest.mark.parametrize("given", ["0", "-3", "two", "1.5"])
+def test_a_number_of_workers_is_whole_and_above_0(clone, given):
+    assert refusal(clone, "--workers", given).startswith("cmbml: --workers: should be ")

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from cmbml.sky import cosmology
-from cmbml.sky.cosmology import draw_gaussian, fixed, theory_spectra
+from cmbml.sky.cosmology import (
+    draw_gaussian,
+    draw_measured,
+    fixed,
+    theory_spectra,
+    theta_star_100,
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +81,45 @@ def test_accuracy_is_as_recorded(lmax):
 
 @pytest.mark.parametrize("name", ["planck2018", "wmap9"])
 def test_draws_have_the_published_moments(name):
-    """2000 draws: means within 5 and deviations within 5 standard errors."""
+    """2000 draws: means, deviations and correlations within 5 standard errors."""
     published = cosmology.GAUSSIANS[name]
-    draws = [asdict(draw_gaussian(name, np.random.default_rng([7, i]))) for i in range(2000)]
-    for key, sd in published.sd.items():
-        values = np.array([draw[key] for draw in draws])
-        assert abs(values.mean() - getattr(published.mean, key)) < 5 * sd / np.sqrt(2000)
-        assert values.std() == pytest.approx(sd, rel=5 / np.sqrt(4000))
-    assert {draw["pivot_scalar"] for draw in draws} == {published.mean.pivot_scalar}
+    draws = [draw_measured(name, np.random.default_rng([7, i])) for i in range(2000)]
+    values = np.array([list(draw.values()) for draw in draws])
+    mean, sd = np.array(list(published.measured.values())).T
+    assert (np.abs(values.mean(axis=0) - mean) < 5 * sd / np.sqrt(2000)).all()
+    np.testing.assert_allclose(values.std(axis=0), sd, rtol=5 / np.sqrt(4000))
+    rows = published.correlation or [(0.0,) * i + (1.0,) for i in range(6)]
+    for measured, expected in zip(np.corrcoef(values.T), rows, strict=True):
+        np.testing.assert_allclose(measured[: len(expected)], expected, atol=5 / np.sqrt(2000))
+
+
+def test_universes_have_the_angle_and_the_amplitude_that_were_drawn():
+    """CAMB finds in each the acoustic angle that was drawn, to a tenth of Planck's error."""
+    for i in range(6):
+        drawn = draw_measured("planck2018", np.random.default_rng(i))
+        universe = draw_gaussian("planck2018", np.random.default_rng(i))
+        assert theta_star_100(universe) == pytest.approx(drawn["theta_star_100"], abs=3e-5)
+        assert universe.As * np.exp(-2 * universe.tau) == pytest.approx(drawn["As_damped"], rel=1e-12)
+        assert (universe.mnu, universe.pivot_scalar) == (0.06, 0.05)
+
+
+@pytest.mark.long
+def test_what_follows_from_the_measured_has_planck_s_errors_too():
+    """400 draws: theta_* as Planck allows, and the derived parameters of its table 2, which are not put in."""
+    draws = [draw_gaussian("planck2018", np.random.default_rng([7, i])) for i in range(400)]
+    derived = {
+        "100 theta_*": ([theta_star_100(draw) for draw in draws], 1.04110, 0.00031),
+        "H0": ([draw.H0 for draw in draws], 67.36, 0.54),
+        "10^9 As": ([1e9 * draw.As for draw in draws], 2.100, 0.030),
+        "Omega_m": (
+            [100**2 * (draw.ombh2 + draw.omch2 + 0.06 / 93.14) / draw.H0**2 for draw in draws],
+            0.3153,
+            0.0073,
+        ),
+    }
+    for name, (values, mean, sd) in derived.items():
+        assert np.mean(values) == pytest.approx(mean, abs=5 * sd / np.sqrt(400)), name
+        assert np.std(values) == pytest.approx(sd, rel=5 / np.sqrt(800)), name
 
 
 def test_published_values_agree_between_the_pivots():

@@ -70,6 +70,12 @@ def test_report_and_card_say_what_the_foregrounds_of_every_split_are(overrides, 
     assert list(_limits(params))[: len(limits)] == limits
 
 
+def test_report_and_card_say_what_lies_beyond_the_galaxy():
+    params = parameters({"extragalactic.cib": True, "extragalactic.sources": True})
+    assert _foregrounds(params) == f"{GALAXY}; beyond it radio sources, infrared background"
+    assert any(line.startswith("Beyond the Galaxy: radio sources, infrared") for line in _limits(params))
+
+
 def test_nothing_is_said_of_a_galaxy_that_is_not_simulated_here():
     imported = foreground_facts({"train": ()}, ["d1"])
     assert foreground_summary(imported) == "not simulated here"

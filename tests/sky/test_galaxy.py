@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from cmbml.sky.foregrounds import PROCEDURAL, ForegroundDraw
-from cmbml.sky.galaxy.family import DISCS, FAMILIES, LAYERED
+from cmbml.sky.galaxy.family import DISCS, FAMILIES, GALAXY, LAYERED, POLARISED
 from cmbml.sky.galaxy.fields import gaussian_field, lognormal, unit_spectrum
 from cmbml.sky.galaxy.model import galaxy_alm, galaxy_component_alm
 from cmbml.sky.galaxy.structure import brightness
 from cmbml.sky.grid import GaussGrid, HealpixGrid
+from cmbml.sky.mask import apodise, galactic_mask
 from cmbml.sky.passbands import top_hat
 from cmbml.sky.sht import alm2cl, alm2map, map2alm, resize_alm
 from cmbml.sky.units import rj_to_cmb
@@ -243,3 +244,70 @@ def test_synchrotron_of_the_layered_family_curves_above_its_pivot():
 
 def test_families_have_the_names_that_parameters_know():
     assert tuple(FAMILIES) == PROCEDURAL
+
+
+def high_latitudes(alm):
+    """Pseudo-a_lm at |b| > 20 degrees up to l = 120."""
+    mask = apodise(galactic_mask(64, 20.0), 600.0, "C2")
+    return map2alm(alm2map(alm, 64) * mask, 120, iterations=0)
+
+
+def power(first, second=None):
+    """Mean D_l of l = 40 to 120."""
+    ell = np.arange(40, 121)
+    return np.mean(ell * (ell + 1) * alm2cl(first, second)[40:])
+
+
+def polarised_skies(family):
+    """Pseudo-a_lm of dust at 217 and 353 GHz and of synchrotron at 30 GHz, of two simulations."""
+    for seed in range(2):
+        sky = galaxy_component_alm(
+            (30.0, 217.0, 353.0),
+            ForegroundDraw(),
+            np.random.default_rng(seed),
+            160,
+            family=family,
+            n_stokes=3,
+        )
+        yield [high_latitudes(alm) for alm in (sky["dust"][1], sky["dust"][2], sky["sync"][0])]
+
+
+@pytest.fixture(scope="module")
+def polarised():
+    return list(polarised_skies(POLARISED))
+
+
+def test_e_and_b_modes_have_the_ratios_that_planck_measured(polarised):
+    """At |b| > 20 degrees, means of two skies; docs/validation/polarisation.md has eight, decoupled."""
+    dust = np.mean([power(sky[1][2]) / power(sky[1][1]) for sky in polarised])
+    te = np.mean(
+        [power(dust[0], dust[1]) / np.sqrt(power(dust[0]) * power(dust[1])) for _, dust, _ in polarised]
+    )
+    sync = np.mean([power(sky[2][2]) / power(sky[2][1]) for sky in polarised])
+    assert dust == pytest.approx(0.53, abs=0.08)
+    assert te == pytest.approx(0.36, abs=0.08)
+    assert sync == pytest.approx(0.35, abs=0.05)
+
+
+def test_synchrotron_has_angles_of_its_own(polarised):
+    """Its E modes are correlated with dust's in part only, where one field gives a half."""
+    cross = [
+        power(dust[1], sync[1]) / np.sqrt(power(dust[1]) * power(sync[1])) for _, dust, sync in polarised
+    ]
+    assert 0.02 < np.mean(cross) < 0.3
+
+
+def test_angles_of_dust_turn_with_frequency(polarised):
+    """Layers with fields of their own: 217 and 353 GHz are less alike than under one field, within Planck's limit."""
+    ratios = [power(low[2], high[2]) / np.sqrt(power(low[2]) * power(high[2])) for low, high, _ in polarised]
+    assert 0.991 < np.mean(ratios) < 0.9995
+    low, high, _ = next(polarised_skies(GALAXY))
+    assert 1 - np.mean(ratios) > 3 * (1 - power(low[2], high[2]) / np.sqrt(power(low[2]) * power(high[2])))
+
+
+def test_temperature_does_not_depend_on_the_magnetic_fields():
+    one, other = (
+        galaxy_alm((353.0,), ForegroundDraw(), np.random.default_rng(0), 40, family=family, n_stokes=n)
+        for family, n in ((POLARISED, 1), (replace(POLARISED, magnetic=None), 3))
+    )
+    np.testing.assert_array_equal(one[0], other[0, 0])

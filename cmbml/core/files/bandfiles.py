@@ -131,15 +131,10 @@ def read_band(band: BandFile, content: Content, told: Told) -> "SkyMap":
     Raises
     ------
     DataError
-        Where the file is unreadable, zero everywhere, has no known unit, or another beam than the band.
+        Where the file is unreadable, has no known unit, or another beam than the band.
     """
     expected: Told = {**told, "fwhm_arcmin": band.fwhm_arcmin}
     sky: SkyMap = get_handler("HealpyMap").read(band.path, content=content, allow_unseen=True, **expected)
-    for number, row in enumerate(sky.values):
-        if not row.any():
-            raise DataError(
-                f"{band.path}: column {number + 1} is zero everywhere: leave band {band.name} out"
-            )
     try:
         return sky.to("uK_CMB", freq_ghz=band.freq_ghz)
     except ValueError as error:

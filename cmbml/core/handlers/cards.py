@@ -19,7 +19,10 @@ _SPELT = {
     "C": ("C", "Q", "CEL", "CELESTIAL", "EQ", "EQU", "EQUATORIAL", "ICRS", "FK5", "J2000"),
     "E": ("E", "ECL", "ECLIPTIC"),
 }
-_NOT_SAID = ("", "UNKNOWN", "UNDEF", "UNDEFINED", "NONE", "N/A", "NA", "NULL")
+_NOT_SAID = ("", "UNKNOWN", "UNDEF", "UNDEFINED", "NONE", "N/A", "NA", "NULL", "???")
+_SYSTEM_CARDS = ("COORDSYS", "SKYCOORD")
+# They name a frame of equatorial coordinates, and are there where those are meant.
+_FRAME_CARDS = ("RADESYS", "RADECSYS", "COORDREF")
 _FLAGS = {True: ("T", "TRUE", ".TRUE.", "Y", "YES", "1"), False: ("F", "FALSE", ".FALSE.", "N", "NO", "0")}
 _ARCMIN = {"": 1.0, "arcmin": 1.0, "amin": 1.0, "'": 1.0, "deg": 60.0, "degree": 60.0, "arcsec": 1 / 60}
 _QUANTITY = re.compile(r"\s*([-+.\deE]+|[-+]?(?:nan|inf)\w*)\s*([a-zA-Z']*?)s?\s*", re.IGNORECASE)
@@ -74,7 +77,9 @@ class Cards:
         Resolution.
     explicit
         Whether the pixels are numbered in a column; None where nothing says so.
-    coordsys, polconv
+    coordsys
+        Card that names the coordinate system, and its word as it stands.
+    polconv
         As `Told`, with a text that is not known as it stands.
     bad_data
         Mark of a missing pixel beside HEALPix's own.
@@ -89,7 +94,7 @@ class Cards:
     ordering: Literal["RING", "NESTED"]
     nside: int | None
     explicit: bool | None
-    coordsys: str | None
+    coordsys: tuple[str, str] | None
     polconv: str | None
     bad_data: float | None
     pixwin: bool | None
@@ -194,11 +199,31 @@ def polarisation_of(word: str) -> str | None:
     return found if (found := word.strip().upper()) in ("COSMO", "IAU") else None
 
 
+def says_nothing(value: object) -> bool:
+    """Whether the value of a card stands for none."""
+    return value is None or str(value).strip().upper() in _NOT_SAID
+
+
+def agree(one: object, other: object) -> bool:
+    """Whether two values of a card mean the same, or one of them says nothing."""
+    return says_nothing(one) or says_nothing(other) or _plain(one) == _plain(other)
+
+
+def _plain(value: object) -> str:
+    """A value of a card in the one spelling of its meaning."""
+    text = str(value).strip().upper()
+    try:
+        return str(float(text.replace("D", "E")))
+    except ValueError:
+        spelt = next((str(truth) for truth, words in _FLAGS.items() if text in words), text)
+        return system_of(text) or {"NEST": "NESTED"}.get(text, spelt)
+
+
 def flag(header: Mapping[str, Any], key: str) -> bool | None:
     """A logical card, also where it was written as text or number."""
     value = header.get(key)
     text = str(value).strip().upper()
-    if value is None or text in _NOT_SAID:
+    if says_nothing(value):
         return None
     for truth, words in _FLAGS.items():
         if text in words:
@@ -229,7 +254,7 @@ def beam(header: Mapping[str, Any]) -> float | None:
 
 def _text(header: Mapping[str, Any], key: str) -> str | None:
     text = str(header.get(key, "")).strip()
-    return None if text.upper() in _NOT_SAID else text
+    return None if says_nothing(text) else text
 
 
 def _number(header: Mapping[str, Any], key: str) -> float | None:
@@ -264,8 +289,12 @@ def _explicit(header: Mapping[str, Any]) -> bool | None:
     return True if grain == 1 else None
 
 
-def _system(header: Mapping[str, Any]) -> str | None:
-    found = [text for key in ("COORDSYS", "SKYCOORD") if (text := _text(header, key))]
-    if len({system_of(text) or text for text in found}) > 1:
-        raise DataError(f"COORDSYS is {found[0]}, SKYCOORD is {found[1]}: mend one of them")
-    return found[0] if found else None
+def _system(header: Mapping[str, Any]) -> tuple[str, str] | None:
+    said = _said(header, _SYSTEM_CARDS) or _said(header, _FRAME_CARDS)
+    if len({system_of(text) or text for _, text in said}) > 1:
+        raise DataError(f"{', '.join(f'{key} is {text}' for key, text in said)}: mend one of them")
+    return said[0] if said else None
+
+
+def _said(header: Mapping[str, Any], keys: Sequence[str]) -> list[tuple[str, str]]:
+    return [(key, text) for key in keys if (text := _text(header, key))]

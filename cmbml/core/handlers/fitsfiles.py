@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cmbml.core.errors import DataError
-from cmbml.core.handlers.cards import Told, advise
+from cmbml.core.handlers.cards import Told, advise, agree, says_nothing
 from cmbml.core.handlers.mapcolumns import Content, choose
 
 # What the first bytes of a packed file say of its packing.
@@ -23,11 +23,13 @@ _PACKINGS: dict[bytes, Callable[[bytes], bytes]] = {
     b"BZh": bz2.decompress,
     b"\xfd7zXZ": lzma.decompress,
 }
+# That of compress, which Python cannot unpack.
+_COMPRESS = b"\x1f\x9d"
 _SUFFIX = ".gz"
 # Cards of the primary header that say what the table's own header leaves out.
 _MEANING = (
-    "ORDERING", "NSIDE", "INDXSCHM", "GRAIN", "COORDSYS", "SKYCOORD", "POLCCONV", "POLCONV", "BAD_DATA",
-    "PIXWIN", "BEAMFWHM", "LMAX",
+    "ORDERING", "NSIDE", "INDXSCHM", "GRAIN", "COORDSYS", "SKYCOORD", "RADESYS", "RADECSYS", "COORDREF",
+    "POLCCONV", "POLCONV", "BAD_DATA", "PIXWIN", "BEAMFWHM", "LMAX",
 )  # fmt: skip
 
 
@@ -92,6 +94,8 @@ def _unpacked(path: Path) -> bytes | None:
     """Content of a packed file; None where it is not packed."""
     with path.open("rb") as file:
         start = file.read(8)
+    if start.startswith(_COMPRESS):
+        raise DataError(f"{path}: packed by compress, as .Z: unpack it with gunzip first")
     for magic, unpack in _PACKINGS.items():
         if start.startswith(magic):
             try:
@@ -114,9 +118,21 @@ def write_fits(path: Path, hdus: Any) -> None:
 
 
 def header_of(hdus: Any, table: Any) -> dict[str, Any]:
-    """Header of a table, with what only the primary header says of the map."""
+    """Header of a table, with what only the primary header says of the map.
+
+    Raises
+    ------
+    DataError
+        Where the two contradict each other.
+    """
     primary = {key: hdus[0].header[key] for key in _MEANING if key in hdus[0].header}
-    return primary | dict(table.header)
+    own = {key: value for key, value in dict(table.header).items() if not says_nothing(value)}
+    for key, value in primary.items():
+        if not agree(value, own.get(key)):
+            raise DataError(
+                f"{key} is {value} in the primary header, {own[key]} in the table's: mend one of them"
+            )
+    return primary | own
 
 
 def tables_of(hdus: Any) -> list[tuple[int, Any]]:

@@ -27,6 +27,11 @@ _NEVER = re.compile(
 )
 
 
+def is_mask(name: str) -> bool:
+    """Whether a column is called as masks are."""
+    return _MASK.fullmatch(_plain(name)) is not None
+
+
 def pixel_column(names: Sequence[str]) -> int | None:
     """Place of the column that numbers the pixels; None where there is none."""
     return next((i for i, name in enumerate(names) if _PIXEL.fullmatch(_plain(name))), None)
@@ -142,9 +147,7 @@ def _only(names: Sequence[str], told: Told, *, sky: bool) -> tuple[list[int], st
     """The one column of an unknown name that can be it."""
     left = [i for i, name in enumerate(names) if not _PIXEL.fullmatch(_plain(name))]
     if sky:
-        left = [
-            i for i in left if not (_NEVER.fullmatch(_plain(names[i])) or _MASK.fullmatch(_plain(names[i])))
-        ]
+        left = [i for i in left if not (_NEVER.fullmatch(_plain(names[i])) or is_mask(names[i]))]
         left = [i for i in left if _plain(names[i]) not in (*_STOKES["Q"], *_STOKES["U"])]
     if len(left) != 1:
         raise DataError(_several(names, left, told) if left else f"no column of the sky: {_say(names, told)}")
@@ -153,7 +156,7 @@ def _only(names: Sequence[str], told: Told, *, sky: bool) -> tuple[list[int], st
 
 def _weights(names: Sequence[str], told: Told) -> tuple[list[int], str | None]:
     for found in (
-        [i for i, n in enumerate(names) if _MASK.fullmatch(_plain(n))],
+        [i for i, name in enumerate(names) if is_mask(name)],
         _called(names, _STOKES["T"]),
     ):
         if len(found) > 1:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 Rows = NDArray[Any]
 # Beams of header and instrument that differ by more, relatively, are not the same beam.
 BEAM_TOLERANCE = 0.01
+# The square of a larger number is beyond single precision.
+_LARGEST = 1e18
 _DIMENSIONLESS = ("1", "unitless", "dimensionless")
-_NOT_SAID = ("", "none", "n/a", "na", "unknown", "undefined", "null", "???")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ def _read_table(path: Path, content: Content, told: Told) -> Table:
             [names[place] for place in places],
             [str(header.get(f"TUNIT{place + 1}") or "").strip() for place in places],
             _stacked([_marked(fitsfiles.numbers_of(table, place, UNSEEN), found) for place in places]),
-            None if numbered is None else _pixels(fitsfiles.numbers_of(table, numbered), explicit=explicit),
+            None
+            if numbered is None
+            else _pixels(fitsfiles.numbers_of(table, numbered), found, explicit=explicit),
             [assumed] if assumed else [],
         )
 
@@ -116,9 +119,10 @@ def _marked(row: Rows, found: Cards) -> Rows:
     return np.where(missing, row.dtype.type(UNSEEN), row) if missing.any() else row
 
 
-def _pixels(numbers: Rows, *, explicit: bool) -> Rows | None:
-    """Numbers of the pixels; None where they only count."""
-    if np.array_equal(numbers, np.arange(len(numbers))):
+def _pixels(numbers: Rows, found: Cards, *, explicit: bool) -> Rows | None:
+    """Numbers of the pixels; None where they only count those of a whole map."""
+    partial = explicit and found.nside is not None and len(numbers) < 12 * found.nside**2
+    if not partial and np.array_equal(numbers, np.arange(len(numbers))):
         return None
     if not explicit:
         raise DataError("INDXSCHM is IMPLICIT, and a column numbers the pixels otherwise: mend one of them")
@@ -148,10 +152,12 @@ def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str
 
     if content == "weights":
         return "1"
-    parse, power = (parse_variance_unit, "^2") if content == "variance" else (parse_unit, "")
+    card, parse, power = "TUNIT", parse_unit, ""
+    if content == "variance":
+        card, parse, power = "TUNIT of a variance", parse_variance_unit, "^2"
 
     def meaning(word: str) -> Unit | str | None:
-        return "1" if word.strip().lower() in _DIMENSIONLESS else parse(word)
+        return "1" if word.strip().lower() in _DIMENSIONLESS and not power else parse(word)
 
     said, chosen = _one_word(table.units, meaning), told.get("unit")
     of_header = None if said is None else meaning(said)
@@ -159,9 +165,7 @@ def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str
     if isinstance(of_header, Unit) and of_header.kind == "K" and isinstance(of_user, Unit):
         # A bare K says how large the numbers are, and the user which temperature they mean.
         said = None if of_user.scale == of_header.scale and of_user.kind != "brightness" else said
-    if content == "variance" and said is not None and of_header is None and parse_unit(said) is not None:
-        raise DataError(f"TUNIT is {said!r}, which is no unit of a variance: write it as K_CMB^2 or uK_CMB^2")
-    word, guess = settle("TUNIT", said, ("unit", chosen), told, meaning)
+    word, guess = settle(card, said, ("unit", chosen), told, meaning)
     unit = meaning(word)
     if guess:
         assumed.append(guess)
@@ -173,7 +177,7 @@ def _unit(table: Table, content: Content, told: Told, assumed: list[str]) -> str
 
 def _one_word(words: list[str], meaning: Callable[[str], Any]) -> str | None:
     """What all columns say, those apart that say nothing."""
-    said = [word for word in words if word.lower() not in _NOT_SAID]
+    said = [word for word in words if not cards.says_nothing(word)]
     if len({meaning(word) or word for word in said}) > 1:
         raise DataError(f"columns have several units: {', '.join(sorted(set(said)))}: read them one by one")
     return said[0] if said else None
@@ -225,17 +229,20 @@ def _numbers(pixels: Rows, rows: int, npix: int) -> NDArray[np.int64]:
 
 def _without_nan(rows: Rows, names: list[str], told: Told) -> Rows:
     """Rows whose missing pixels are UNSEEN alone."""
-    from cmbml.sky.skymap import UNSEEN
+    from cmbml.sky.skymap import UNSEEN, is_unseen
 
     if str(told.get("missing") or "nan").lower() != "nan":
         raise DataError(f"{advise(told, 'missing', told['missing'])}: only nan can be named")
     for name, row in zip(names, rows, strict=True):
-        if np.isinf(row).any():
-            raise DataError(f"column {name} holds NaN or infinite pixels: mend the map first")
-        if np.isnan(row).any() and told.get("missing") is None:
+        bad = np.isnan(row)
+        if bad.any() and told.get("missing") is None:
             remedy = f"{advise(told, 'missing', 'nan')} counts them as missing"
+            raise DataError(f"column {name} holds NaN in {bad.sum()} pixels: {remedy}, or mend the map")
+        sizes = np.abs(row[~bad & ~is_unseen(row)])
+        if sizes.size and sizes.max() > _LARGEST:
             raise DataError(
-                f"column {name} holds NaN in {np.isnan(row).sum()} pixels: {remedy}, or mend the map"
+                f"column {name} holds numbers as large as {sizes.max():g}, which no sky has: mend it, or "
+                "name the value in a BAD_DATA card if it marks missing pixels"
             )
     bad = np.isnan(rows)
     return np.where(bad, rows.dtype.type(UNSEEN), rows) if bad.any() else rows
@@ -267,13 +274,14 @@ def _opposite(row: Rows) -> Rows:
 def _system(found: Cards, content: Content, told: Told, assumed: list[str]) -> str:
     """Coordinate system of the file: what is not Galactic must be asked for."""
     chosen, meaning = told.get("coord"), cards.system_of
-    if content == "weights" and found.coordsys and meaning(found.coordsys) == "G":
+    card, said = found.coordsys or ("COORDSYS", None)
+    if content == "weights" and said and meaning(said) == "G":
         return "G"  # A mask may be Galactic where the maps are not.
-    word, guess = settle("COORDSYS", found.coordsys, ("coord", chosen), told, meaning, "G")
+    word, guess = settle(card, said, ("coord", chosen), told, meaning, "G")
     system = str(meaning(word))
     if system != "G" and chosen is None:
         remedy = f"{advise(told, 'coord', system)} has it rotated to Galactic coordinates"
-        raise DataError(f"COORDSYS is {word} ({cards.SYSTEMS[system]}): {remedy}")
+        raise DataError(f"{card} is {word} ({cards.SYSTEMS[system]}): {remedy}")
     if system != "G":
         guess = f"rotated from {cards.SYSTEMS[system]} to Galactic coordinates"
     assumed += [guess] if guess else []

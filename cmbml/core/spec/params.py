@@ -162,11 +162,28 @@ class ForegroundParams(Block):
     """The model of the Galaxy."""
 
     model: ForegroundModel = Field(
-        description="galaxy or layered: embedded procedural galaxies; pysm3: its presets; or such as d10+s5"
+        description="galaxy, layered or polarised: procedural; pysm3: its presets; or such as d10+s5"
     )
     presets: Annotated[tuple[str, ...], Apart] = Field(
         min_length=1, description="PySM 3 presets, used by model pysm3"
     )
+
+
+class ExtragalacticParams(Block):
+    """What lies beyond the Galaxy, drawn for each sky."""
+
+    sources: bool = Field(default=False, description="radio sources, fainter than source_cut_jy")
+    source_cut_jy: Positive = Field(
+        default=0.35,
+        description="flux at 143 GHz, Jy, from which on sources are left out, and listed in source_mask",
+    )
+    cib: bool = Field(default=False, description="cosmic infrared background, a Gaussian field")
+    tsz: bool = Field(default=False, description="thermal Sunyaev-Zeldovich effect, a Gaussian field")
+
+    @property
+    def switched_on(self) -> tuple[str, ...]:
+        """Names of the components that are drawn."""
+        return tuple(name for name, value in self if value is True)
 
 
 class Band(Block):
@@ -311,6 +328,7 @@ class Params(Block):
     cosmology: CosmologyParams
     cmb: CmbParams
     foregrounds: ForegroundParams
+    extragalactic: ExtragalacticParams = ExtragalacticParams()
     instrument: InstrumentParams
     noise: NoiseParams
     mask: MaskParams

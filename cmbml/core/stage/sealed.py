@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cmbml.core.errors import UndeclaredError, did_you_mean
+from cmbml.core.errors import ConfigError, UndeclaredError, did_you_mean
+from cmbml.core.spec.repository import PARAMS
 from cmbml.core.spec.split import Split
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     class _Populations(dict[Name, PopulationParams]):
         """All populations, or one block of each where the stage declares no more."""
 
-        cosmology: Mapping[str | None, CosmologyRegion]
+        cosmology: OwnPopulation[CosmologyRegion]
 
         def __getitem__(self, name: str | None) -> PopulationParams: ...
 
@@ -255,17 +256,36 @@ class PopulationKey:
     __hash__ = None  # type: ignore[assignment]
 
 
-class OwnPopulation(Mapping[str, Any]):
+class OwnPopulation(Mapping[str | None, T], Generic[T]):
     """The populations, of which only that of the split in hand can be read.
 
     So another population's change can recompute nothing.
     """
 
-    def __init__(self, populations: Mapping[str, Any], in_hand: Callable[[], str | None]) -> None:
+    def __init__(self, populations: Mapping[str, T], in_hand: Callable[[], str | None]) -> None:
         self._populations = populations
         self._in_hand = in_hand
 
-    def __getitem__(self, name: str | PopulationKey) -> Any:
+    def vet(self, refuse: Callable[[T], None]) -> None:
+        """Let a function look at every population, and refuse what is impossible: call it from ``__init__``.
+
+        Parameters
+        ----------
+        refuse
+            Raises ValueError, and returns nothing that a result could depend on.
+
+        Raises
+        ------
+        ConfigError
+            Where it refuses one.
+        """
+        for name, population in self._populations.items():
+            try:
+                refuse(population)
+            except ValueError as error:
+                raise ConfigError(f"{PARAMS}: populations.{name}: {error}") from None
+
+    def __getitem__(self, name: str | PopulationKey | None) -> T:
         in_hand = self._in_hand()
         if not (name.opens(in_hand) if isinstance(name, PopulationKey) else name == in_hand):
             asked = "another population" if isinstance(name, PopulationKey) else f"population '{name}'"

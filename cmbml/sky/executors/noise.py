@@ -21,7 +21,7 @@ from cmbml.sky.noise.draws import (
 from cmbml.sky.noise.learned import NoiseModel, fit_noise_model, masked_spectrum
 from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, map2alm, nside_of
 from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
-from cmbml.sky.units import parse_variance_unit
+from cmbml.sky.units import variance_in_uk
 
 HITS_NSIDE = 128  # the scan's hits vary smoothly
 MASKED_LATITUDE_DEG, MASK_SMOOTHING_DEG = 5.0, 1.0  # of the strip that noise spectra leave out
@@ -95,11 +95,11 @@ class InstrumentNoise:
             raise DataError(
                 f"noise.kind: variance: the map of band {freq} has no QQ and UU: add them, or fields: T"
             )
-        factor = _squared_unit(sky.unit, freq, self.instrument.bands[freq].freq_ghz)
-        variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
-        # Pixels that were never observed are as noisy as the noisiest.
-        worst = np.nanmax(variance, axis=1, keepdims=True)
         try:
+            factor = variance_in_uk(sky.unit, self.instrument.bands[freq].freq_ghz)
+            variance = np.where(is_unseen(sky.values[:n_stokes]), np.nan, sky.values[:n_stokes] * factor)
+            # Pixels that were never observed are as noisy as the noisiest.
+            worst = np.nanmax(variance, axis=1, keepdims=True)
             return depth_from_variance(np.where(np.isfinite(variance), variance, worst))
         except ValueError as error:
             raise DataError(f"band {freq}: {error}") from None
@@ -115,16 +115,6 @@ class InstrumentNoise:
 def _from_hits(depths: list[float]) -> Map:
     hits = scanning_hits(HITS_NSIDE)
     return np.stack([depth_from_hits(hits, depth) for depth in depths])
-
-
-def _squared_unit(unit: str, freq: str, freq_ghz: float) -> float:
-    """Factor to uK_CMB^2 of the square of a unit."""
-    known = parse_variance_unit(unit)
-    if known is None:
-        raise DataError(
-            f"noise.kind variance: map of band {freq} has the unit '{unit}': it must be K_CMB^2 or uK_CMB^2"
-        )
-    return known.in_uk(freq_ghz) ** 2
 
 
 class NoiseModelExecutor(BaseStageExecutor):

@@ -6,6 +6,7 @@ import numpy as np
 
 from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
 from cmbml.core.errors import ConfigError, DataError
+from cmbml.sky.executors.extragalactic import Extragalactic
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.foregrounds import Draw, ForegroundDraw
 from cmbml.sky.galaxy.family import FAMILIES
@@ -17,8 +18,16 @@ from cmbml.sky.pysm.model import pysm_alm, pysm_component_alm
 from cmbml.sky.sht import Alm, alm2map, alm_size, almxfl, gaussian_beam
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
-# Where a PySM preset belongs among the components, by its first letters.
-KINDS = {"d": "dust", "s": "sync", "f": "freefree", "a": "ame"}
+# Where a PySM preset belongs among the components, by its name without the number.
+KINDS = {
+    "d": "dust",
+    "s": "sync",
+    "f": "freefree",
+    "a": "ame",
+    "rg": "sources",
+    "cib": "cib",
+    "tsz": "tsz",
+}
 
 
 class Foregrounds:
@@ -29,7 +38,7 @@ class Foregrounds:
     executor
         The stage's executor.
     cfg
-        Its parameters: ``seed`` and ``instrument``.
+        Its parameters: ``seed``, ``extragalactic`` and ``instrument``.
     """
 
     def __init__(self, executor: BaseStageExecutor, cfg: StageConfig) -> None:
@@ -38,6 +47,7 @@ class Foregrounds:
         self.instrument = cfg.instrument
         self.options: dict[str, int] = {"n_stokes": cfg.instrument.n_stokes, "threads": executor.threads}
         self.bands: list[Band] = []
+        self.extragalactic = Extragalactic(cfg)
 
     def load(self) -> None:
         """Prepare the bandpasses; call it from ``setup``."""
@@ -58,6 +68,10 @@ class Foregrounds:
 
     def alm(self, draw: Draw, split: Split, sim: int) -> Alm:
         """Sum of all components, unbeamed: ``(n_freq, nalm)`` or ``(n_freq, 3, nalm)``, uK_CMB."""
+        beyond = self.extragalactic.component_alm(self.bands, split, sim)
+        return sum(beyond.values(), start=self._galaxy_alm(draw, split, sim))
+
+    def _galaxy_alm(self, draw: Draw, split: Split, sim: int) -> Alm:
         model, parameters = _split_draw(draw)
         lmax = self.instrument.lmax
         if model in FAMILIES:
@@ -70,6 +84,12 @@ class Foregrounds:
 
     def component_alm(self, draw: Draw, split: Split, sim: int) -> dict[str, Alm]:
         """The components by name; their sum is `alm`."""
+        components = self._galaxy_component_alm(draw, split, sim)
+        for name, alm in self.extragalactic.component_alm(self.bands, split, sim).items():
+            components[name] = components.get(name, 0) + alm
+        return components
+
+    def _galaxy_component_alm(self, draw: Draw, split: Split, sim: int) -> dict[str, Alm]:
         model, parameters = _split_draw(draw)
         lmax = self.instrument.lmax
         if model in FAMILIES:

@@ -3,11 +3,15 @@
 `GALAXY` is calibrated on PySM 3's d1, s1, f1 and a1.  `LAYERED` is another Milky Way, for skies that no
 method was tuned on: two layers of dust whose temperatures and indices differ, so that dust decorrelates
 between frequencies; synchrotron whose spectrum curves; shallower and stronger small scales; stronger arms.
+`POLARISED` is for polarisation: two layers of dust and synchrotron each see a magnetic field of their own, so
+that the angles of dust turn with frequency; at |b| > 20 degrees and l of 40 to 120 its E, B and TE have the
+ratios that Planck measured (Planck 2018 results XI, arXiv:1801.04945, and IV, arXiv:1807.06208).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from cmbml.sky.galaxy.polarisation import OwnField
 from cmbml.sky.galaxy.structure import Disc
 
 DISCS = {
@@ -106,6 +110,8 @@ class Family:
         changes by 2 c per e-fold of frequency.
     ame_peak
         Peak frequency of spinning dust in the plane, GHz.
+    magnetic
+        Magnetic fields of 'dust', 'far_dust' and 'sync'; None where all see the same one.
     """
 
     discs: Mapping[str, Disc] = field(default_factory=lambda: DISCS)
@@ -120,6 +126,7 @@ class Family:
     with_dust: Mapping[str, float] = field(default_factory=lambda: {"freefree": 0.6, "ame": 0.9})
     sync_curvature: float = 0.0
     ame_peak: float = 31.0
+    magnetic: Mapping[str, OwnField] | None = None
 
 
 GALAXY = Family()
@@ -132,4 +139,14 @@ LAYERED = Family(
     sync_curvature=-0.06,
     ame_peak=27.0,
 )
-FAMILIES = {"galaxy": GALAXY, "layered": LAYERED}
+_DUST_FIELD = OwnField(fraction=0.11, turbulence=0.5, shared=1.0, filaments=0.06, following=0.45)
+POLARISED = Family(
+    layers=(Layer(share=0.55, beta=1.40, temperature=21.5), Layer(share=0.45, beta=1.72, temperature=15.5)),
+    sigma={"dust": 0.8, "sync": 0.22, "freefree": 1.3, "ame": 0.6},
+    magnetic={
+        "dust": _DUST_FIELD,
+        "far_dust": replace(_DUST_FIELD, shared=0.2),
+        "sync": OwnField(fraction=0.27, turbulence=0.4, shared=0.85, filaments=0.105, following=0.0),
+    },
+)
+FAMILIES = {"galaxy": GALAXY, "layered": LAYERED, "polarised": POLARISED}

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from cmbml.sky.grid import Grid
-from cmbml.sky.sht import Cl, Map, draw_alm
+from cmbml.sky.sht import Alm, Cl, Map, almxfl, lmax_of, unit_alm
 
 TOTAL_LMAX = (
     20000  # where the variance of a field counts as complete, so that it does not depend on resolution
@@ -28,7 +28,13 @@ def gaussian_field(slope: float, turnover: float, lmax: int, grid: Grid, rng: np
 
     The realisation does not depend on the grid, nor on `lmax` but for what is beyond it: ``(size,)``.
     """
-    return grid.synthesise(draw_alm(unit_spectrum(slope, turnover)[: lmax + 1], rng)[np.newaxis])[0]
+    return field_of(unit_alm(lmax, rng), slope, turnover, grid)
+
+
+def field_of(deviates: Alm, slope: float, turnover: float, grid: Grid) -> Map:
+    """The field of `gaussian_field` from its deviates of unit variance, ``(nalm,)``: ``(size,)``."""
+    cl = unit_spectrum(slope, turnover)[: lmax_of(deviates) + 1]
+    return grid.synthesise(almxfl(deviates, np.sqrt(cl))[np.newaxis])[0]
 
 
 def lognormal(field: Map, sigma: float) -> Map:

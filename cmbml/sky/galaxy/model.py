@@ -5,19 +5,19 @@ field with C_l ~ l^-2.9, and the spectral parameters vary smoothly over the sky;
 simulation.  Brightness is calibrated on PySM 3's d1, s1, f1 and a1 at the same reference frequencies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cmbml.sky.emission import Component, Law, band_alm, grey_body, squeeze
 from cmbml.sky.foregrounds import ForegroundDraw
 from cmbml.sky.galaxy.family import GALAXY, Family, Layer
-from cmbml.sky.galaxy.fields import gaussian_field, lognormal
-from cmbml.sky.galaxy.polarisation import polarisation
+from cmbml.sky.galaxy.fields import field_of, gaussian_field, lognormal
+from cmbml.sky.galaxy.polarisation import one_field, own_fields
 from cmbml.sky.galaxy.structure import brightness
 from cmbml.sky.grid import Array, GaussGrid, Grid
 from cmbml.sky.passbands import Band
-from cmbml.sky.sht import Alm, Map
+from cmbml.sky.sht import Alm, Map, lmax_of, unit_alm
 from cmbml.sky.units import free_free, power_law, spinning_dust
 
 REFERENCE_GHZ = {"dust": 545.0, "sync": 0.408, "freefree": 30.0, "ame": 22.8}  # as PySM's templates
@@ -31,7 +31,11 @@ AME_PEAK_DROP = 5.0  # GHz
 
 COMPONENTS = ("dust", "sync", "freefree", "ame")
 # Of several layers of dust, each has fields of its own.
-_FIELDS = (*COMPONENTS, "dust_beta", "dust_temp", "sync_beta", "magnetic", "far_dust", "far_beta", "far_temp")
+_FIELDS = (
+    *(*COMPONENTS, "dust_beta", "dust_temp", "sync_beta", "magnetic", "far_dust", "far_beta", "far_temp"),
+    *("near_field", "far_field", "sync_field"),
+)
+_MAGNETIC = {"dust": "near_field", "far_dust": "far_field", "sync": "sync_field"}
 _LAYERS = (("dust", "dust_beta", "dust_temp"), ("far_dust", "far_beta", "far_temp"))
 
 
@@ -43,12 +47,10 @@ def _generators(rng: np.random.Generator) -> _Generators:
     return dict(zip(_FIELDS, rng.spawn(len(_FIELDS)), strict=True))
 
 
-def _log_fields(family: Family, generators: _Generators, grid: Grid, lmax: int) -> dict[str, Map]:
+def _log_fields(family: Family, deviates: Mapping[str, Alm], grid: Grid) -> dict[str, Map]:
     """Unit Gaussian fields of the components' logarithms, correlated with dust's."""
-    slope, turnover = family.slope, family.turnover
-    fields = {
-        name: gaussian_field(slope, turnover[name], lmax, grid, generators[name]) for name in COMPONENTS
-    }
+    turnover = {**family.turnover, "far_dust": family.turnover["dust"]}
+    fields = {name: field_of(alm, family.slope, turnover[name], grid) for name, alm in deviates.items()}
     for name, correlation in family.with_dust.items():
         fields[name] *= np.sqrt(1 - correlation**2)
         fields[name] += correlation * fields["dust"]
@@ -93,32 +95,42 @@ def _laws(
     }
 
 
+def _fractions(
+    family: Family, generators: _Generators, deviates: Mapping[str, Alm], grid: Grid
+) -> dict[str, Map]:
+    """Q / I and U / I of what is polarised, by field."""
+    longitude, latitude = grid.directions()
+    if family.magnetic is None:
+        lmax = lmax_of(deviates["dust"])
+        return one_field(generators["magnetic"], grid, lmax, longitude, latitude)
+    rngs = {name: generators[child] for name, child in _MAGNETIC.items()}
+    return own_fields(family.magnetic, rngs, deviates, grid, longitude, latitude)
+
+
 def galaxy_components(
     family: Family, draw: ForegroundDraw, rng: np.random.Generator, grid: Grid, lmax: int, n_stokes: int
 ) -> dict[str, list[Component]]:
     """All parts of every component of one simulation on a grid, with fields up to `lmax`."""
     generators = _generators(rng)
-    longitude, latitude = grid.directions()
-    sine = np.abs(np.sin(latitude))
-    fields = _log_fields(family, generators, grid, lmax)
+    sine = np.abs(np.sin(grid.directions()[1]))
+    names = COMPONENTS if len(family.layers) == 1 else (*COMPONENTS, "far_dust")
+    deviates = {name: unit_alm(lmax, generators[name]) for name in names}
+    fields = _log_fields(family, deviates, grid)
     laws = _laws(family, draw, generators, grid, sine)
-    fractions = polarisation(generators["magnetic"], grid, lmax, longitude, latitude) if n_stokes == 3 else {}
+    fractions = _fractions(family, generators, deviates, grid) if n_stokes == 3 else {}
 
-    def part(name: str, field: Map, law: Law, share: float = 1.0) -> Component:
-        sky = lognormal(field, family.sigma[name] * draw.small_scale)
+    def part(name: str, field: str, law: Law, share: float = 1.0) -> Component:
+        sky = lognormal(fields[field], family.sigma[name] * draw.small_scale)
         sky *= brightness(family.discs[name], grid)
         sky *= share * getattr(draw, f"{name}_amplitude")
         rows = sky[np.newaxis]
-        if name in fractions:
-            rows = np.concatenate([rows, sky * fractions[name]])
+        if field in fractions:
+            rows = np.concatenate([rows, sky * fractions[field]])
         return Component(rows, (law, law))
 
-    parts = {name: [part(name, fields[name], law)] for name, law in laws.items()}
-    for layer, (name, *names) in zip(family.layers, _LAYERS, strict=False):
-        law = _dust_law(layer, (names[0], names[1]), draw, generators, grid, sine)
-        field = fields.get(name)
-        if field is None:
-            field = gaussian_field(family.slope, family.turnover["dust"], lmax, grid, generators[name])
+    parts = {name: [part(name, name, law)] for name, law in laws.items()}
+    for layer, (field, *smooth) in zip(family.layers, _LAYERS, strict=False):
+        law = _dust_law(layer, (smooth[0], smooth[1]), draw, generators, grid, sine)
         parts.setdefault("dust", []).append(part("dust", field, law, layer.share))
     return {name: parts[name] for name in COMPONENTS}
 

@@ -1,0 +1,1 @@
+"""The extragalactic sky: radio sources, infrared background, thermal Sunyaev-Zeldovich effect."""
