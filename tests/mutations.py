@@ -78,10 +78,10 @@ MUTATIONS = (
         "test_coupling_is_that_of_single_modes",
     ),
     Mutation(
-        "bootstrap-interval-too-short",
-        "stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(n / (n - 1))",
-        "stats.t.ppf((1 + level) / 2, n - 1)",
-        "test_interval_has_the_width_of_the_t_interval",
+        "interval-of-normal-quantiles",
+        "stats.t.ppf((1 + level) / 2, count - 1)",
+        "stats.norm.ppf((1 + level) / 2)",
+        "test_few_simulations_have_the_t_interval",
     ),
     Mutation(
         "foregrounds-shared-by-paired-splits",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 SCORED, MASKED, ALL = "scored", "masked", "all"
 """Regions of the sky: where the mask lets scores be taken, where it does not, and both."""
 
-FIELDS = ("Q", "U", "EE", "BB", "TE")
+FIELDS = ("Q", "U", "EE", "BB", "TE", "EB", "TB")
 """Fields and spectra of polarisation, by which `metric_name` extends a metric's name."""
 
 

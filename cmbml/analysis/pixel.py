@@ -50,7 +50,12 @@ def pixel_metrics(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
         is not finite.
     """
     check_fields(estimate, truth, mask)
-    seen = mask > 0
+    return _metrics(estimate, truth, mask)
+
+
+def _metrics(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
+    """Pixel metrics of maps that have been checked."""
+    seen = slice(None) if np.all(mask) else mask > 0
     weights, true, difference = mask[seen], truth[seen], estimate[seen] - truth[seen]
     weights = weights / weights.sum()
     square = difference * difference
@@ -111,10 +116,12 @@ def latitude_metrics(
     rows: list[dict[str, float | str]] = []
     for (low, high), pixels in zip(pairwise(edges), _band_pixels(nside_of(truth), edges), strict=True):
         place: dict[str, float | str] = {"latitude_deg": (low + high) / 2}
-        for region, weight in ((ALL, np.ones(pixels.stop - pixels.start)), (SCORED, mask[pixels])):
-            if np.any(weight > 0):
-                metrics = pixel_metrics(estimate[pixels], truth[pixels], weight)
-                rows.append({**place, "region": region, **metrics})
+        whole = _metrics(estimate[pixels], truth[pixels], np.ones(pixels.stop - pixels.start))
+        rows.append({**place, "region": ALL, **whole})
+        weight = mask[pixels]
+        if np.any(weight > 0):
+            scored = whole if np.all(weight == 1) else _metrics(estimate[pixels], truth[pixels], weight)
+            rows.append({**place, "region": SCORED, **scored})
     return rows
 
 

@@ -69,17 +69,11 @@ def common(
         Where the beam is not known or blunter than the common one, where `alm` ends below `lmax`, or
         where `nside` cannot hold `lmax`.
     """
-    window = _smoothing(fwhm_in, fwhm_arcmin, lmax)
-    _check_band_limit(lmax_of(alm), lmax)
-    _check_grid("the common map", nside, lmax)
-    sky = alm2map(almxfl(resize_alm(alm, lmax), window), nside, threads=threads)
-    return remove_dipole(sky, mask)
+    return common_map(_smoothed(alm, fwhm_in, fwhm_arcmin, lmax), nside=nside, mask=mask, threads=threads)
 
 
-def common_from_alm(
-    sky: SkyAlm, *, fwhm_arcmin: float, lmax: int, nside: int, mask: Map, threads: int = 1
-) -> Map:
-    """Bring a_lm with their header to the common convention: see `common`.
+def common_alm(sky: SkyAlm, *, fwhm_arcmin: float, lmax: int) -> Alm:
+    """Bring a_lm with their header to the common beam and band-limit: ``(n_stokes, nalm)``.
 
     Raises
     ------
@@ -87,15 +81,13 @@ def common_from_alm(
         As `common`, and where the unit is not uK_CMB.
     """
     _check_unit(sky.unit)
-    return common(
-        sky.values,
-        sky.fwhm_arcmin,
-        fwhm_arcmin=fwhm_arcmin,
-        lmax=lmax,
-        nside=nside,
-        mask=mask,
-        threads=threads,
-    )
+    return _smoothed(sky.values, sky.fwhm_arcmin, fwhm_arcmin, lmax)
+
+
+def common_map(alm: Alm, *, nside: int, mask: Map, threads: int = 1) -> Map:
+    """Synthesise what is at the common beam and band-limit, and remove monopole and dipole: see `common`."""
+    _check_grid("the common map", nside, lmax_of(alm))
+    return remove_dipole(alm2map(alm, nside, threads=threads), mask)
 
 
 def common_from_map(
@@ -169,6 +161,13 @@ def remove_dipole(sky: Map, mask: Map) -> Map:
 def dipole_basis(nside: int) -> NDArray[np.float64]:
     """Monopole and the three dipoles, ``(4, npix)``."""
     return np.vstack([np.ones(12 * nside**2), hp.pix2vec(nside, np.arange(12 * nside**2))])
+
+
+def _smoothed(alm: Alm, fwhm_in: float | None, fwhm_arcmin: float, lmax: int) -> Alm:
+    """Take a_lm to a blunter beam and a lower band-limit."""
+    window = _smoothing(fwhm_in, fwhm_arcmin, lmax)
+    _check_band_limit(lmax_of(alm), lmax)
+    return almxfl(resize_alm(alm, lmax), window)
 
 
 def _smoothing(fwhm_in: float | None, fwhm_arcmin: float, lmax: int) -> Cl:

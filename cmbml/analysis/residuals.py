@@ -9,11 +9,17 @@ from cmbml.analysis.pixel import check_fields
 from cmbml.sky.sht import Map
 
 RESIDUAL_METRICS: dict[str, Metric] = {
+    "response": Metric(
+        "response to the CMB",
+        "%",
+        False,
+        "100 (g - 1), g = Σ w e t / Σ w t²: CMB lost or gained; chance correlations average out over skies",
+    ),
     "multiplicative": Metric(
         "multiplicative residual",
         "µK",
         False,
-        "|g - 1| rms(t), g = Σ w e t / Σ w t²: CMB lost or gained, or correlated with the error by chance",
+        "|g - 1| rms(t): CMB lost or gained, and correlated with the error by chance on this sky",
     ),
     "additive": Metric(
         "additive residual", "µK", False, "rms(e - g t): what does not follow the CMB, foregrounds and noise"
@@ -23,7 +29,10 @@ RESIDUAL_METRICS: dict[str, Metric] = {
     ),
     "noise": Metric("noise residual", "µK", False, "rms of what a linear method makes of the noise alone"),
 }
-"""Parts of a residual: estimate e, truth t, mask weights w.  The first two add up to the MSE in squares."""
+"""Parts of a residual: estimate e, truth t, mask weights w.
+
+The squares of the multiplicative and the additive one add up to the MSE.
+"""
 
 
 def split_by_gain(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
@@ -39,9 +48,9 @@ def split_by_gain(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
     Returns
     -------
     dict[str, float]
-        ``gain``, the response <estimate truth> / <truth truth>: 1 for a lossless method; ``multiplicative``,
-        the rms in uK of (gain - 1) times the truth; ``additive``, that of the rest, which does not correlate
-        with the truth.  The squares of the two add up to the MSE.
+        ``response``, 100 (g - 1) with the gain g = <estimate truth> / <truth truth>: its mean over skies
+        is 0 for a lossless method; ``multiplicative``, the rms in uK of (g - 1) times the truth;
+        ``additive``, that of the rest, which does not correlate with the truth.
     """
     check_fields(estimate, truth, mask)
     seen = mask > 0
@@ -51,7 +60,7 @@ def split_by_gain(estimate: Map, truth: Map, mask: Map) -> dict[str, float]:
     excess = float(weights @ (difference * true)) / power
     rest = difference - excess * true
     return {
-        "gain": 1 + excess,
+        "response": 100 * excess,
         "multiplicative": abs(excess) * float(np.sqrt(power)),
         "additive": float(np.sqrt(weights @ (rest * rest))),
     }

@@ -8,14 +8,20 @@ import numpy as np
 
 from cmbml.analysis.metric import metric_name
 from cmbml.analysis.pixel import latitude_metrics, region_metrics
-from cmbml.analysis.postprocess import common_from_alm, common_from_map
+from cmbml.analysis.postprocess import common_alm, common_from_map, common_map
 from cmbml.analysis.residuals import split_by_gain
 from cmbml.analysis.spectra.bands import Bands
 from cmbml.analysis.spectra.comparison import Comparison, compare
 from cmbml.analysis.spectra.coupling import Matrix
-from cmbml.analysis.spectra.master import Master, masked_alm, master_from
-from cmbml.analysis.spectra.scores import spectral_metrics
-from cmbml.sky.sht import Cl, Map, gaussian_beam
+from cmbml.analysis.spectra.master import (
+    Master,
+    masked_alm,
+    master_from,
+    scalar_fields,
+    synthesise_scalars,
+)
+from cmbml.analysis.spectra.scores import cross_metrics, spectral_metrics
+from cmbml.sky.sht import Alm, Cl, Map, gaussian_beam
 from cmbml.sky.skymap import SkyAlm, SkyMap
 
 LATITUDE_EDGES_DEG = tuple(range(-90, 91, 10))
@@ -46,9 +52,17 @@ class Ground:
     mask: Map
     threads: int = 1
 
+    def truth_alm(self, sky: SkyAlm) -> Alm:
+        """The truth as it is compared: T or T, E, B, ``(n_stokes, nalm)``, uK_CMB."""
+        return common_alm(sky, fwhm_arcmin=self.fwhm_arcmin, lmax=self.lmax)
+
     def truth(self, sky: SkyAlm) -> Map:
         """The truth as it is compared: T or T, Q, U, ``(n_stokes, npix)``, uK_CMB."""
-        return common_from_alm(sky, **vars(self))
+        return self.synthesise(self.truth_alm(sky))
+
+    def synthesise(self, alm: Alm) -> Map:
+        """Map of a_lm of the common beam and band-limit, without monopole and dipole."""
+        return common_map(alm, nside=self.nside, mask=self.mask, threads=self.threads)
 
     def estimate(self, sky: SkyMap) -> Map:
         """An estimate as it is compared: ``(n_stokes, npix)``, uK_CMB; ValueError where it is refused."""
@@ -105,46 +119,93 @@ class Score:
 
 def score(
     estimate: Map,
-    truth: Map,
-    mask: Map,
+    truth: SkyAlm,
+    ground: Ground,
     master: Master,
     theory: Mapping[str, Cl],
     halves: Sequence[Map] = (),
 ) -> Score:
-    """Compare an estimate with the truth, both on common ground.
+    """Compare an estimate with the truth.
 
     Parameters
     ----------
-    estimate, truth
-        T or T, Q, U in uK_CMB: ``(n_stokes, npix)``; what only one of them has is not compared.
-    mask
-        Weights in [0, 1]: ``(npix,)``.
+    estimate
+        T or T, Q, U on common ground, in uK_CMB: ``(n_stokes, npix)``.
+    truth
+        The true T or T, E, B; what only one of the two has is not compared.
+    ground
+        The common ground.
     master
-        Decoupling of the mask.
+        Decoupling of its mask.
     theory
         Spectra C_l of the sky, for its sample variance, uK_CMB^2: ``(lmax + 1,)`` each, or longer.
     halves
         The two cleaned halves as the estimate, where there are some.
     """
-    n_stokes = min(len(estimate), len(truth))
+    n_stokes = min(len(estimate), len(truth.values))
+    alm = ground.truth_alm(truth)[:n_stokes]
+    true = ground.synthesise(alm)
+    pixels, latitude = _pixel_scores(estimate[:n_stokes], true, ground.mask)
+    residuals = [sky[:n_stokes] - true for sky in (estimate, *halves)]
+    compared = _compare(residuals, true, alm, ground, master)
+    metrics, bands = _spectral_scores(compared, master, theory)
+    return Score(pixels | metrics, latitude, bands)
+
+
+def _pixel_scores(estimate: Map, truth: Map, mask: Map) -> tuple[dict[str, float], Rows]:
+    """Metrics of pixels, and rows by latitude, of all fields: ``(n_stokes, npix)`` each."""
     metrics: dict[str, float] = {}
     latitude: Rows = []
-    for field, one, other in zip("TQU", estimate[:n_stokes], truth[:n_stokes], strict=False):
+    for field, one, other in zip("TQU", estimate, truth, strict=False):
         for region, found in region_metrics(one, other, mask).items():
             metrics |= {metric_name(name, field, region): value for name, value in found.items()}
         parts = split_by_gain(one, other, mask)
-        metrics |= {metric_name(name, field): parts[name] for name in ("multiplicative", "additive")}
+        metrics |= {
+            metric_name(name, field): parts[name] for name in ("response", "multiplicative", "additive")
+        }
         rows = latitude_metrics(one, other, LATITUDE_EDGES_DEG, mask)
         latitude += [{"field": field, **row} for row in rows]
+    return metrics, latitude
+
+
+def _compare(
+    residuals: Sequence[Map], truth: Map, alm: Alm, ground: Ground, master: Master
+) -> dict[str, Comparison]:
+    """Compare T, E and B as scalars: those of the truth by its a_lm, those of residuals by their maps.
+
+    The residuals are those of the estimate and, where there are some, of its halves.
+
+    The quadrature of Q and U leaks from E to B, in proportion to what it is applied to: never to the truth.
+    """
+    lmax, threads = master.bands.lmax, ground.threads
+    fields = [sky[:1] for sky in (truth, *residuals)]
+    if len(alm) == 3:
+        scalars = (
+            synthesise_scalars(alm[1:], ground.nside, threads),
+            *(scalar_fields(sky[1:], lmax, threads=threads) for sky in residuals),
+        )
+        fields = [np.concatenate(pair) for pair in zip(fields, scalars, strict=True)]
+    true, *rest = (masked_alm(rows, ground.mask, lmax, threads=threads) for rows in fields)
+    own, *halves = (true + one for one in rest)
+    return compare(own, true, master, halves)
+
+
+def _spectral_scores(
+    found: Mapping[str, Comparison], master: Master, theory: Mapping[str, Cl]
+) -> tuple[dict[str, float], Rows]:
+    """Metrics of all spectra, and rows by band."""
+    metrics: dict[str, float] = {}
     bands: Rows = []
-    lmax = master.bands.lmax
-    own, true, *pair = (masked_alm(sky[:n_stokes], mask, lmax) for sky in (estimate, truth, *halves))
-    for name, comparison in compare(own, true, master, pair).items():
+    for name, comparison in found.items():
         sigma = np.sqrt(np.diag(master.covariance(name, theory)))
-        found = spectral_metrics(comparison, sigma, master.bands.modes)
-        metrics |= {metric_name(key, name): value for key, value in found.items()}
+        if name[0] == name[1]:
+            numbers = spectral_metrics(comparison, sigma, master.bands.modes)
+        else:
+            autos = (found[2 * name[0]], found[2 * name[1]])
+            numbers = cross_metrics(comparison, sigma, master.bands.modes, autos)
+        metrics |= {metric_name(key, name): value for key, value in numbers.items()}
         bands += band_rows(name, comparison, sigma)
-    return Score(metrics, latitude, bands)
+    return metrics, bands
 
 
 def band_rows(spectrum: str, comparison: Comparison, sigma: Cl) -> Rows:

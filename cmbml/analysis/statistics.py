@@ -1,13 +1,14 @@
-"""Means over simulations, with bootstrap intervals."""
+"""Means over simulations, with confidence intervals."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-RESAMPLES = 2000
+MIN_FOR_SKEWNESS = 8
+"""Fewer simulations than this say nothing about the skewness of their scores."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,17 @@ Values = Mapping[str, Mapping[str, Mapping[str, ArrayLike]]]
 """``{split: {method: {metric: values per simulation}}}``"""
 
 
-def bootstrap_mean(
-    values: ArrayLike, rng: np.random.Generator, *, n_resamples: int = RESAMPLES, level: float = 0.95
-) -> Interval:
-    """Mean over simulations with an expanded-percentile bootstrap interval.
+def mean_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Mean over simulations with a confidence interval.
 
-    The plain percentile interval is too short for few simulations.  Its quantiles are moved outward so
-    that for normal data it has the width of the t interval.
+    The t interval, and from `MIN_FOR_SKEWNESS` simulations on that of the t statistic freed of its skewness.
+    Of normal samples both hold the mean as often as they say, from two simulations on; of log-normal and
+    chi-squared ones the second does within 3 %, where the t interval misses it up to twice too often.
 
     Parameters
     ----------
     values
         One number per simulation: ``(n_sims,)``.
-    rng
-        Generator of the resamples.
-    n_resamples
-        Number of resamples.
     level
         Nominal coverage of the interval.
 
@@ -57,107 +53,87 @@ def bootstrap_mean(
 
     References
     ----------
-    Hesterberg 2015, The American Statistician 69, 371 (arXiv:1411.5279): the expanded percentile interval.
+    Hall 1992, J. R. Stat. Soc. B 54, 221: the cubic transformation that removes skewness, and its inverse.
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1:
         raise ValueError(f"expected one finite score per simulation, got {sample}")
-    return bootstrap_means(sample[np.newaxis], rng, n_resamples=n_resamples, level=level)[0]
+    return mean_intervals(sample[np.newaxis], level=level)[0]
 
 
-def bootstrap_means(
-    samples: ArrayLike, rng: np.random.Generator, *, n_resamples: int = RESAMPLES, level: float = 0.95
-) -> list[Interval]:
-    """Intervals of many scores of the same simulations, all resampled alike: see `bootstrap_mean`.
-
-    Parameters
-    ----------
-    samples
-        ``(n_scores, n_sims)``
-    rng, n_resamples, level
-        As for `bootstrap_mean`.
-    """
+def mean_intervals(samples: ArrayLike, *, level: float = 0.95) -> list[Interval]:
+    """Intervals of many scores at once, each as by `mean_interval`: ``(n_scores, n_sims)``."""
     rows = np.asarray(samples, dtype=np.float64)
-    count = rows.shape[1]
-    if count == 0 or np.isnan(rows).any():
+    if rows.shape[1] == 0 or np.isnan(rows).any():
         raise ValueError(f"expected one finite score per simulation, got {rows}")
     means = rows.mean(axis=1).tolist()
-    if count == 1:
+    if rows.shape[1] == 1:
         return [Interval(mean, None, None) for mean in means]
-    ends = _ends(rows, rng, n_resamples, level).T.tolist()
+    ends = _ends(np.where(np.isfinite(rows), rows, 0.0), level).T.tolist()
     return [
         Interval(mean, lo, hi) if np.isfinite(mean) else Interval(mean, None, None)
         for mean, (lo, hi) in zip(means, ends, strict=True)
     ]
 
 
-def _ends(
-    rows: NDArray[np.float64], rng: np.random.Generator, n_resamples: int, level: float
-) -> NDArray[np.float64]:
+def _ends(rows: NDArray[np.float64], level: float) -> NDArray[np.float64]:
     """Lower and upper ends of the intervals: ``(2, n_scores)``."""
     count = rows.shape[1]
-    picks = rng.integers(count, size=(n_resamples, count))
-    # How often every resample holds every simulation.
-    times = np.bincount((picks + count * np.arange(n_resamples)[:, None]).ravel(), minlength=picks.size)
-    weights = times.reshape(n_resamples, count) / count
-    # One product for each row: in a product of matrices a row's last digit would depend on its neighbours.
-    means = np.stack([weights @ np.where(np.isfinite(row), row, 0.0) for row in rows])
-    tail = _expanded_tail(count, level)
-    return np.asarray(np.quantile(means, [tail, 1 - tail], axis=1))
+    mean, error = rows.mean(axis=1), stats.sem(rows, axis=1)
+    quantile = float(stats.t.ppf((1 + level) / 2, count - 1))
+    skewness = _skewness(rows) / np.sqrt(count)
+    return mean - error * np.stack([_skewed(quantile, skewness), _skewed(-quantile, skewness)])
 
 
-def _expanded_tail(n: int, level: float) -> float:
-    """Tail probability at which the bootstrap of n normal values has the width of the t interval."""
-    quantile = stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt(n / (n - 1))
-    return float(stats.norm.cdf(-quantile))
+def _skewness(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Skewness of what rows were drawn from, 0 for few values: ``(n_scores,)``.
 
-
-def summarise(
-    values: Values, rng_of: Callable[[str], np.random.Generator], *, n_resamples: int = RESAMPLES
-) -> Scores:
-    """Mean and interval of every score.
-
-    Parameters
-    ----------
-    values
-        ``{split: {method: {metric: (n_sims,)}}}``
-    rng_of
-        Gives a fresh generator for a split.  All methods of a split are resampled alike, so that a row does
-        not depend on which other methods are in the table.
-    n_resamples
-        Number of bootstrap resamples.
+    That of a small sample is too small, the more so the more skewed its population.  The factor is the
+    square of the one that frees it from bias for nearly normal populations: it covers log-normal ones best.
     """
+    count = rows.shape[1]
+    deviation = rows - rows.mean(axis=1, keepdims=True)
+    variance = np.mean(deviation**2, axis=1)
+    if count < MIN_FOR_SKEWNESS:
+        return np.zeros(len(rows))
+    third = np.mean(deviation**3, axis=1)
+    plain = np.divide(third, variance**1.5, out=np.zeros(len(rows)), where=variance > 0)
+    return plain * count * (count - 1) / (count - 2) ** 2
+
+
+def _skewed(quantile: float, skewness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantile of the t statistic of a skewed sample; `skewness` is over the root of the number of values."""
+    root = np.cbrt(1 + skewness * (quantile - skewness / 6)) - 1
+    return np.divide(3 * root, skewness, out=np.full(len(skewness), quantile), where=np.abs(skewness) > 1e-6)
+
+
+def summarise(values: Values) -> Scores:
+    """Mean and interval of every score of ``{split: {method: {metric: (n_sims,)}}}``."""
     return {
         split: _unstacked(
-            {(method, name): row for method, metrics in methods.items() for name, row in metrics.items()},
-            rng_of(split),
-            n_resamples,
+            {(method, name): row for method, metrics in methods.items() for name, row in metrics.items()}
         )
         for split, methods in values.items()
     }
 
 
-def _unstacked(
-    rows: Mapping[tuple[str, str], ArrayLike], rng: np.random.Generator, n_resamples: int
-) -> dict[str, dict[str, Interval]]:
+def _unstacked(rows: Mapping[tuple[str, str], ArrayLike]) -> dict[str, dict[str, Interval]]:
     """Intervals of rows with two keys, by one key and the other."""
     out: dict[str, dict[str, Interval]] = {}
     if rows:
-        intervals = bootstrap_means(np.stack([*map(np.asarray, rows.values())]), rng, n_resamples=n_resamples)
+        intervals = mean_intervals(np.stack([*map(np.asarray, rows.values())]))
         for (first, second), interval in zip(rows, intervals, strict=True):
             out.setdefault(first, {})[second] = interval
     return out
 
 
-def differences(
-    values: Values, name: str, rng_of: Callable[[str], np.random.Generator], *, n_resamples: int = RESAMPLES
-) -> dict[str, dict[str, dict[str, Interval]]]:
+def differences(values: Values, name: str) -> dict[str, dict[str, dict[str, Interval]]]:
     """Paired differences of one metric between all methods of every split, row minus column.
 
     Parameters
     ----------
-    values, rng_of, n_resamples
-        As for `summarise`.
+    values
+        ``{split: {method: {metric: (n_sims,)}}}``
     name
         The metric; methods without it, or with infinite values, are left out.
 
@@ -171,13 +147,44 @@ def differences(
         scores = {method: np.asarray(row[name]) for method, row in methods.items() if name in row}
         finite = {method: row for method, row in scores.items() if np.isfinite(row).all()}
         pairs = {(a, b): finite[a] - finite[b] for a in finite for b in finite if a != b}
-        out[split] = _unstacked(pairs, rng_of(split), n_resamples)
+        out[split] = _unstacked(pairs)
     return out
 
 
-def all_differences(
-    values: Values, rng_of: Callable[[str], np.random.Generator], *, n_resamples: int = RESAMPLES
-) -> dict[str, dict[str, dict[str, dict[str, Interval]]]]:
+def all_differences(values: Values) -> dict[str, dict[str, dict[str, dict[str, Interval]]]]:
     """Paired differences of every metric, by `differences`: ``{metric: {split: {method: {other: ...}}}}``."""
     names = dict.fromkeys(name for methods in values.values() for row in methods.values() for name in row)
-    return {name: differences(values, name, rng_of, n_resamples=n_resamples) for name in names}
+    return {name: differences(values, name) for name in names}
+
+
+def ratio_interval(values: ArrayLike, others: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Ratio of the means of two independent samples of positive numbers, with a confidence interval.
+
+    The interval is that of Welch for the difference of the logarithms of the means.
+
+    Parameters
+    ----------
+    values, others
+        Numerator and denominator: ``(n,)`` each, of different lengths as they come.
+    level
+        Nominal coverage of the interval.
+
+    Returns
+    -------
+    Interval
+        Without ends where a sample has one value.
+
+    References
+    ----------
+    Welch 1947, Biometrika 34, 28, with the degrees of freedom of Satterthwaite 1946.
+    """
+    samples = [np.asarray(sample, dtype=np.float64) for sample in (values, others)]
+    ratio = float(samples[0].mean() / samples[1].mean())
+    if min(map(len, samples)) == 1:
+        return Interval(ratio, None, None)
+    shares = np.array([stats.sem(sample) ** 2 / sample.mean() ** 2 for sample in samples])
+    if shares.sum() == 0:
+        return Interval(ratio, ratio, ratio)
+    freedom = shares.sum() ** 2 / np.sum(shares**2 / [len(sample) - 1 for sample in samples])
+    width = float(np.exp(stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(shares.sum())))
+    return Interval(ratio, ratio / width, ratio * width)

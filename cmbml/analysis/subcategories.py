@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from cmbml.analysis.statistics import RESAMPLES, Interval, bootstrap_mean
+from cmbml.analysis.statistics import Interval, mean_interval, ratio_interval
 
 Array = NDArray[np.float64]
 MIN_FOR_INTERVAL = 5
@@ -40,9 +40,7 @@ def varying(draws: Mapping[str, ArrayLike]) -> dict[str, Array]:
     }
 
 
-def score_by_parameter(
-    values: ArrayLike, parameter: ArrayLike, rng: np.random.Generator, *, n_bins: int = 4
-) -> list[ParameterBin]:
+def score_by_parameter(values: ArrayLike, parameter: ArrayLike, *, n_bins: int = 4) -> list[ParameterBin]:
     """Mean score in bins of a parameter, with intervals.
 
     Parameters
@@ -51,8 +49,6 @@ def score_by_parameter(
         A score per simulation: ``(n_sims,)``.
     parameter
         The parameter of the same simulations: ``(n_sims,)``.
-    rng
-        Generator of the resamples.
     n_bins
         Bins, of equal numbers of simulations as far as these divide; never more than there are simulations.
 
@@ -65,9 +61,7 @@ def score_by_parameter(
     order = np.argsort(drawn, kind="stable")
     groups = np.array_split(order, min(n_bins, len(order)))
     return [
-        ParameterBin(
-            float(drawn[group[0]]), float(drawn[group[-1]]), len(group), bootstrap_mean(scores[group], rng)
-        )
+        ParameterBin(drawn[group].min(), drawn[group].max(), len(group), mean_interval(scores[group]))
         for group in groups
     ]
 
@@ -77,13 +71,21 @@ def trend(
     parameter: ArrayLike,
     rng: np.random.Generator,
     *,
-    n_resamples: int = RESAMPLES,
+    n_resamples: int,
     level: float = 0.95,
 ) -> Interval:
     """Spearman's rank correlation of score and parameter, with a percentile bootstrap interval.
 
-    Arguments are those of `score_by_parameter`; 0 means that the score does not follow the parameter, 1 or -1
-    that it does in every pair of simulations.
+    0 means that the score does not follow the parameter, 1 or -1 that it does in every pair of simulations.
+
+    Parameters
+    ----------
+    values, parameter
+        As for `score_by_parameter`.
+    rng, n_resamples
+        Generator and number of the resamples.
+    level
+        Nominal coverage of the interval.
 
     Raises
     ------
@@ -108,14 +110,7 @@ def rank_correlation(values: ArrayLike, parameter: ArrayLike) -> float:
     return float(_rank_correlation(scores[None], drawn[None])[0])
 
 
-def generalisation_gap(
-    home: ArrayLike,
-    away: ArrayLike,
-    rng: np.random.Generator,
-    *,
-    n_resamples: int = RESAMPLES,
-    level: float = 0.95,
-) -> Interval:
+def generalisation_gap(home: ArrayLike, away: ArrayLike) -> Interval:
     """Relative change of the mean score from one split to another: mean(away) / mean(home) - 1.
 
     Parameters
@@ -123,24 +118,15 @@ def generalisation_gap(
     home, away
         Scores per simulation of the split like the training data, and of the other: ``(n_sims,)`` each, of
         different lengths as they come.
-    rng
-        Generator of the resamples, drawn for both splits independently.
 
     Returns
     -------
     Interval
-        With a percentile bootstrap interval, or without one where a split has a single simulation.
+        By `cmbml.analysis.statistics.ratio_interval`.
     """
-    near, far = np.asarray(home, dtype=np.float64), np.asarray(away, dtype=np.float64)
-    mean = float(far.mean() / near.mean() - 1)
-    if min(len(near), len(far)) == 1:
-        return Interval(mean, None, None)
-    means = [
-        sample[rng.integers(len(sample), size=(n_resamples, len(sample)))].mean(axis=1)
-        for sample in (near, far)
-    ]
-    lo, hi = np.quantile(means[1] / means[0] - 1, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, float(lo), float(hi))
+    ratio = ratio_interval(away, home)
+    lo, hi = (None if end is None else end - 1 for end in (ratio.lo, ratio.hi))
+    return Interval(ratio.mean - 1, lo, hi)
 
 
 def _paired(values: ArrayLike, parameter: ArrayLike) -> tuple[Array, Array]:

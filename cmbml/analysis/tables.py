@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from cmbml.analysis.metric import FIELDS, MASKED, SCORED, Metric, metric_name
@@ -108,9 +108,16 @@ def all_latex(scores: Scores) -> str:
     return "\n".join(f"% split {split}\n{to_latex(scores, split)}" for split in scores)
 
 
-def to_markdown(scores: Scores, split: str) -> str:
-    """One split as a Markdown table, a row per method, reference rows in italics."""
-    names = metric_names(scores[split])
+def leading(methods: Mapping[str, Row]) -> list[str]:
+    """The four metrics that say most of a method: with polarisation, of E and B as well."""
+    present = metric_names(methods)
+    order = ("rmse", "spectrum_error", "coherence_EE", "coherence_BB", "transfer_error", "coherence")
+    return [name for name in order if name in present][:4]
+
+
+def to_markdown(scores: Scores, split: str, names: Sequence[str] | None = None) -> str:
+    """One split as a Markdown table, a row per method, reference rows in italics; all metrics by default."""
+    names = metric_names(scores[split]) if names is None else names
     lines = [
         "| method | " + " | ".join(header(name) for name in names) + " |",
         "|---" * (len(names) + 1) + "|",

@@ -23,11 +23,14 @@ class Done(NamedTuple):
         What the user should know, one line each.
     assumed
         What was assumed of the maps: one line, or none.
+    response
+        By how much the CMB was changed: one line, empty where that was not asked for.
     """
 
     paths: list[Path]
     warnings: Sequence[str]
     assumed: Sequence[str]
+    response: str = ""
 
 
 def clean(order: Order, folder: Path) -> Done:
@@ -46,7 +49,7 @@ def clean(order: Order, folder: Path) -> Done:
         Where the order cannot be carried out: one line.
     """
     cleaning = _cleaning_of(order.method)(order, folder)
-    return Done(cleaning.run(), cleaning.warnings, cleaning.assumed)
+    return Done(cleaning.run(), cleaning.warnings, cleaning.assumed, cleaning.response)
 
 
 def _cleaning_of(method: str) -> type[Cleaning | Filtering | NetworkCleaning]:

@@ -40,6 +40,8 @@ class Filtering:
     warnings: Sequence[str] = ()
     assumed: Sequence[str] = ()
 
+    response = ""
+
     def __init__(self, order: Order, folder: Path) -> None:
         if order.model is None:
             raise ConfigError(
@@ -66,6 +68,7 @@ class Filtering:
             "--pixwin": order.pixwin,
             "--set": order.settings,
             "--component": order.components,
+            "--check-response": order.check_response,
         }
         for option, value in unused.items():
             if value:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from cmbml.clean.bands import MapReader, Observed, common_of, instrument_of
 from cmbml.clean.origins import contents, expect_one_simulation, file_facts
 from cmbml.clean.request import Order
+from cmbml.clean.response import response_rows, second_cmb, told
 from cmbml.core.errors import ConfigError, DataError
 from cmbml.core.files.outputs import expect_writable
 from cmbml.core.files.outside import find_program
@@ -25,7 +26,7 @@ from cmbml.methods import linear as pure
 from cmbml.methods.linear import Channels, Cleaned, Method, Target, settings_of
 from cmbml.sky.instrument import PIXEL_LMAX, beam_warnings, described, unlike
 from cmbml.sky.passbands import passband_of
-from cmbml.sky.sht import Alm, alm2map, gaussian_beam, map2alm
+from cmbml.sky.sht import Alm, alm2map, almxfl, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
 
 FIELDS = {"T": ("T",), "TQU": ("T", "E", "B")}
@@ -84,6 +85,8 @@ class Cleaning:
         What the user should know, one line each.
     assumed
         What was assumed of the maps: one line, or none.
+    response
+        By how much the CMB was changed: one line, empty where that was not asked for.
 
     Raises
     ------
@@ -96,6 +99,8 @@ class Cleaning:
         self.folder = folder
         self.warnings: list[str] = []
         self.assumed: list[str] = []
+        self.response = ""
+        self.preserving = True
         self.method = METHODS[order.method]
         self.table = instrument_of(order, folder)
         self.maps = MapReader(order, folder, self.table)
@@ -104,7 +109,7 @@ class Cleaning:
         self.settings = self._settings()
 
     def _outputs(self) -> list[Path]:
-        names = ("mask.fits", "weights.csv", "beam.txt", "provenance.yaml")
+        names = ("mask.fits", "weights.csv", "response.csv", "beam.txt", "provenance.yaml")
         parts = [f"{name}.fits" for name in self.order.components]
         return [self.folder / self.order.out, *(self._path(name) for name in (*names, *parts))]
 
@@ -174,7 +179,7 @@ class Cleaning:
         except ValueError as error:
             raise DataError(f"{self.order.method}: {error}") from None
         self.assumed = self.maps.assumed(observed)
-        paths = list(self._write(observed, cleaned))
+        paths = [*self._write(observed, cleaned), *self._check_response(observed, cleaned)]
         get_handler("Config").write(self._path("provenance.yaml"), self._provenance(observed, paths))
         return [*paths, self._path("provenance.yaml")]
 
@@ -190,24 +195,28 @@ class Cleaning:
         """Which bands have a field."""
         return np.array([k for k, entry in enumerate(observed) if len(entry.alm) > number], dtype=np.intp)
 
-    def _channels(self, observed: list[Observed], number: int) -> Channels:
-        """One field of all bands that have it."""
+    def _channels(self, observed: list[Observed], number: int, added: Alm | None = None) -> Channels:
+        """One field of all bands that have it, and a second CMB, ``(n_fields, nalm)``, at their beams."""
         having = [observed[k] for k in self._having(observed, number)]
+        alms = np.array([entry.alm[number] for entry in having])
+        if added is not None:
+            beams = [gaussian_beam(entry.band.fwhm_arcmin, self.order.lmax) for entry in having]
+            alms = alms + [almxfl(added[number], beam) for beam in beams]
         return Channels(
-            np.array([entry.alm[number] for entry in having]),
+            alms,
             [entry.band.name for entry in having],
             [entry.band.freq_ghz for entry in having],
             [entry.band.fwhm_arcmin for entry in having],
             [passband_of(entry.band.band) for entry in having],
         )
 
-    def _clean(self, observed: list[Observed]) -> Iterator[Cleaned]:
+    def _clean(self, observed: list[Observed], added: Alm | None = None) -> Iterator[Cleaned]:
         target = Target(self.order.fwhm_arcmin, self.order.lmax)
         learned: Any = [None] * len(FIELDS[self.order.fields])
         if self.order.model is not None:
             learned = get_handler("NumpyMap").read(self.folder / self.order.model)
         for number in range(len(FIELDS[self.order.fields])):
-            channels = self._channels(observed, number)
+            channels = self._channels(observed, number, added)
             if not len(channels.alms):
                 raise ValueError("no band has Q and U: clean --fields T")
             if number >= len(learned):
@@ -218,6 +227,24 @@ class Cleaning:
             if self.method.part is not None:
                 known = self.method.part(known, self._having(observed, number), len(observed))
             yield self.method.clean(channels, self.settings, target, known, self.order.threads)
+
+    def _check_response(self, observed: list[Observed], cleaned: list[Cleaned]) -> Iterator[Path]:
+        """Clean the same bands with a second CMB in them, and write what became of it."""
+        order = self.order
+        if not order.check_response:
+            return
+        fields = FIELDS[order.fields]
+        added = second_cmb(order.lmax, len(fields), order.threads)
+        out = gaussian_beam(order.fwhm_arcmin, order.lmax)
+        both = zip(fields, self._clean(observed, added), cleaned, added, strict=True)
+        rows = [
+            row
+            for field, with_it, without, alm in both
+            for row in response_rows(field, with_it.alm - without.alm, almxfl(alm, out))
+        ]
+        self.response, self.preserving = told(rows)
+        get_handler("Csv").write(self._path("response.csv"), rows)
+        yield self._path("response.csv")
 
     def _path(self, name: str) -> Path:
         return self.order.beside(self.folder, name)
@@ -265,7 +292,7 @@ class Cleaning:
         return {
             "method": order.method,
             "settings": self.settings.model_dump(mode="json"),
-            "signal_preserving": True,
+            "signal_preserving": self.preserving,
             "fwhm_arcmin": order.fwhm_arcmin,
             "lmax": order.lmax,
             "fields": order.fields,
@@ -276,6 +303,7 @@ class Cleaning:
             "levels_put_back": common_of(observed).facts(),
             **file_facts(self.folder, {"model": order.model, "mask": order.mask}),
             "assumed": self.assumed,
+            **({"response": self.response} if self.response else {}),
             "results": contents(written),
             "packages": {name: version(name) for name in PACKAGES},
             "commit": commit(Path(__file__).parent),

@@ -46,6 +46,8 @@ class NetworkCleaning:
     warnings: Sequence[str] = ()
     assumed: Sequence[str] = ()
 
+    response = ""
+
     def __init__(self, order: Order, folder: Path) -> None:
         from cmbml.methods.nn.checkpoint import Trained, check_checkpoint  # imports PyTorch
 
@@ -108,7 +110,12 @@ class NetworkCleaning:
     def _unfit(self) -> dict[str, Any]:
         """Options of `cmbml clean` that it has no use for."""
         order = self.order
-        return {"--set": order.settings, "--component": order.components, "--pixwin": order.pixwin}
+        return {
+            "--set": order.settings,
+            "--component": order.components,
+            "--pixwin": order.pixwin,
+            "--check-response": order.check_response,
+        }
 
     def run(self) -> list[Path]:
         """Clean, and write all files: their paths, the cleaned map first."""
@@ -193,7 +200,11 @@ class GscUnetCleaning(NetworkCleaning):
         for name in _ESTIMATES:
             if not (self.folder / self.order.settings[name]).is_file():
                 raise DataError(f"--set {name}={self.order.settings[name]}: no such file: clean it first")
-        return {"--component": self.order.components, **{f"--set {name}": True for name in more}}
+        return {
+            "--component": self.order.components,
+            "--check-response": self.order.check_response,
+            **{f"--set {name}": True for name in more},
+        }
 
     def _clean(self) -> tuple[Sequence[Seen], dict[str, SkyMap]]:
         from cmbml.methods.gsc_unet.cleaning import described, open_cleaner

@@ -47,6 +47,8 @@ class Order:
         T, or TQU for T, E and B.
     components
         Maps that go through the same weights: path with {freq}, by name.
+    check_response
+        Whether a second CMB is sent through the method, to see how much of it is kept.
     threads
         Number of threads.
     told, told_of_mask
@@ -66,6 +68,7 @@ class Order:
     pixwin: bool = False
     fields: str = "T"
     components: Mapping[str, str] = field(default_factory=dict)
+    check_response: bool = False
     threads: int = 2
     told: Told = field(default_factory=Told)
     told_of_mask: Told = field(default_factory=Told)

@@ -62,6 +62,9 @@ def _add_clean(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=MAPS",
         help="maps that go through the same weights, as noise='noise_{freq}.fits'",
     )
+    parser.add_argument(
+        "--check-response", action="store_true", help="send a second CMB through, and say how much is kept"
+    )
     parser.add_argument("--threads", type=number(Count), default=2, help="number of threads (default: 2)")
 
 
@@ -105,6 +108,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lmax", type=number(Lmax), help="their band-limit, where the headers do not say")
     _add_reading(parser)
     parser.add_argument("--name", required=True, help="name of the row in the tables")
+    parser.add_argument("--all", action="store_true", help="print every score, not the leading four")
 
 
 def _clean(options: argparse.Namespace) -> None:
@@ -126,6 +130,7 @@ def _clean(options: argparse.Namespace) -> None:
         pixwin=options.pixwin,
         fields=options.fields,
         components=_pairs("--component", options.component),
+        check_response=options.check_response,
         threads=options.threads,
         told=_told(options),
         told_of_mask=_told(options, ("column", "hdu", "coord"), "mask_"),
@@ -134,6 +139,8 @@ def _clean(options: argparse.Namespace) -> None:
     for line in done.warnings:
         print(f"warning: {line}", file=sys.stderr)
     _say(done.assumed)
+    if done.response:
+        print(f"response: {done.response}", file=sys.stderr)
     for path in done.paths:
         print(path)
 
@@ -180,4 +187,4 @@ def _score(options: argparse.Namespace, plan: Plan) -> None:
     told = _told_of_files(options)
     submission = Submission(options.name, options.maps, options.split, options.fwhm, options.lmax, told)
     _say(score_submission(plan, submission, Path.cwd()))
-    print(leaderboard(plan, submission.split))
+    print(leaderboard(plan, submission.split, every=options.all))

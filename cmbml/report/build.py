@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cmbml.analysis.reference import NOISE_FLOOR, PERFECT
-from cmbml.analysis.tables import to_markdown
+from cmbml.analysis.tables import leading, to_markdown
 from cmbml.core.handlers import get_handler
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.roles import SCORES
@@ -68,7 +68,8 @@ class ReportBuilder:
         return path
 
 
-def leaderboard(plan: Plan, split: str) -> str:
-    """Scores of one split, maps made elsewhere among them, as a Markdown table."""
+def leaderboard(plan: Plan, split: str, *, every: bool = False) -> str:
+    """Scores of one split, maps made elsewhere among them, as a Markdown table: the leading four, or all."""
     expect_complete(plan, SCORES.stage)
-    return to_markdown(read_numbers(plan).scores, split)
+    scores = read_numbers(plan).scores
+    return to_markdown(scores, split, None if every else leading(scores[split]))

@@ -35,7 +35,7 @@ from cmbml.report.html import (
 )
 from cmbml.report.maps.images import map_picture
 from cmbml.report.maps.mollweide import map_span
-from cmbml.report.numbers import Numbers, rng_of
+from cmbml.report.numbers import Numbers
 from cmbml.report.page import median_sim
 from cmbml.report.submissions import (
     Scorer,
@@ -55,7 +55,7 @@ def index_context(numbers: Numbers, pages: list[Page]) -> ReportContext:
         scores=scores,
         n_sims={name: split.n_sims for name, split in config.splits.items()},
         parameters=dict(_flat(config.params.model_dump(mode="json"))),
-        differences=differences(values, LEADING, rng_of(config.params.seed)),
+        differences=differences(values, LEADING),
         tables=[*_gap_tables(numbers), _stage_table(plan)],
         notes=_notes(numbers),
         traces=traces_of(plan, {"the leaderboard": Dataset(plan.config).output(SCORES).at().path}),
@@ -147,7 +147,7 @@ def _gaps(numbers: Numbers) -> dict[str, dict[str, Interval]]:
     home = numbers.results[numbers.home].values
     return {
         split: {
-            method: generalisation_gap(home[method][LEADING], row[LEADING], numbers.rng(f"{split} gap"))
+            method: generalisation_gap(home[method][LEADING], row[LEADING])
             for method, row in found.values.items()
             if method != PERFECT and LEADING in home.get(method, {})
         }

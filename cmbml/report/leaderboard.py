@@ -119,8 +119,9 @@ def _best(methods: Methods, name: str) -> str | None:
     means = {m: row[name].mean for m, row in methods.items() if m not in REFERENCE_LABELS and name in row}
     if not tables.metric(name).definition or not means:
         return None
-    choose = max if tables.metric(name).higher_is_better else min
-    return choose(means, key=lambda method: means[method])
+    if tables.metric(name).higher_is_better:
+        return max(means, key=lambda method: means[method])
+    return min(means, key=lambda method: abs(means[method]))
 
 
 def _cell(interval: Interval | None, *, best: bool) -> Cell:

@@ -54,7 +54,15 @@ def method_page_of(numbers: Numbers, scorer: Scorer, method: str, split: str) ->
         *training_figures(plan, scorer.data, method),
         *_component_figures(plan, scorer, method, split, sim),
     ]
-    return method_page(method, results, flips, numbers.rng, figures=figures, traces=traces)
+    return method_page(
+        method,
+        results,
+        flips,
+        numbers.rng,
+        n_resamples=plan.config.params.analysis.n_bootstrap,
+        figures=figures,
+        traces=traces,
+    )
 
 
 def _page_flips(scorer: Scorer, truth: Map, estimate: Map, title: str) -> Iterator[Flip]:

@@ -1,7 +1,7 @@
 """All numbers of a report: of our methods, and of maps made elsewhere."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ class Numbers:
 
     def rng(self, name: str) -> np.random.Generator:
         """Generator of the resamples for a name."""
-        return rng_of(self.plan.config.params.seed)(name)
+        return generator(self.plan.config.params.seed, name, 0, "bootstrap")
 
 
 def read_numbers(plan: Plan) -> Numbers:
@@ -73,11 +73,7 @@ def read_numbers(plan: Plan) -> Numbers:
             spectra={spectrum: methods for spectrum, (methods, _) in found.items()},
             sigma={spectrum: sigma for spectrum, (_, sigma) in found.items()},
         )
-    theirs = summarise(
-        by_metric(table_rows(guests)),
-        rng_of(config.params.seed),
-        n_resamples=config.params.analysis.n_bootstrap,
-    )
+    theirs = summarise(by_metric(table_rows(guests)))
     ours = from_dict(json.loads(data.output(SCORES).at().read()))
     return Numbers(
         plan,
@@ -87,11 +83,6 @@ def read_numbers(plan: Plan) -> Numbers:
         frozenset(one.name for one in kept),
         tuple(notes),
     )
-
-
-def rng_of(seed: int) -> Callable[[str], np.random.Generator]:
-    """Generators of the resamples, by name."""
-    return lambda name: generator(seed, name, 0, "bootstrap")
 
 
 def _home_first(splits: Mapping[str, Split]) -> dict[str, Split]:

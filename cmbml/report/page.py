@@ -66,6 +66,7 @@ def method_page(
     maps: Sequence[Flip],
     rng_of: Callable[[str], np.random.Generator],
     *,
+    n_resamples: int,
     figures: Sequence[Picture] = (),
     traces: Mapping[str, str] | None = None,
 ) -> Page:
@@ -80,7 +81,9 @@ def method_page(
     maps
         Maps to show, for instance of the simulation with the median score.
     rng_of
-        Gives a fresh generator for a name, as in `cmbml.analysis.statistics.summarise`.
+        Gives a fresh generator for a name.
+    n_resamples
+        Resamples of the intervals of rank correlations.
     figures
         More pictures, shown last: training curves and the like.
     traces
@@ -92,8 +95,8 @@ def method_page(
         Spectra, distribution of scores, scores by parameter; tables of trends and of all simulations, the
         worst first.
     """
-    trends = _trends(results.values[method], results.draws, rng_of)
-    by_parameter = [_by_parameter(method, results, name, rng_of) for name in trends]
+    trends = _trends(results.values[method], results.draws, rng_of, n_resamples)
+    by_parameter = [_by_parameter(method, results, name) for name in trends]
     return Page(
         method,
         results.split,
@@ -127,12 +130,16 @@ def _trends(
     row: Mapping[str, ArrayLike],
     draws: Mapping[str, ArrayLike],
     rng_of: Callable[[str], np.random.Generator],
+    n_resamples: int,
 ) -> dict[str, Interval]:
     """Rank correlation of the leading metric with every parameter that varies, the strongest first."""
     scores = np.asarray(row[LEADING])
     if len(np.unique(scores)) == 1:
         return {}
-    found = {name: trend(scores, column, rng_of(name)) for name, column in varying(draws).items()}
+    found = {
+        name: trend(scores, column, rng_of(name), n_resamples=n_resamples)
+        for name, column in varying(draws).items()
+    }
     return dict(sorted(found.items(), key=lambda item: -abs(item[1].mean)))
 
 
@@ -180,11 +187,9 @@ def _distribution(method: str, results: SplitResults) -> Picture:
     )
 
 
-def _by_parameter(
-    method: str, results: SplitResults, name: str, rng_of: Callable[[str], np.random.Generator]
-) -> Picture:
+def _by_parameter(method: str, results: SplitResults, name: str) -> Picture:
     scores, column = results.values[method][LEADING], results.draws[name]
-    bins = {method: score_by_parameter(scores, column, rng_of(name))}
+    bins = {method: score_by_parameter(scores, column)}
     chart = parameter_chart({method: scores}, column, bins, name=LEADING, label_x=parameter_label(name))
     caption = "A point is a simulation; means of bins with 95 % intervals."
     return chart_picture(chart, f"{header(LEADING)} of {method} against {name}", caption)
@@ -194,7 +199,9 @@ def _parts(results: SplitResults) -> list[Picture]:
     """What the residuals of all methods are made of: rms over simulations."""
     parts = {
         method: {
-            name: float(np.sqrt(np.mean(np.square(row[name])))) for name in RESIDUAL_METRICS if name in row
+            name: float(np.sqrt(np.mean(np.square(row[name]))))
+            for name, known in RESIDUAL_METRICS.items()
+            if name in row and known.unit == "µK"
         }
         for method, row in results.values.items()
         if method != PERFECT
@@ -213,9 +220,10 @@ def _spectra(method: str, results: SplitResults) -> list[Picture]:
         if method not in shown:
             continue
         power = power_chart(shown, results.sigma[spectrum], field=spectrum, title=f"{spectrum} spectra")
-        transfer = transfer_chart(shown, field=spectrum, title=f"{spectrum} transfer and coherence")
-        pictures += [
-            chart_picture(power, f"{spectrum} spectra of truth, {method} and residual, with errors below"),
-            chart_picture(transfer, f"{spectrum} transfer function and coherence of {method}"),
-        ]
+        text = f"{spectrum} spectra of truth, {method} and residual, with errors below"
+        pictures.append(chart_picture(power, text))
+        if spectrum[0] == spectrum[1]:
+            transfer = transfer_chart(shown, field=spectrum, title=f"{spectrum} transfer and coherence")
+            text = f"{spectrum} transfer function and coherence of {method}"
+            pictures.append(chart_picture(transfer, text))
     return pictures

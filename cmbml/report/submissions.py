@@ -23,7 +23,7 @@ from cmbml.core.views.dataset import Dataset
 from cmbml.report.freshness import submission_folder
 from cmbml.report.page import median_sim
 from cmbml.sky.sht import Cl, Map
-from cmbml.sky.skymap import SkyMap, is_unseen
+from cmbml.sky.skymap import SkyAlm, SkyMap, is_unseen
 from cmbml.sky.vetting import expect_sky
 
 
@@ -99,9 +99,14 @@ class Scorer:
         self.ground = Ground(common.fwhm_arcmin, common.lmax, nside, mask)
         self._width, self._polarised = common.band_width, params.instrument.n_stokes == 3
 
+    def cmb(self, split: str, sim: int) -> SkyAlm:
+        """The true CMB of a simulation."""
+        sky: SkyAlm = self.data.output(CMB).at(split=split, sim=sim).read()
+        return sky
+
     def truth(self, split: str, sim: int) -> Map:
         """The truth of a simulation on common ground: ``(n_stokes, npix)``, uK_CMB."""
-        return self.ground.truth(self.data.output(CMB).at(split=split, sim=sim).read())
+        return self.ground.truth(self.cmb(split, sim))
 
     def estimate(self, method: str, split: str, sim: int) -> Map:
         """A method's estimate on common ground: ``(n_stokes, npix)``, uK_CMB."""
@@ -174,8 +179,8 @@ def score_submission(plan: Plan, submission: Submission, folder: Path) -> list[s
             raise DataError(f"{_path(submission, folder, sim)}: {error}") from None
         assumed |= dict.fromkeys(sky.assumed)
         files[str(_path(submission, folder, sim))] = md5_of(_path(submission, folder, sim))
-        truth = scorer.truth(split, sim)
-        scores.append(score(estimate, truth, scorer.ground.mask, master, scorer.theory(split, sim)))
+        cmb, theory = scorer.cmb(split, sim), scorer.theory(split, sim)
+        scores.append(score(estimate, cmb, scorer.ground, master, theory))
     shown = median_sim([one.metrics["rmse"] for one in scores])
     kept = Kept(submission.name, split, ground_mark(plan, split), scores)
     path = _file(plan, submission.name, split)

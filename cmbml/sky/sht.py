@@ -2,7 +2,8 @@
 
 Conventions, everywhere in the project: maps are RING, shape ``(n_stokes, npix)`` with T or T, Q, U (COSMO);
 a_lm are complex128 in healpy's m-major order, shape ``(n_stokes, nalm)`` with T or T, E, B; spectra start at
-l = 0.  A single map or a_lm may be passed without its first axis and comes back without it.
+l = 0.  A single map or a_lm may be passed without its first axis and comes back without it; two rows are Q, U
+and E, B.
 """
 
 from functools import lru_cache
@@ -48,9 +49,10 @@ def _geometry(nside: int) -> dict[str, Any]:
 
 def _groups(n_stokes: int) -> list[tuple[slice, int]]:
     """Rows that are transformed together, with their spin."""
-    if n_stokes not in (1, 3):
-        raise ValueError(f"expected T or T, Q, U: 1 or 3 rows, got {n_stokes}")
-    return [(slice(0, 1), 0)] if n_stokes == 1 else [(slice(0, 1), 0), (slice(1, 3), 2)]
+    known = {1: [(slice(0, 1), 0)], 2: [(slice(0, 2), 2)], 3: [(slice(0, 1), 0), (slice(1, 3), 2)]}
+    if n_stokes not in known:
+        raise ValueError(f"expected T; Q, U; or T, Q, U: 1 to 3 rows, got {n_stokes}")
+    return known[n_stokes]
 
 
 def alm2map(alm: Alm, nside: int, *, threads: int = 1) -> Map:

@@ -8,11 +8,14 @@ from cmbml.analysis.postprocess import common, remove_dipole
 from cmbml.analysis.spectra.bands import Bands
 from cmbml.analysis.spectra.comparison import Comparison, compare
 from cmbml.analysis.spectra.master import (
+    SPECTRA,
     mask_statistics,
     masked_alm,
     master,
     master_from,
     pseudo_spectra,
+    scalar_fields,
+    synthesise_scalars,
 )
 from cmbml.sky.mask import galactic_mask
 from cmbml.sky.sht import alm2map, alm_size, almxfl, draw_alm, gaussian_beam, unit_alm
@@ -48,15 +51,26 @@ def draw_teb(theory, rng):
 
 
 def simulate(theory, rng):
-    return alm2map(np.stack([almxfl(row, BEAM) for row in draw_teb(theory, rng)]), NSIDE)
+    """T, E and B as scalars."""
+    return synthesise_scalars(np.stack([almxfl(row, BEAM) for row in draw_teb(theory, rng)]), NSIDE)
 
 
 def test_pseudo_spectra_are_healpys_anafast(theory, mask, rng):
     sky = simulate(theory, rng)
     result = pseudo_spectra(masked_alm(sky, mask, LMAX, iterations=3))
-    tt, ee, bb, te = hp.anafast(sky * mask, lmax=LMAX, iter=3)[:4]
-    for name, cl in {"TT": tt, "EE": ee, "BB": bb, "TE": te}.items():
-        np.testing.assert_allclose(result[name], cl, rtol=1e-9, atol=1e-9 * np.abs(cl).max())
+    fields = dict(zip("TEB", sky * mask, strict=True))
+    assert list(result) == list(SPECTRA)
+    for name, cl in result.items():
+        expected = hp.anafast(*(fields[letter] for letter in name), lmax=LMAX, iter=3)
+        np.testing.assert_allclose(cl, expected, rtol=1e-9, atol=1e-9 * np.abs(cl).max())
+
+
+@pytest.mark.parametrize("lmax", [2 * NSIDE, 5 * NSIDE // 2])
+def test_e_and_b_are_told_apart_on_the_full_sky(rng, lmax):
+    alm = draw_alm(cmb_like_cl(lmax), rng)
+    e, b = scalar_fields(alm2map(np.stack([alm, 0 * alm]), NSIDE), lmax)
+    assert np.std(e - alm2map(alm, NSIDE)) < 0.01 * e.std()
+    assert b.std() < 5e-3 * e.std()
 
 
 def test_full_sky_needs_no_decoupling(theory, rng):
@@ -64,70 +78,44 @@ def test_full_sky_needs_no_decoupling(theory, rng):
     single = Bands.linear(2, LMAX, 1)
     plain = master(FULL_SKY, single, window=BEAM, polarised=True)
     result = plain.decouple(pseudo_spectra(masked_alm(sky, FULL_SKY, LMAX)))
-    tt, ee, bb, te = hp.anafast(sky, lmax=LMAX, iter=3)[:4]
-    for name, cl in {"TT": tt, "EE": ee, "BB": bb, "TE": te}.items():
+    fields = dict(zip("TEB", sky, strict=True))
+    for name, powers in result.items():
+        cl = hp.anafast(*(fields[letter] for letter in name), lmax=LMAX, iter=3)
         expected = single.average(cl / BEAM**2)
         # Quadrature by equal weights at lmax = 2 nside, of each mode of this very sky: 1 % near the end.
-        np.testing.assert_allclose(result[name], expected, atol=0.01 * np.abs(expected).max())
+        np.testing.assert_allclose(powers, expected, atol=0.01 * np.abs(expected).max())
 
 
-def _sum_over_modes(power, nside, lmax, analyse):
-    """Mean pseudo-spectra of skies of the spectra, summed mode by mode: T, E and B apart."""
-    total = {name: np.zeros(lmax + 1) for name in power}
-    for field, name in enumerate(("TT", "EE", "BB")):
-        for ell in range(2, lmax + 1):
-            for m in range(ell + 1):
-                index = m * (2 * lmax + 1 - m) // 2 + ell
-                for unit in (1.0,) if m == 0 else (np.sqrt(0.5), 1j * np.sqrt(0.5)):
-                    alm = np.zeros((3, alm_size(lmax)), dtype=complex)
-                    alm[field, index] = unit * np.sqrt(power[name][ell])
-                    for key, cl in pseudo_spectra(analyse(alm2map(alm, nside))).items():
-                        total[key] += cl
-    return total
+def _modes(lmax):
+    """Orthogonal real fields of l >= 2, as a_lm, by degree: together of C_l = 1."""
+    for ell in range(2, lmax + 1):
+        for m in range(ell + 1):
+            for unit in (1.0,) if m == 0 else (np.sqrt(0.5), 1j * np.sqrt(0.5)):
+                alm = np.zeros(alm_size(lmax), dtype=complex)
+                alm[m * (2 * lmax + 1 - m) // 2 + ell] = unit
+                yield ell, alm
 
 
-def test_estimator_is_exactly_unbiased_on_a_coarse_grid():
+@pytest.mark.parametrize("name", SPECTRA)
+def test_estimator_is_exactly_unbiased_on_a_coarse_grid(name):
     """All modes of a small sky, one by one, through a binary mask and the dipole's fit: no sampling noise."""
     nside, bands = 4, Bands((2, 4, 6, 9))
     lmax = bands.lmax
     window = gaussian_beam(600, lmax)
     mask = (np.abs(hp.pix2vec(nside, np.arange(12 * nside**2))[2]) > 0.3).astype(float)
-    powers = {
-        name: np.array(row)
-        for name, row in {"TT": [9.0, 4, 6], "EE": [3.0, 2, 1], "BB": [0.1, 0.4, 0.2]}.items()
-    }
-    cl = {name: bands.unbinning @ power * window**2 for name, power in powers.items()}
-    pseudo = _sum_over_modes(
-        cl | {"TE": np.zeros(lmax + 1)},
-        nside,
-        lmax,
-        lambda sky: masked_alm(remove_dipole(sky, mask), mask, lmax),
-    )
-    result = master(mask, bands, window=window, polarised=True).decouple(pseudo)
-    for name, power in powers.items():
-        # Rounding, enlarged by the condition of three bands on so coarse a grid.
-        np.testing.assert_allclose(result[name], power, rtol=1e-9)
-    np.testing.assert_allclose(result["TE"], 0, atol=1e-9)
-
-
-def test_te_is_exactly_unbiased_on_a_coarse_grid():
-    """The same with modes that T and E share, of power 1 in TT, EE and TE: the fit of T alone changes TE too."""
-    nside, bands = 4, Bands((2, 4, 6, 9))
-    lmax = bands.lmax
-    mask = (np.abs(hp.pix2vec(nside, np.arange(12 * nside**2))[2]) > 0.3).astype(float)
-    power = np.sqrt(bands.unbinning @ np.array([3.0, 2, 1]))
+    power = np.sqrt(bands.unbinning @ np.array([9.0, 4, 6])) * window
     total = np.zeros(lmax + 1)
-    for ell in range(2, lmax + 1):
-        for m in range(ell + 1):
-            for unit in (1.0,) if m == 0 else (np.sqrt(0.5), 1j * np.sqrt(0.5)):
-                alm = np.zeros((3, alm_size(lmax)), dtype=complex)
-                alm[:2, m * (2 * lmax + 1 - m) // 2 + ell] = unit * power[ell]
-                sky = remove_dipole(alm2map(alm, nside), mask)
-                total += pseudo_spectra(masked_alm(sky, mask, lmax))["TE"]
-    given_back = master(mask, bands, polarised=True).decouple({"TE": total})["TE"]
-    np.testing.assert_allclose(given_back, [3, 2, 1], rtol=1e-9)
-    left_out = master(mask, bands, polarised=True, dipole_removed=False).decouple({"TE": total})["TE"]
-    assert abs(left_out[0] / 3 - 1) > 0.01, "the fit takes more than a percent here"
+    for ell, alm in _modes(lmax):
+        on = [letter in name for letter in "TEB"]
+        fields = np.outer(on, alm2map(power[ell] * alm, nside))
+        seen = masked_alm(remove_dipole(fields, mask), mask, lmax)
+        total += pseudo_spectra(seen)[name]
+    found = master(mask, bands, window=window, polarised=True).decouple({name: total})[name]
+    # Rounding, enlarged by the condition of three bands on so coarse a grid.
+    np.testing.assert_allclose(found, [9, 4, 6], rtol=1e-9)
+    left_out = master(mask, bands, window=window, polarised=True, dipole_removed=False)
+    change = left_out.decouple({name: total})[name][0] / 9 - 1
+    assert (abs(change) > 0.01) == ("T" in name), "the fit takes more than a percent of T here"
 
 
 def test_expected_powers_are_exact_where_d_l_is_flat(mask):
@@ -141,7 +129,7 @@ def test_expected_powers_are_exact_where_d_l_is_flat(mask):
 def test_any_band_powers_come_back(seed):
     """Decoupling is the exact inverse of coupling, E and B included, whatever the powers of the bands."""
     rng = np.random.default_rng(seed)
-    powers = {name: rng.uniform(0.1, 10, len(BANDS)) for name in ("TT", "EE", "BB", "TE")}
+    powers = {name: rng.uniform(0.1, 10, len(BANDS)) for name in SPECTRA}
     smooth = 0.6 + 0.4 * hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2))[rng.integers(3)]
     estimator = master(smooth, BANDS, window=BEAM, polarised=True)
     result = estimator.expected({name: BANDS.unbinning @ power for name, power in powers.items()})
@@ -157,7 +145,7 @@ def ensemble(mask, theory):
     for sim in range(200):
         sky = remove_dipole(simulate(theory, np.random.default_rng([77, sim])), mask)
         rows.append(estimator.decouple(pseudo_spectra(masked_alm(sky, mask, LMAX))))
-    return estimator, {name: np.array([row[name] for row in rows]) for name in theory}
+    return estimator, {name: np.array([row[name] for row in rows]) for name in SPECTRA}
 
 
 @pytest.mark.parametrize("name", ["TT", "EE", "BB", "TE"])
@@ -170,7 +158,7 @@ def test_estimator_is_unbiased_over_200_skies(ensemble, theory, name):
     assert np.mean(z**2) < 2.6
 
 
-@pytest.mark.parametrize("name", ["TT", "EE", "TE"])
+@pytest.mark.parametrize("name", ["TT", "EE", "BB", "TE", "EB", "TB"])
 def test_analytic_errors_are_those_of_200_skies(ensemble, theory, name):
     estimator, powers = ensemble
     analytic = np.sqrt(np.diag(estimator.covariance(name, theory)))

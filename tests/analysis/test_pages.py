@@ -36,7 +36,7 @@ def results():
 
 @pytest.fixture(scope="module")
 def page(results):
-    return method_page("nilc", results, [], fresh, figures=[Picture(b"", "a curve")])
+    return method_page("nilc", results, [], fresh, n_resamples=200, figures=[Picture(b"", "a curve")])
 
 
 def test_page_holds_all_and_can_be_rendered(page, results):
@@ -44,7 +44,7 @@ def test_page_holds_all_and_can_be_rendered(page, results):
     assert len(page.figures) == 6
     assert page.figures[-1].alt == "a curve"
     assert "with 2 parameters" in page.notes[0]
-    scores = summarise({"test": results.values}, fresh)
+    scores = summarise({"test": results.values})
     context = ReportContext("title", "mini", {}, scores, {"test": N_SIMS}, pages=[page])
     assert "sim0011" in render_page(context, page)
 
@@ -62,13 +62,13 @@ def test_worst_simulation_comes_first(page, results):
 
 
 def test_reference_without_errors_has_a_page_too(results):
-    page = method_page("perfect_estimate", results, [], fresh)
+    page = method_page("perfect_estimate", results, [], fresh, n_resamples=200)
     assert [table.caption for table in page.tables] == ["All simulations, the worst first"]
 
 
 def test_single_simulation_has_a_page():
     one = SplitResults("test", ["sim0000"], {"nilc": {"rmse": [4.0]}}, draws={"dust": [1.0]})
-    page = method_page("nilc", one, [], fresh)
+    page = method_page("nilc", one, [], fresh, n_resamples=200)
     assert len(page.figures) == 1
     assert page.tables[0].rows == [["sim0000", "4"]]
 

@@ -13,6 +13,7 @@ from cmbml.analysis.scoring import (
     score,
 )
 from cmbml.analysis.spectra.comparison import Comparison
+from cmbml.analysis.spectra.master import SPECTRA as NAMES
 from cmbml.analysis.spectra.master import mask_statistics
 from cmbml.analysis.spectra.scores import SPECTRAL_METRICS
 from cmbml.analysis.tables import parse_name
@@ -23,7 +24,7 @@ from .conftest import NSIDE, cmb_like_cl
 
 LMAX = 64
 WIDTH = 8
-SPECTRA = {"TT": 1.0, "EE": 0.02, "BB": 0.01, "TE": 0.0}
+POWERS = {"TT": 1.0, "EE": 0.02, "BB": 0.01, "TE": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def ground(galactic_mask):
 
 @pytest.fixture(scope="module")
 def theory():
-    return {name: factor * cmb_like_cl(LMAX) for name, factor in SPECTRA.items()}
+    return {name: factor * cmb_like_cl(LMAX) for name, factor in POWERS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +65,15 @@ def noise(n_stokes, level=1e-3):
 def test_every_field_spectrum_and_region_is_scored(ground, decouple, truth, theory, n_stokes):
     sky = ground.truth(SkyAlm(truth.values[:n_stokes], "uK_CMB", 0.0))
     files = theory | {f"{name}_unlensed": theory[name] for name in theory} | {"PP": theory["TT"]}
-    found = score(sky + noise(n_stokes), sky, ground.mask, decouple[n_stokes], files)
+    found = score(sky + noise(n_stokes), truth, ground, decouple[n_stokes], files)
     names = [parse_name(name) for name in found.metrics]
     fields = {field for base, field, region in names if base in METRICS and region == "scored"}
     masked = {field for base, field, region in names if base in METRICS and region == "masked"}
     spectra = {field for base, field, _ in names if base in SPECTRAL_METRICS}
     assert fields == masked == ({""} if n_stokes == 1 else {"", "Q", "U"})
-    assert spectra == ({""} if n_stokes == 1 else {"", "EE", "BB", "TE"})
+    assert spectra == ({""} if n_stokes == 1 else {"", "EE", "BB", "TE", "EB", "TB"})
     assert {row["field"] for row in found.latitude} == set("TQU"[:n_stokes])
-    assert {row["spectrum"] for row in found.bands} == set(list(SPECTRA)[: 1 if n_stokes == 1 else 4])
+    assert {row["spectrum"] for row in found.bands} == set(NAMES[: 1 if n_stokes == 1 else 6])
     # Noise of known power: 65^2 modes of 1e-3 uK^2 over the sphere, 7 % of chance.
     rms = np.sqrt(1e-3 * (LMAX + 1) ** 2 / (4 * np.pi))
     assert found.metrics["rmse"] == pytest.approx(rms, rel=0.07)
@@ -82,8 +83,8 @@ def test_every_field_spectrum_and_region_is_scored(ground, decouple, truth, theo
 
 def test_temperature_alone_is_scored_against_polarised_truth(ground, decouple, truth, theory):
     whole = ground.truth(truth)
-    alone = score(whole[:1] + noise(1), whole, ground.mask, decouple[3], theory)
-    both = score(whole + noise(3), whole, ground.mask, decouple[3], theory)
+    alone = score(whole[:1] + noise(1), truth, ground, decouple[3], theory)
+    both = score(whole + noise(3), truth, ground, decouple[3], theory)
     assert not any(field for _, field, _ in map(parse_name, alone.metrics))
     # The noise of T is the same draw.
     assert alone.metrics["rmse"] == both.metrics["rmse"]
@@ -92,7 +93,7 @@ def test_temperature_alone_is_scored_against_polarised_truth(ground, decouple, t
 
 def test_perfect_estimate_scores_perfectly(ground, decouple, truth, theory):
     sky = ground.truth(truth)
-    metrics = score(sky, sky, ground.mask, decouple[3], theory).metrics
+    metrics = score(sky, truth, ground, decouple[3], theory).metrics
     assert metrics["rmse"] == metrics["rmse_Q_masked"] == metrics["residual_power_EE"] == 0
     assert metrics["psnr"] == np.inf
     assert metrics["coherence"] == pytest.approx(1)
@@ -100,10 +101,51 @@ def test_perfect_estimate_scores_perfectly(ground, decouple, truth, theory):
 
 def test_a_lost_tenth_of_the_cmb_is_multiplicative(ground, decouple, truth, theory):
     sky = ground.truth(truth)
-    metrics = score(0.9 * sky, sky, ground.mask, decouple[3], theory).metrics
+    metrics = score(0.9 * sky, truth, ground, decouple[3], theory).metrics
     assert metrics["multiplicative"] == pytest.approx(metrics["rmse"])
     assert metrics["additive"] < 1e-9 * metrics["rmse"]
     assert metrics["transfer_error"] == pytest.approx(0.1)
+
+
+@pytest.fixture(scope="module")
+def faint_b(theory):
+    """Skies whose B is as faint below E as lensing's, and of unlike shape."""
+    return theory | {"BB": theory["EE"][40] / 300 * (np.arange(LMAX + 1) > 1)}
+
+
+def skies(theory, n_sims):
+    for sim in range(n_sims):
+        rng = np.random.default_rng([8, sim])
+        yield np.stack([draw_alm(theory[name], rng) for name in ("TT", "EE", "BB", "BB")])
+
+
+def bb_of(found, kind):
+    return np.array([row[kind] for row in found.bands if row["spectrum"] == "BB"])
+
+
+def test_a_map_without_b_scores_none(ground, decouple, faint_b):
+    (sky,) = skies(faint_b, 1)
+    estimate = ground.truth(SkyAlm(np.stack([*sky[:2], 0 * sky[2]]), "uK_CMB", 0.0))
+    found = score(estimate, SkyAlm(sky[:3], "uK_CMB", 0.0), ground, decouple[3], faint_b)
+    np.testing.assert_allclose(bb_of(found, "cross") / bb_of(found, "truth"), 0, atol=3e-3)
+    assert found.metrics["coherence_BB"] == 0
+    assert found.metrics["transfer_error_BB"] == pytest.approx(1, abs=3e-3)
+    assert found.metrics["coherence_EE"] == pytest.approx(1, abs=1e-6)
+
+
+def test_the_b_of_another_sky_does_not_cohere(ground, decouple, faint_b):
+    coherence, powers = [], []
+    for sky in skies(faint_b, 30):
+        estimate = ground.truth(SkyAlm(sky[[0, 1, 3]], "uK_CMB", 0.0))
+        found = score(estimate, SkyAlm(sky[:3], "uK_CMB", 0.0), ground, decouple[3], faint_b)
+        coherence.append(bb_of(found, "cross") / np.sqrt(bb_of(found, "estimate") * bb_of(found, "truth")))
+        powers.append(bb_of(found, "truth"))
+    error = np.std(coherence, axis=0, ddof=1) / np.sqrt(30)
+    # 8 bands: 3.5 sigma is a chance of 0.4 %; with E in it, the first bands have 0.99 and 0.5.
+    assert np.abs(np.mean(coherence, axis=0) / error).max() < 3.5
+    expected = decouple[3].expected(faint_b)["BB"]
+    error = np.std(powers, axis=0, ddof=1) / np.sqrt(30)
+    assert np.abs((np.mean(powers, axis=0) - expected) / error).max() < 3.5
 
 
 def test_estimate_arrives_with_its_beam(ground, truth):

@@ -55,6 +55,16 @@ def test_methods_are_ranked_below_the_references():
     assert tables.ordered_methods(SCORES["test"]) == ["perfect_estimate", "noise_floor", "my_net", "nilc"]
 
 
+def test_the_leading_four_metrics():
+    names = ("rmse", "mae", "psnr", "spectrum_error", "transfer_error", "coherence")
+    plain = {"nilc": dict.fromkeys(names, Interval(1.0, None, None))}
+    assert tables.leading(plain) == ["rmse", "spectrum_error", "transfer_error", "coherence"]
+    more = {"nilc": plain["nilc"] | dict.fromkeys(("coherence_EE", "coherence_BB"), Interval(1.0, 0.9, 1.1))}
+    assert tables.leading(more) == ["rmse", "spectrum_error", "coherence_EE", "coherence_BB"]
+    (header,) = tables.to_markdown({"test": plain}, "test", ["rmse"]).splitlines()[:1]
+    assert header == "| method | RMSE [µK] |"
+
+
 def test_markdown_is_a_table():
     lines = tables.to_markdown(SCORES, "test").splitlines()
     assert lines[0] == "| method | RMSE [µK] | PSNR [dB] |"

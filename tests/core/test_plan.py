@@ -59,7 +59,7 @@ def changed(real_config, **overrides):
         ("nilc__peaks", [60, 120, 161], {"nilc"} | SCORES),
         ("hilc__shrinkage", 0.5, {"hilc"} | GSC_UNET | SCORES),
         ("hilc__bin_width", 10, {"hilc_covariance", "hilc"} | GSC_UNET | SCORES),
-        ("analysis__n_bootstrap", 500, {"scores"}),
+        ("analysis__n_bootstrap", 500, set()),
         ("analysis__band_width", 20, {"mask_coupling"} | SCORES),
         (
             "analysis__fwhm_arcmin",

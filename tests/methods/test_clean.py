@@ -16,6 +16,7 @@ from test_pyilc_run import checkout
 
 from cmbml.clean.linear import METHODS
 from cmbml.clean.networks import NETWORKS, NetworkCleaning, clean_sky_of
+from cmbml.clean.response import response_rows, second_cmb, told
 from cmbml.cli.entry import main
 from cmbml.core.files.checksums import md5_of
 from cmbml.core.handlers import get_handler
@@ -190,6 +191,44 @@ def test_what_is_written_beside_the_map(folder, sky):
     assert [entry["band"] for entry in record["maps"]] == list(BANDS)
     assert all(len(entry["md5"]) == 32 for entry in record["maps"])
     assert record["packages"]["numpy"] == np.__version__
+
+
+def test_response_is_the_share_that_comes_out(sky):
+    added = sky[0][0]
+    rows = response_rows("T", sht.almxfl(added, np.where(ELL < 7, 0.9, 1.0)), added)
+    assert [row["response"] for row in rows] == pytest.approx([0.9, 0.9, 1, 1, 1])
+    assert [row["changed"] for row in rows] == pytest.approx([0.1, 0.1, 0, 0, 0])
+    assert told(rows) == ("the CMB is changed: 0.9 of it is left in T at l 2-3", False)
+    assert told(rows[2:])[1]
+
+
+@pytest.mark.long
+def test_a_second_cmb_says_how_much_is_kept(folder, sky, capsys):
+    """What the command says is what comes out when the second CMB stands in the files."""
+    write_plain(folder, observed(sky))
+    clean("--check-response", method="hilc_plain")
+    assert "response: the CMB is changed: 0." in capsys.readouterr().err
+    record = yaml.safe_load(Path("out/cleaned_provenance.yaml").read_text())
+    assert not record["signal_preserving"]
+    rows = get_handler("Csv").read(Path("out/cleaned_response.csv"))
+    assert [row["l_max"] for row in rows] == [3, 6, 10, 25, 40]
+    before = sht.map2alm(read().values[0], LMAX)
+    added = second_cmb(LMAX, 1, 1)
+    more = [sht.almxfl(added, sht.gaussian_beam(fwhm, LMAX)) for fwhm in FWHM.values()]
+    write_plain(folder, observed(sky)[:, :1] + more)
+    clean(method="hilc_plain")
+    kept = sht.map2alm(read().values[0], LMAX) - before
+    out = sht.almxfl(added[0], sht.gaussian_beam(300.0, LMAX))
+    modes = 2 * np.arange(4, 7) + 1
+    expected = (modes @ sht.alm2cl(kept, out)[4:7]) / (modes @ sht.alm2cl(out)[4:7])
+    # The levels that are taken off the bands are fitted anew.
+    assert rows[1]["response"] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_filter_has_no_second_cmb(folder, sky):
+    write_plain(folder, observed(sky))
+    with pytest.raises(SystemExit):
+        clean("--check-response", method="wiener", maps="obs_143.fits")
 
 
 def test_planck_files_give_what_plain_ones_give(folder, sky):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import cmbml
-from cmbml.analysis.reference import combine, noise_floor_weights
 from cmbml.core.engine.context import run_stage
 from cmbml.core.engine.make import Engine
 from cmbml.core.engine.switch import apply_profile
@@ -22,7 +21,7 @@ from cmbml.core.spec.config import load_config
 from cmbml.core.spec.yamlio import dump_yaml, read_yaml
 from cmbml.core.views.dataset import Dataset
 from cmbml.sky.instrument import white_noise_cl
-from cmbml.sky.sht import alm2map, map2alm
+from cmbml.sky.sht import alm2map, almxfl, gaussian_beam, map2alm
 from cmbml.sky.skymap import SkyMap
 from tests.commands import call
 from tests.conftest import ROOT
@@ -101,19 +100,16 @@ def test_without_foregrounds_the_noise_floor_is_the_best_combination_of_the_obse
         run_stage(engine, engine.plan.stages[key])
     data, instrument = Dataset(config), config.params.instrument
     lmax, beams = instrument.lmax, instrument.fwhm_arcmin
-    weights = noise_floor_weights(
-        np.array([white_noise_cl(d, lmax) for d in instrument.depth_uk_arcmin]), beams, lmax
-    )
+    windows = np.array([gaussian_beam(beam, lmax) for beam in beams])
+    inverse = windows**2 / [white_noise_cl(d, lmax) for d in instrument.depth_uk_arcmin]
+    out = gaussian_beam(config.params.analysis.fwhm_arcmin, lmax)
+    weights = inverse / inverse.sum(axis=0) * out / windows
     bands = [
         data["observations"].obs.at(split="test", sim=0, freq=f).read().values[0] for f in instrument.freqs
     ]
     floor = data["noise_floor"].cleaned.at(split="test", sim=0).read()
-    observed = alm2map(
-        combine(
-            np.array([map2alm(b, lmax, iterations=12) for b in bands]), weights, beams, floor.fwhm_arcmin
-        ),
-        32,
-    )
+    alms = [almxfl(map2alm(b, lmax, iterations=12), weight) for b, weight in zip(bands, weights, strict=True)]
+    observed = alm2map(sum(alms), 32)
     # Maps are float32, of up to 1e4 uK at 857 GHz; enough iterations leave nothing else.
     np.testing.assert_allclose(observed, floor.values[0], rtol=0, atol=1e-4 * observed.std())
 

@@ -166,7 +166,7 @@ def power_chart(methods: Mapping[str, Comparison], sigma: Cl, *, field: str = "T
         Standard deviation of the truth's band powers by sample variance, for as many simulations, uK^2:
         ``(n_bands,)``.
     field
-        TT, EE, BB or TE; a spectrum that may be negative has a linear axis.
+        Name of the spectrum; one that may be negative has a linear axis.
     title
         Heading.
     """
@@ -192,7 +192,7 @@ def _power_panel(methods: Mapping[str, Comparison], field: str) -> Panel:
         series.append(Series(label(method), one.ell, one.estimate, look, marker=False))
         series.append(Series(f"{label(method)}, residual", one.ell, one.residual, look, line=False))
     power = f"D {field} [µK²]"
-    return Panel(series, "", power, log_x=True, log_y=field != "TE", height=260)
+    return Panel(series, "", power, log_x=True, log_y=field[0] == field[1], height=260)
 
 
 def transfer_chart(methods: Mapping[str, Comparison], *, field: str = "TT", title: str = "") -> Chart:

@@ -7,13 +7,13 @@ import numpy as np
 from cmbml.analysis.charts.scores import bars_chart, latitude_chart, power_grid
 from cmbml.analysis.charts.svg import svg
 from cmbml.analysis.gathering import by_metric, profiles, table_rows
-from cmbml.analysis.reference import combine, noise_floor_weights
+from cmbml.analysis.reference import floor_noise
 from cmbml.analysis.scoring import Ground, Score, metric_rows, metrics_of, score
 from cmbml.analysis.spectra.coupling import Matrix
 from cmbml.analysis.spectra.master import mask_statistics
 from cmbml.analysis.statistics import all_differences, summarise
 from cmbml.analysis.tables import all_latex, all_markdown, differences_csv, headline, to_csv, to_json
-from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig, generator
+from cmbml.core import Asset, BaseStageExecutor, Split, StageConfig
 from cmbml.core.errors import DataError
 from cmbml.sky.executors.noise import InstrumentNoise
 from cmbml.sky.sht import Alm, Cl, Map, alm2map, almxfl, gaussian_beam, resize_alm
@@ -41,22 +41,27 @@ class NoiseFloorExecutor(BaseStageExecutor):
         """Add to the truth the combined noise of the very observation that the methods clean."""
         lmax = self.instrument.lmax
         level = float(self.in_draw.read()["noise_level"])
-        spectra = self.noise.spectra(level)
-        cmb = almxfl(self.in_cmb.read().values[: self.instrument.n_stokes], gaussian_beam(self.fwhm, lmax))
-        whole = cmb + self._combined(self.noise.draw(level, split, sim), spectra)
+        whole = almxfl(self.in_cmb.read().values[: self.instrument.n_stokes], gaussian_beam(self.fwhm, lmax))
+        whole = whole + self._combined(self.noise.draw(level, split, sim))
         self.out_cleaned.write(self._map(whole))
         if self.out_halves is not None:
-            difference = self._combined(self.noise.draw_half_difference(level, split, sim), spectra)
+            difference = self._combined(self.noise.draw_half_difference(level, split, sim))
             for half, sign in zip(self.out_halves.fields, (1, -1), strict=True):
                 with self.name_tracker.set_context("field", half):
                     self.out_halves.write(self._map(whole + sign * difference))
 
-    def _combined(self, noise: Alm, spectra: Cl) -> Alm:
+    def _combined(self, noise: Alm) -> Alm:
         """Noise of the bands, combined: ``(n_stokes, nalm)``."""
-        lmax, beams = self.instrument.lmax, self.instrument.fwhm_arcmin
-        fields = np.moveaxis(noise.reshape(len(beams), self.instrument.n_stokes, -1), 1, 0)
-        weights = [noise_floor_weights(rows, beams, lmax) for rows in np.moveaxis(spectra, 1, 0)]
-        return np.stack([combine(*each, beams, self.fwhm) for each in zip(fields, weights, strict=True)])
+        lmax, n_stokes = self.instrument.lmax, self.instrument.n_stokes
+        out = gaussian_beam(self.fwhm, lmax)
+        beams = np.zeros((len(self.instrument.freqs), n_stokes, lmax + 1))
+        for ratio, band in zip(beams, self.instrument.bands.values(), strict=True):
+            ratio[: n_stokes if band.polarised else 1] = gaussian_beam(band.fwhm_arcmin, lmax) / out
+        bands = list(self.noise.bands.values())
+        try:
+            return floor_noise(noise.reshape(len(beams), n_stokes, -1), bands, beams, threads=self.threads)
+        except ValueError as error:
+            raise DataError(str(error)) from None
 
     def _map(self, alm: Alm) -> SkyMap:
         sky = alm2map(alm, self.instrument.nside, threads=self.threads)
@@ -133,8 +138,9 @@ class ComparisonExecutor(BaseStageExecutor):
             estimate = self.ground.estimate(self.in_estimate.read())
         except ValueError as error:
             raise DataError(f"{self.in_estimate.path.name} of method {self.method}: {error}") from None
-        truth = self.ground.truth(self.in_cmb.read())
-        found = score(estimate, truth, self.ground.mask, self.master, self.in_theory.read(), self._halves())
+        found = score(
+            estimate, self.in_cmb.read(), self.ground, self.master, self.in_theory.read(), self._halves()
+        )
         self.out["metrics"].write(metric_rows(found.metrics))
         self.out["latitude"].write(found.latitude)
         self.out["bands"].write(found.bands)
@@ -173,8 +179,6 @@ class ScoresExecutor(BaseStageExecutor):
         super().__init__(cfg, stage_str="scores")
         self.out = dict(self.assets_out)
         self.inputs = {name: self.assets_in[name] for name in ("metrics", "latitude", "bands")}
-        self.seed = cfg.seed
-        self.n_bootstrap = cfg.analysis.n_bootstrap
 
     def execute(self) -> None:
         """Write all numbers, their means in four formats, the few that DVC compares, and charts."""
@@ -186,14 +190,13 @@ class ScoresExecutor(BaseStageExecutor):
         rows = table_rows(found)
         latitude, bands = profiles(found)
         values = by_metric(rows)
-        scores = summarise(values, self._bootstrap_rng, n_resamples=self.n_bootstrap)
-        pairs = all_differences(values, self._bootstrap_rng, n_resamples=self.n_bootstrap)
+        scores = summarise(values)
         self.out["simulations"].write(rows)
         self.out["latitude"].write(latitude)
         self.out["bands"].write(bands)
         self.out["scores"].write(to_json(scores))
         self.out["table"].write(to_csv(scores))
-        self.out["differences"].write(differences_csv(pairs))
+        self.out["differences"].write(differences_csv(all_differences(values)))
         self.out["markdown"].write(all_markdown(scores))
         self.out["latex"].write(all_latex(scores))
         self.out["summary"].write(headline(scores))
@@ -205,6 +208,3 @@ class ScoresExecutor(BaseStageExecutor):
         place = {"split": split.name, "method": method, "sim": sim}
         tables = {name: asset.at(**place).read() for name, asset in self.inputs.items()}
         return Score(metrics_of(tables["metrics"]), tables["latitude"], tables["bands"])
-
-    def _bootstrap_rng(self, split: str) -> np.random.Generator:
-        return generator(self.seed, split, 0, "bootstrap")

@@ -8,10 +8,13 @@ import numpy as np
 from cmbml.analysis.spectra.master import Master, pseudo_spectra
 from cmbml.sky.sht import Alm, Cl
 
+EMPTY = 1e-3
+"""Share of the truth's power below which an estimate has none: rounding, and the grid's own leakage."""
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Band powers D_b of one spectrum (TT, EE, BB or TE) in uK^2, each ``(n_bands,)``.
+    """Band powers D_b of one spectrum in uK^2, each ``(n_bands,)``; only powers have transfer and coherence.
 
     Attributes
     ----------
@@ -41,18 +44,22 @@ class Comparison:
 
     @property
     def transfer(self) -> Cl:
-        """Transfer function, cross over truth: 1 where the method keeps the CMB whole."""
-        return self.cross / self.truth
+        """Transfer function, cross over truth: 1 where the method keeps the CMB whole.
+
+        NaN in a band where decoupling has left the truth without power.
+        """
+        return np.divide(self.cross, self.truth, out=np.full(self.truth.shape, np.nan), where=self.truth > 0)
 
     @property
     def coherence(self) -> Cl:
         """Correlation of estimate and truth: 1 where there is no residual but a gain.
 
-        NaN in a band where decoupling has left either power negative.
+        0 in a band that the estimate has emptied, NaN where decoupling has left the truth without power.
         """
-        power = self.estimate * self.truth
-        out = np.full(power.shape, np.nan)
-        return np.divide(self.cross, np.sqrt(np.abs(power)), out=out, where=power > 0)
+        out = np.where(self.truth > 0, 0.0, np.nan)
+        there = self.estimate > EMPTY * np.abs(self.truth)
+        power = np.abs(self.estimate * self.truth)
+        return np.divide(self.cross, np.sqrt(power), out=out, where=there & (self.truth > 0))
 
 
 def compare(estimate: Alm, truth: Alm, master: Master, halves: Sequence[Alm] = ()) -> dict[str, Comparison]:
@@ -61,7 +68,7 @@ def compare(estimate: Alm, truth: Alm, master: Master, halves: Sequence[Alm] = (
     Parameters
     ----------
     estimate, truth
-        a_lm of the masked maps, by `cmbml.analysis.spectra.master.masked_alm`: ``(n_stokes, nalm)``.
+        a_lm of the masked fields, by `cmbml.analysis.spectra.master.masked_alm`: ``(n, nalm)``.
     master
         Decoupling of the same mask.
     halves
@@ -70,7 +77,7 @@ def compare(estimate: Alm, truth: Alm, master: Master, halves: Sequence[Alm] = (
     Returns
     -------
     dict[str, Comparison]
-        ``{"TT": ...}``, or TT, EE, BB and TE.
+        ``{"TT": ...}``, or those of `cmbml.analysis.spectra.master.SPECTRA`.
     """
     pairs = {
         "truth": pseudo_spectra(truth),

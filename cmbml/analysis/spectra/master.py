@@ -3,19 +3,22 @@
 Analyses here are plain sums over pixels, of the skies and of the mask alike.  The coupling of such sums is
 exact whatever the grid, so that band powers are unbiased to rounding where D_l is constant within bands.
 
-Spectra travel as dictionaries: ``{"TT": ...}`` for temperature, ``{"TT", "EE", "BB", "TE"}`` for T, Q, U.
+Skies are whole, and only their spectra are taken under the mask.  E and B are therefore told apart on the
+full sky, and masked as scalars: nothing of E gets into B, and one coupling serves all spectra.
+
+Spectra travel as dictionaries: ``{"TT": ...}`` for temperature; TT, EE, BB, TE, EB and TB for T, E, B.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from cmbml.analysis.spectra.bands import Bands
-from cmbml.analysis.spectra.coupling import Coupling, Matrix, mode_coupling
+from cmbml.analysis.spectra.coupling import Matrix, mode_coupling
 from cmbml.analysis.spectra.projection import projection_response
-from cmbml.sky.sht import Alm, Cl, Map, alm2cl, map2alm
+from cmbml.sky.sht import Alm, Cl, Map, alm2cl, alm2map, map2alm, nside_of
 
 Spectra = Mapping[str, Cl]
 
@@ -25,17 +28,48 @@ MIN_WINDOW = 1e-5
 MAX_CONDITION = 1e6
 """Condition of the bands' mixing above which they are not told apart."""
 
-OBSERVED = ("TT", "EE", "BB", "TE")
-"""Spectra of T, Q and U; a theory may hold more."""
+SPECTRA = ("TT", "EE", "BB", "TE", "EB", "TB")
+"""Spectra of T, E and B; a theory may lack EB and TB, which are then 0."""
+
+RESOLVED = 2.0
+"""Band-limit in units of nside up to which plain sums over pixels tell E and B apart well."""
 
 
-def masked_alm(sky: Map, mask: Map, lmax: int, *, iterations: int = 0, threads: int = 1) -> Alm:
-    """Analyse a sky under a mask: the a_lm of which pseudo-spectra are made.
+def scalar_fields(polarisation: Map, lmax: int, *, threads: int = 1) -> Map:
+    """Take E and B of a full sky as maps of scalars, ``sum_lm E_lm Y_lm`` and alike.
 
     Parameters
     ----------
-    sky
-        T or T, Q, U, full-sky: ``(n_stokes, npix)``.
+    polarisation
+        Q and U: ``(2, npix)``.
+    lmax
+        Band-limit.
+    threads
+        Number of threads.
+
+    Returns
+    -------
+    Map
+        E and B: ``(2, npix)``.
+    """
+    nside = nside_of(polarisation)
+    iterations = int(lmax > RESOLVED * nside)
+    alms = map2alm(polarisation, lmax, iterations=iterations, threads=threads)
+    return synthesise_scalars(alms, nside, threads)
+
+
+def synthesise_scalars(alms: Alm, nside: int, threads: int = 1) -> Map:
+    """Maps of scalars from their a_lm, ``(n, nalm)``: ``(n, npix)``."""
+    return alm2map(alms[:, np.newaxis], nside, threads=threads)[:, 0]
+
+
+def masked_alm(fields: Map, mask: Map, lmax: int, *, iterations: int = 0, threads: int = 1) -> Alm:
+    """Analyse scalar fields under a mask: the a_lm of which pseudo-spectra are made.
+
+    Parameters
+    ----------
+    fields
+        T, or T, E, B as maps of scalars, full-sky: ``(n, npix)``.
     mask
         Weights in [0, 1]: ``(npix,)``.
     lmax
@@ -49,19 +83,21 @@ def masked_alm(sky: Map, mask: Map, lmax: int, *, iterations: int = 0, threads: 
     Returns
     -------
     Alm
-        ``(n_stokes, nalm)``, linear in `sky`: that of a residual is the difference of two.
+        ``(n, nalm)``, linear in `fields`: that of a residual is the difference of two.
     """
-    return map2alm(sky * mask, lmax, iterations=iterations, threads=threads)
+    rows = [map2alm(field * mask, lmax, iterations=iterations, threads=threads) for field in fields]
+    return np.stack(rows)
 
 
 def pseudo_spectra(a: Alm, b: Alm | None = None) -> dict[str, Cl]:
-    """Auto-spectra of one set of a_lm ``(n_stokes, nalm)``, or cross-spectra of two; TE is symmetrised."""
+    """Auto-spectra of a_lm ``(n, nalm)``, or cross-spectra with others; TE, EB and TB are symmetrised."""
     other = a if b is None else b
-    rows = zip(("TT", "EE", "BB"), a, other, strict=False)
-    out = {name: alm2cl(first, second) for name, first, second in rows}
-    if len(a) == 3:
-        out["TE"] = (alm2cl(a[0], other[1]) + alm2cl(a[1], other[0])) / 2
-    return out
+    rows = dict(zip("TEB", zip(a, other, strict=True), strict=False))
+    return {
+        name: (alm2cl(rows[name[0]][0], rows[name[1]][1]) + alm2cl(rows[name[1]][0], rows[name[0]][1])) / 2
+        for name in SPECTRA
+        if set(name) <= rows.keys()
+    }
 
 
 def master(
@@ -78,16 +114,16 @@ def master(
     Parameters
     ----------
     mask
-        Weights in [0, 1], of T, Q and U alike: ``(npix,)``.
+        Weights in [0, 1], of all fields alike: ``(npix,)``.
     bands
         Bands of the result; their end is the band-limit of the analysis.
     window
         Beam times pixel window of the skies, ``(lmax + 1,)`` or longer; 1 where it is None.
     polarised
-        Whether EE, BB and TE are wanted too.
+        Whether spectra of E and B are wanted too.
     dipole_removed
         Whether monopole and dipole of T have been fitted under this mask and removed, as
-        `cmbml.analysis.postprocess` does; what the fit takes from TT and TE is given back.
+        `cmbml.analysis.postprocess` does; what the fit takes from TT, TE and TB is given back.
     threads
         Number of threads of the transforms of the mask.
 
@@ -148,9 +184,9 @@ def master_from(
     prepared = Master(
         bands,
         _checked_window(bands, window),
-        mode_coupling(statistics[:, 0], bands.lmax, polarised=polarised),
-        dict(zip(("tt", "te"), np.hsplit(statistics[: bands.lmax + 1, 2:], 1 + polarised), strict=False)),
-        mode_coupling(statistics[:, 1], bands.lmax).tt,
+        mode_coupling(statistics[:, 0], bands.lmax),
+        np.hsplit(statistics[: bands.lmax + 1, 2:], 1 + polarised),
+        mode_coupling(statistics[:, 1], bands.lmax),
         # The monopole of the square of the mask.
         float(np.sqrt(statistics[0, 1] / (4 * np.pi))),
     )
@@ -188,18 +224,18 @@ class Master:
     coupling
         Mode coupling of the mask.
     fit
-        Change of the pseudo-spectra TT and TE by the fit of monopole and dipole, per band power:
-        ``(lmax + 1, n_bands)`` each.
+        Change of the pseudo-spectra by the fit of monopole and dipole, per band power: of TT and, for
+        polarisation, of TE and TB, ``(lmax + 1, n_bands)`` each.
     coupling_of_square
-        Mode coupling of TT by the square of the mask, for the covariance.
+        Mode coupling by the square of the mask, for the covariance.
     mean_square
         Mean of the square of the mask over the sky.
     """
 
     bands: Bands
     window: Cl
-    coupling: Coupling
-    fit: Mapping[str, Matrix]
+    coupling: Matrix
+    fit: Sequence[Matrix]
     coupling_of_square: Matrix
     mean_square: float
 
@@ -208,18 +244,16 @@ class Master:
 
         Unbiased where D_l is constant within bands and there is no power below the first band.
         """
-        cut = {name: cl[: self.bands.lmax + 1] for name, cl in pseudo.items()}
-        return _by_kernel(cut, lambda kernel, cl: self._responses[kernel] @ cl)
+        return {name: self._response_to(name) @ cl[: self.bands.lmax + 1] for name, cl in pseudo.items()}
 
     def pseudo(self, theory: Spectra) -> dict[str, Cl]:
         """Mean pseudo-spectra of skies of spectra C_l, ``(lmax + 1,)`` each."""
-        seen = {name: cl[: self.bands.lmax + 1] * self.window**2 for name, cl in theory.items()}
-        pseudo = _by_kernel(seen, lambda kernel, cl: self._matrices[kernel] @ cl)
-        for kernel, response in self.fit.items():
-            name = kernel.upper()
-            if name in pseudo:
-                pseudo[name] = pseudo[name] + response @ self.bands.average(theory[name])
-        return pseudo
+        return {
+            name: self.coupling @ (cl[: self.bands.lmax + 1] * self.window**2)
+            + self._fit_of(name) @ self.bands.average(cl)
+            for name, cl in theory.items()
+            if name in SPECTRA
+        }
 
     def expected(self, theory: Spectra) -> dict[str, Cl]:
         """Mean band powers of skies of spectra C_l, ``(lmax + 1,)`` each: theory through band windows."""
@@ -228,13 +262,10 @@ class Master:
     def covariance(self, name: str, theory: Spectra) -> Matrix:
         """Analytic Gaussian covariance of the band powers of one spectrum: ``(n_bands, n_bands)``.
 
-        It leaves out what E and B share through the mask, and is therefore too small for BB below an EE that
-        is larger by orders of magnitude.
-
         Parameters
         ----------
         name
-            TT, EE, BB or TE.
+            One of `SPECTRA`.
         theory
             Spectra C_l of the sky, noise included: ``(lmax + 1,)`` each.
 
@@ -243,68 +274,45 @@ class Master:
         Efstathiou 2004 (astro-ph/0307515), equation 14, with pseudo-spectra over the mean square of the mask
         in place of C_l as in Nicola et al. 2021 (arXiv:2010.09717).
         """
-        partner = {"EE": "BB", "BB": "EE"}.get(name)
-        # There may be more than is observed: unlensed spectra, those of the lensing potential.
-        seen = self.pseudo({key: theory[key] for key in (("TT",) if name == "TT" else OBSERVED)})
+        first, second = (2 * letter for letter in name)
+        seen = self.pseudo({key: theory[key] for key in (first, second, name) if key in theory})
         local = {key: cl / self.mean_square for key, cl in seen.items()}
-        own = _sandwich(self._response_to(name), self._coupled_variance(name, local))
-        if partner is None:
-            return own
-        mixed = (self._responses["plus"] - self._responses["minus"]) / 2
-        return own + _sandwich(mixed, self._coupled_variance(partner, local))
+        shared = local.get(name, np.zeros(self.bands.lmax + 1))
+        power = _mean_product(local[first], local[second]) + _mean_product(shared, shared)
+        variance = power * self.coupling_of_square / (2 * np.arange(self.bands.lmax + 1) + 1)
+        response = self._response_to(name)
+        return response @ variance @ response.T
 
     def check(self) -> None:
         """Raise ValueError where the bands are too narrow to be told apart on so little sky."""
         # The window is left out: it is steep, but known.
-        responses = [self.bands.binning @ matrix @ self.bands.unbinning for matrix in self._matrices.values()]
-        if max(np.linalg.cond(response) for response in responses) > MAX_CONDITION:
+        if np.linalg.cond(self.bands.binning @ self.coupling @ self.bands.unbinning) > MAX_CONDITION:
             raise ValueError(
                 f"bands of {min(np.diff(self.bands.edges))} multipoles cannot be told apart on "
                 f"{100 * self.mean_square:.2g} % of the sky: widen them"
             )
 
-    @cached_property
-    def _matrices(self) -> dict[str, Matrix]:
-        kernels = {name: getattr(self.coupling, name) for name in ("tt", "te", "plus", "minus")}
-        return {name: matrix for name, matrix in kernels.items() if matrix is not None}
+    def _fit_of(self, name: str) -> Matrix:
+        """What the fit of monopole and dipole changes in a pseudo-spectrum, per band power."""
+        return self.fit[_unfitted(name)] if _unfitted(name) < len(self.fit) else np.zeros_like(self.fit[0])
 
     @cached_property
-    def _responses(self) -> dict[str, Matrix]:
-        """Operators from pseudo-spectra to band powers: ``(n_bands, lmax + 1)`` each."""
-        return {name: np.linalg.solve(self._band_matrix(name), self.bands.binning) for name in self._matrices}
-
-    def _band_matrix(self, kernel: str) -> Matrix:
-        """Response of binned pseudo-spectra to band powers: ``(n_bands, n_bands)``."""
-        coupled = self._matrices[kernel] @ (self.window[:, None] ** 2 * self.bands.unbinning)
-        return self.bands.binning @ (coupled + self.fit.get(kernel, 0.0))
+    def _responses(self) -> list[Matrix]:
+        """Operators from pseudo-spectra to band powers by `_unfitted`: ``(n_bands, lmax + 1)`` each."""
+        coupled = self.coupling @ (self.window[:, None] ** 2 * self.bands.unbinning)
+        binned = [self.bands.binning @ (coupled + self._fit_of(name)) for name in ("TT", "TE", "EE")]
+        return [np.linalg.solve(matrix, self.bands.binning) for matrix in binned]
 
     def _response_to(self, name: str) -> Matrix:
-        if name in ("EE", "BB"):
-            return (self._responses["plus"] + self._responses["minus"]) / 2
-        return self._responses[name.lower()]
-
-    def _coupled_variance(self, name: str, local: Spectra) -> Matrix:
-        """Covariance of pseudo-spectra: ``(lmax + 1, lmax + 1)``."""
-        first, second = (local[2 * letter] for letter in name)
-        power = _mean_product(first, second) + _mean_product(local[name], local[name])
-        return power * self.coupling_of_square / (2 * np.arange(self.bands.lmax + 1) + 1)
+        return self._responses[_unfitted(name)]
 
 
-def _by_kernel(spectra: Spectra, apply: Callable[[str, Cl], Cl]) -> dict[str, Cl]:
-    """Apply to every spectrum what belongs to its kernel; EE and BB by their sum and difference."""
-    out = {name: apply(name.lower(), cl) for name, cl in spectra.items() if name in ("TT", "TE")}
-    if "EE" in spectra:
-        total = apply("plus", spectra["EE"] + spectra["BB"])
-        difference = apply("minus", spectra["EE"] - spectra["BB"])
-        out |= {"EE": (total + difference) / 2, "BB": (total - difference) / 2}
-    return {name: out[name] for name in spectra}
+def _unfitted(name: str) -> int:
+    """How many of the two fields of a spectrum are E or B, from which no dipole is taken."""
+    return sum(letter != "T" for letter in name)
 
 
 def _mean_product(a: Cl, b: Cl) -> Matrix:
     """Mean of a_l b_l' and a_l' b_l."""
     outer = np.outer(a, b)
     return (outer + outer.T) / 2
-
-
-def _sandwich(response: Matrix, covariance: Matrix) -> Matrix:
-    return response @ covariance @ response.T

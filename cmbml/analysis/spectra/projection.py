@@ -22,8 +22,8 @@ def projection_response(
     """Change of the mean pseudo-spectra by `remove_dipole`, per unit of every band power.
 
     With w the mask, t_i the four templates and N their normal matrix, the fit turns the masked sky w s into
-    w s - sum_ij w t_i N^-1_ij <w t_j, s>; both terms beyond w s are taken on average over s.  Of TE only the
-    temperature changes, so that it has the term of first order alone.
+    w s - sum_ij w t_i N^-1_ij <w t_j, s>; both terms beyond w s are taken on average over s.  Of TE and TB
+    only the temperature changes, so that they have the term of first order alone.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def projection_response(
     window
         Beam times pixel window of the sky: ``(lmax + 1,)``.
     polarised
-        Whether TE is wanted too; EE and BB do not change.
+        Whether TE and TB are wanted too; EE, BB and EB do not change.
     threads
         Number of threads of the transforms.
 
     Returns
     -------
     dict[str, ndarray]
-        ``{"tt": ...}``, and ``te`` if wanted: ``(lmax + 1, n_bands)`` each.
+        ``{"tt": ...}``, and ``te``, of TE and TB, if wanted: ``(lmax + 1, n_bands)`` each.
 
     References
     ----------
@@ -67,8 +67,7 @@ def projection_response(
         cross = sum(alm2cl(a, b) for a, b in zip(solved, through, strict=True))
         response["tt"][:, band] = np.einsum("ij,ijl->l", taken[band], spectra_solved) - 2 * cross
         if polarised:
-            as_e = [_couple_e(_filter(row, power), mask, bands.lmax, threads) for row in masked]
-            response["te"][:, band] = -sum(alm2cl(a, b) for a, b in zip(solved, as_e, strict=True))
+            response["te"][:, band] = -cross
     return response
 
 
@@ -84,9 +83,3 @@ def _filter(alm: Alm, power: Cl) -> Alm:
 def _couple(alm: Alm, mask: Map, lmax: int, threads: int) -> Alm:
     """Pass a_lm through the mask."""
     return _analyse(mask * alm2map(alm, nside_of(mask), threads=threads), lmax, threads)
-
-
-def _couple_e(alm: Alm, mask: Map, lmax: int, threads: int) -> Alm:
-    """Pass a_lm of E through the mask, and take the E of the result."""
-    none = np.zeros_like(alm)
-    return _couple(np.stack([none, alm, none]), mask, lmax, threads)[1]

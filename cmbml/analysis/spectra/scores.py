@@ -32,12 +32,44 @@ SPECTRAL_METRICS: dict[str, Metric] = {
         False,
         "√ mean over bands of ((D half 1 x half 2 - D truth) / s)²: error of the power without bias by noise",
     ),
+    "correlation_error": Metric(
+        "correlation error",
+        "",
+        False,
+        "√ mean over bands of (r estimate - r truth)², r = D XY / √(D XX D YY) of two fields X and Y",
+    ),
 }
-"""Band powers D, decoupled from the mask, weighted by the number of modes of their bands."""
+"""Band powers D, decoupled from the mask, weighted by the number of modes of their bands.
+
+Powers, such as EE, have all but the last; cross-spectra of two fields, such as TE, whose sign changes, have
+the spectrum error and the last.
+"""
+
+
+def cross_metrics(
+    comparison: Comparison, sigma: Cl, modes: Cl, autos: tuple[Comparison, Comparison]
+) -> dict[str, float]:
+    """All metrics of the cross-spectrum of two fields of one simulation.
+
+    Parameters
+    ----------
+    comparison, sigma, modes
+        As for `spectral_metrics`.
+    autos
+        The powers of either field.
+    """
+    correlations = [
+        _ratio(getattr(comparison, kind), *(getattr(auto, kind) for auto in autos))
+        for kind in ("estimate", "truth")
+    ]
+    return {
+        "spectrum_error": _rms(comparison.error / sigma, modes),
+        "correlation_error": _rms(correlations[0] - correlations[1], modes),
+    }
 
 
 def spectral_metrics(comparison: Comparison, sigma: Cl, modes: Cl) -> dict[str, float]:
-    """All spectral metrics of one spectrum of one simulation.
+    """All metrics of one power spectrum of one simulation.
 
     Parameters
     ----------
@@ -51,19 +83,28 @@ def spectral_metrics(comparison: Comparison, sigma: Cl, modes: Cl) -> dict[str, 
     Returns
     -------
     dict[str, float]
-        One number per key of `SPECTRAL_METRICS`, that of halves where there are some.
+        All of `SPECTRAL_METRICS` but ``correlation_error``, that of halves where there are some; bands where
+        decoupling has left the truth without power have no transfer and no coherence.
     """
     halves = {}
     if comparison.halves is not None:
         halves["halves_error"] = _rms((comparison.halves - comparison.truth) / sigma, modes)
-    coherence = np.nan_to_num(comparison.coherence, nan=0.0)
+    defined = comparison.truth > 0
+    weights = modes[defined]
     return {
         "spectrum_error": _rms(comparison.error / sigma, modes),
         "residual_power": _rms(comparison.residual / sigma, modes),
-        "transfer_error": float(np.average(np.abs(comparison.transfer - 1), weights=modes)),
-        "coherence": float(np.average(coherence, weights=modes)),
+        "transfer_error": float(np.average(np.abs(comparison.transfer[defined] - 1), weights=weights)),
+        "coherence": float(np.average(comparison.coherence[defined], weights=weights)),
         **halves,
     }
+
+
+def _ratio(cross: Cl, first: Cl, second: Cl) -> Cl:
+    """Correlation coefficient by band, 0 where decoupling has left either field without power."""
+    there = (first > 0) & (second > 0)
+    power = np.where(there, first * second, 1.0)
+    return np.where(there, cross / np.sqrt(power), 0.0)
 
 
 def _rms(values: Cl, weights: Cl) -> float:

@@ -388,7 +388,7 @@ class AnalysisParams(Block):
     fwhm_arcmin: Fwhm = Field(description="common Gaussian beam, arcmin")
     lmax: Lmax = Field(description="common band-limit")
     band_width: Count = Field(description="width of the bands of power spectra, in multipoles")
-    n_bootstrap: int = Field(ge=100, description="resamples of a bootstrap interval")
+    n_bootstrap: int = Field(ge=100, description="resamples of the bootstrap intervals in the report")
 
 
 def _filled(name: str, populations: Mapping[str, Any], seen: tuple[str, ...]) -> Any:
