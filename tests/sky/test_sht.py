@@ -100,9 +100,11 @@ def test_spectrum_and_filter_agree_with_healpy():
     np.testing.assert_allclose(sht.alm2cl(alm), hp.alm2cl(alm), rtol=1e-12)
 
 
-def test_two_stokes_rows_are_refused():
-    with pytest.raises(ValueError, match="1 or 3 rows"):
-        sht.alm2map(np.zeros((2, sht.alm_size(4)), dtype=complex), 4)
+def test_two_rows_are_the_polarisation_and_four_are_refused():
+    alms = np.array([sht.unit_alm(30, np.random.default_rng(seed)) for seed in range(3)])
+    np.testing.assert_array_equal(sht.alm2map(alms[1:], 16), sht.alm2map(alms, 16)[1:])
+    with pytest.raises(ValueError, match="1 to 3 rows, got 4"):
+        sht.alm2map(np.zeros((4, sht.alm_size(4)), dtype=complex), 4)
 
 
 @pytest.mark.parametrize("n_stokes", [1, 3])
