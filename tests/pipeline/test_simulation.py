@@ -517,6 +517,7 @@ def test_noise_after_a_variance_map_has_its_variance(root):
     assert measured[z > 0.3].mean() == pytest.approx(4 * white_level(depth), rel=0.06)
 
 
+@pytest.mark.long
 def test_noise_learnt_from_simulations_has_their_spectrum_and_average(root):
     """30 simulations of red noise and a common pattern; the mean spectrum to 15 per cent in wide bands.
 
