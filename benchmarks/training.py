@@ -28,6 +28,7 @@ from cmbml.methods.gsc_unet.cleaning import open_cleaner
 from cmbml.methods.hilc.configured import configured_hilc
 from cmbml.methods.nilc.configured import configured_nilc
 from cmbml.methods.nn.samples import target_map
+from cmbml.sky.passbands import passband_of
 from cmbml.sky.sht import Alm, alm2cl, alm2map, almxfl, gaussian_beam, map2alm, resize_alm
 
 ROOT = Path(__file__).parent.parent
@@ -165,14 +166,14 @@ def response(data: Dataset) -> list[float]:
     models = data["gsc_unet_training"]
     cleaner = open_cleaner(models.model.at(epoch="best").read(), models.normalisation.at().read(), 1)
     bands = params.instrument.bands.values()
-    beams, freqs = [band.fwhm_arcmin for band in bands], [band.freq_ghz for band in bands]
+    beams, passbands = [band.fwhm_arcmin for band in bands], [passband_of(band) for band in bands]
     learned = {key: data[key].covariance.at().read() for key in ("nilc_covariance", "hilc_covariance")}
     lmax, nside = params.instrument.lmax, params.instrument.nside
 
     def clean(alms: Alm) -> Alm:
         shared = {"fwhm_arcmin": beams, "fwhm_out": params.analysis.fwhm_arcmin, "lmax": lmax}
         base = configured_nilc(
-            alms, params.nilc_regularised, freq_ghz=freqs, learned=learned["nilc_covariance"][0], **shared
+            alms, params.nilc_regularised, passbands=passbands, learned=learned["nilc_covariance"][0], **shared
         )
         other = configured_hilc(alms, params.hilc, learned=learned["hilc_covariance"][0], **shared)
         maps = (alm2map(each.alm[None], nside) for each in (base, other))
