@@ -172,8 +172,9 @@ def response(data: Dataset) -> list[float]:
 
     def clean(alms: Alm) -> Alm:
         shared = {"fwhm_arcmin": beams, "fwhm_out": params.analysis.fwhm_arcmin, "lmax": lmax}
+        covariance = learned["nilc_covariance"][0]
         base = configured_nilc(
-            alms, params.nilc_regularised, passbands=passbands, learned=learned["nilc_covariance"][0], **shared
+            alms, params.nilc_regularised, passbands=passbands, learned=covariance, **shared
         )
         other = configured_hilc(alms, params.hilc, learned=learned["hilc_covariance"][0], **shared)
         maps = (alm2map(each.alm[None], nside) for each in (base, other))
