@@ -40,5 +40,5 @@ def expect_own_code(root: Path, program: str) -> None:
     """
     spec = find_spec("cmbml")
     code = Path(spec.origin).parent.parent if spec and spec.origin else None
-    if (root / "cmbml").is_dir() and code != root:
+    if (root / "cmbml/__init__.py").is_file() and code != root:
         raise ConfigError(f"{root}: the code in use is that of {code}: run `{program}` in this folder")
