@@ -4,8 +4,9 @@
 method was tuned on: two layers of dust whose temperatures and indices differ, so that dust decorrelates
 between frequencies; synchrotron whose spectrum curves; shallower and stronger small scales; stronger arms.
 `POLARISED` is for polarisation: two layers of dust and synchrotron each see a magnetic field of their own, so
-that the angles of dust turn with frequency; at |b| > 20 degrees and l of 40 to 120 its E, B and TE have the
-ratios that Planck measured (Planck 2018 results XI, arXiv:1801.04945, and IV, arXiv:1807.06208).
+that the angles of dust turn with frequency; more than 20 degrees off the plane, at l of 40 to 120, its E, B
+and TE have the ratios that Planck measured (Planck 2018 results XI, arXiv:1801.04945, and IV,
+arXiv:1807.06208).
 """
 
 from collections.abc import Mapping
