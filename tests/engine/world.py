@@ -7,6 +7,7 @@ import shutil
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -221,8 +222,9 @@ class World:
         facts = set()
         for file in (self.cache / "cmbml").rglob("*.jsonl"):
             for line in file.read_text(errors="replace").splitlines():
-                if line.startswith('{"sim"') and line.endswith("}"):
-                    facts.add(frozenset(md5 for _, md5 in json.loads(line)["files"].values()))
+                with suppress(ValueError):  # a damaged line is no fact
+                    if line.startswith('{"sim"'):
+                        facts.add(frozenset(md5 for _, md5 in json.loads(line)["files"].values()))
         return {
             n for n, files in self.settings.pieces().items() if frozenset(map(_md5, files.values())) in facts
         }
