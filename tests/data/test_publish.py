@@ -25,7 +25,7 @@ from cmbml.exchange.publish import GATHERED, gathered, targets
 from cmbml.exchange.records import write_record
 from tests.commands import call
 from tests.conftest import ROOT, git
-from tests.engine.conftest import PER_SPLIT, CountedRepository, recorded_in
+from tests.engine.conftest import PER_SPLIT, CountedRepository, committed_in
 
 
 @pytest.fixture
@@ -36,10 +36,7 @@ def counted(toy, tmp_path):
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """A toy dataset, made and committed."""
-    root = recorded_in(tmp_path_factory.mktemp("made"))
-    git(root, "add", ".")
-    git(root, "commit", "-q", "-m", "made")
-    return root
+    return committed_in(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture

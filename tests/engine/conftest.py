@@ -14,7 +14,7 @@ from cmbml.core.files.checksums import md5_of
 from cmbml.core.plan.fingerprints import Plan
 from cmbml.core.spec.config import load_config
 from tests.commands import call, modules_of
-from tests.conftest import ToyRepository
+from tests.conftest import ToyRepository, git
 
 COUNTED = '''\
 """Executors on plain numbers, which note in $TOY_LOG what they compute."""
@@ -183,6 +183,14 @@ def recorded_in(folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch, modules_of(root):
         patch.syspath_prepend(str(root))
         CountedRepository(toy, folder).run("dvc", "repro", "-q")
+    return root
+
+
+def committed_in(folder: Path) -> Path:
+    """The same, committed."""
+    root = recorded_in(folder)
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "made")
     return root
 
 

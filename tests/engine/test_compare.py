@@ -11,17 +11,14 @@ from cmbml.core.record.facts import read_manifest
 from cmbml.core.views.compare import compare, compare_to_head
 from cmbml.core.views.difference import relative_difference
 from tests.conftest import git
-from tests.engine.conftest import CountedRepository, recorded_in
+from tests.engine.conftest import CountedRepository, committed_in
 from tests.engine.test_trace import add_table
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """A toy dataset, recorded and committed."""
-    root = recorded_in(tmp_path_factory.mktemp("made"))
-    git(root, "add", ".")
-    git(root, "commit", "-q", "-m", "made")
-    return root
+    return committed_in(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
